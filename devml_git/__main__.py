@@ -1,0 +1,7 @@
+"""`python -m devml_git`."""
+
+import sys
+
+from devml_git.cli import main
+
+sys.exit(main())

@@ -1,0 +1,708 @@
+"""Content in and out of DVC's cache (layout of DVC 3.67 `dvc_data/hashfile/db/local.py`).
+
+In: the file is read once and hashed while it is copied into the cache; it must be the same file,
+with the same times, before and after. Out: hashed again while it is copied to the workspace, so
+that a wrong byte is never handed out as right (P5). The workspace file is never touched by
+`put`. DVC 3 takes mode 0444 as "verified"; we never do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import secrets
+import stat
+import sys
+import threading
+import time
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from devml_git import gate
+from devml_git.errors import ContentLost, Refused, StorageFailed
+from devml_git.place import Stat, storage_error, temporary_name, what_is, write_all
+from devml_git.progress import SILENT, Progress
+from devml_git.snapshot import LEGACY, MD5
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+CHUNK = 1 << 20
+SMALL = 1 << 20  # read into memory, hashed, and written only when the cache lacks it
+SYNC_TOGETHER = 64  # more new objects than this are made durable by one syncfs(2)
+ATTEMPTS = 3
+_FICLONE = 0x40049409  # ioctl_ficlone(2)
+_LEGACY_BLOCK = 512  # dvc_data/hashfile/istextfile.py
+_TEXT = bytes(range(32, 127)) + b"\n\r\t\f\b"
+_NONTEXT_SHARE = 0.30
+
+
+class Corrupt(Exception):
+    """An object of the cache whose bytes are not what its name says."""
+
+    def __init__(self, oid: str) -> None:
+        super().__init__(oid)
+        self.oid = oid
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file to be put into the cache: where it is, what to call it, its size in bytes."""
+
+    path: Path
+    name: str
+    size: int
+    follow: bool = False  # a link inside a directory artifact: DVC stores what it points to
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file whose content the cache now has: its oid and the stat it had while it was read.
+
+    `quiet` is false when it had changed so recently that a later change might not show.
+    """
+
+    oid: str
+    stat: Stat
+    quiet: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """One DVC cache. `root` is `cache.dir`; `types` are `cache.type`; `shared`: group-writable."""
+
+    root: Path
+    types: tuple[str, ...] = ("reflink", "copy")
+    shared: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock, compare=False)
+
+    @property
+    def objects(self) -> Path:
+        """Directory of the objects, sharded by the first two digits."""
+        return self.root / "files" / "md5"
+
+    def object_path(self, oid: str, hash_name: str = MD5) -> Path:
+        """Where an object lies, or would. `oid` must have passed the gate."""
+        gate.oid(oid, "cache")
+        base = self.root if hash_name == LEGACY else self.objects
+        return base / oid[:2] / oid[2:]
+
+    def has(self, oid: str, hash_name: str = MD5) -> bool:
+        """Whether the cache has an object of that name; its bytes are not looked at."""
+        try:
+            return stat.S_ISREG(os.lstat(self.object_path(oid, hash_name)).st_mode)
+        except OSError:
+            return False
+
+    def missing_of(self, oid: str, hash_name: str = MD5) -> list[str]:
+        """Return the objects that the content of `oid` needs and the cache lacks."""
+        if not self.has(oid, hash_name):
+            return [oid]
+        if not oid.endswith(".dir"):
+            return []
+        try:
+            members = set(self.manifest(oid, hash_name).values())
+        except Corrupt:
+            return [oid]
+        return sorted(m for m in members if not self.has(m, hash_name))
+
+    # -- in ----------------------------------------------------------------------------------
+
+    def put(self, sources: Sequence[Source], progress: Progress = SILENT) -> list[Stored]:
+        """Put files into the cache, in parallel, largest first; return what each one is.
+
+        Durable when this returns. Raises StorageFailed for a file that cannot be read, vanishes,
+        or keeps changing; the cache is then as good as before.
+        """
+        batch = _Batch(self, together=len(sources) > SYNC_TOGETHER)
+        order = sorted(range(len(sources)), key=lambda i: -sources[i].size)
+        results: dict[int, Stored] = {}
+
+        def work(i: int) -> None:
+            results[i] = self._held_still(sources[i], batch, progress)
+
+        try:
+            in_parallel(work, order, [s.size for s in sources])
+            batch.publish()
+        finally:
+            batch.discard()
+        return [results[i] for i in range(len(sources))]
+
+    def hash(self, sources: Sequence[Source], progress: Progress = SILENT) -> list[Stored]:
+        """Hash files without storing them, in parallel, largest first; errors as in `put`."""
+        order = sorted(range(len(sources)), key=lambda i: -sources[i].size)
+        results: dict[int, Stored] = {}
+
+        def work(i: int) -> None:
+            results[i] = self._held_still(sources[i], None, progress)
+
+        in_parallel(work, order, [s.size for s in sources])
+        return [results[i] for i in range(len(sources))]
+
+    def put_manifest(self, members: Mapping[str, str]) -> tuple[str, int]:
+        """Store the `.dir` manifest of a directory (relative path to oid); return oid and size.
+
+        The members must be in the cache already. Format: dvc_data/hashfile/tree.py `as_bytes`.
+        """
+        data = manifest_bytes(members)
+        oid = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
+        batch = _Batch(self, together=False)
+        try:
+            batch.add_bytes(oid, data)
+            batch.publish()
+        finally:
+            batch.discard()
+        return oid, len(data)
+
+    def _held_still(self, source: Source, batch: _Batch | None, progress: Progress) -> Stored:
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(0.05 * attempt)
+            stored = self._read_once(source, batch, progress)
+            if stored is not None:
+                return stored
+        raise StorageFailed(
+            f"{gate.shown(source.name)} keeps changing while it is read",
+            hint="wait until whatever writes it is done, then run the same command again",
+        )
+
+    def _read_once(
+        self, source: Source, batch: _Batch | None, progress: Progress
+    ) -> Stored | None:
+        """Read a file once, hashing it, into `batch` if there is one; None if it changed."""
+        fd = _open_source(source)
+        try:
+            began = time.time_ns()
+            before = os.fstat(fd)
+            if not stat.S_ISREG(before.st_mode):
+                raise StorageFailed(f"{gate.shown(source.name)} is a {what_is(before)}, not a file")
+            was = Stat.of(before)
+            if before.st_size <= SMALL:
+                data = _read_all(fd, before.st_size + 1)
+                oid, length = hashlib.md5(data, usedforsecurity=False).hexdigest(), len(data)
+                progress.advance(length)
+                store = partial(batch.add_bytes, oid, data) if batch else None
+            elif batch is None:
+                oid, length, store = _hash(fd, MD5, progress), before.st_size, None
+            else:
+                temp, oid, length = batch.copy_in(fd, progress)
+                store = partial(batch.add_file, oid, temp)
+            if length != before.st_size or Stat.of(os.fstat(fd)) != was:
+                return None
+        except OSError as e:
+            raise storage_error(e, source.name) from e
+        finally:
+            os.close(fd)
+        if store:
+            store()
+        return Stored(oid, was, quiet=not was.racy(began))
+
+    # -- out ---------------------------------------------------------------------------------
+
+    def manifest(self, oid: str, hash_name: str = MD5) -> dict[str, str]:
+        """Return a directory's members (relative path to oid), verified and past the gate.
+
+        Raises ContentLost when the cache lacks it, Corrupt when its bytes are wrong, Refused
+        when it is malformed or hostile.
+        """
+        place = self.object_path(oid, hash_name)
+        try:
+            if place.stat().st_size > gate.MAX_MANIFEST_BYTES:
+                raise Refused(f"manifest {oid}: larger than {gate.MAX_MANIFEST_BYTES} bytes")
+            data = place.read_bytes()
+        except FileNotFoundError as e:
+            raise ContentLost(f"manifest {oid} is not in the cache") from e
+        except OSError as e:
+            raise storage_error(e, place) from e
+        if hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir" != oid:
+            raise Corrupt(oid)
+        return _read_manifest(data, oid)
+
+    def size_of(self, oid: str, hash_name: str = MD5) -> int:
+        """Return an object's size in bytes, 0 when the cache lacks it."""
+        try:
+            return self.object_path(oid, hash_name).stat().st_size
+        except OSError:
+            return 0
+
+    def write_out(
+        self,
+        oid: str,
+        fd: int,
+        name: str,
+        *,
+        executable: bool,
+        hash_name: str = MD5,
+        progress: Progress = SILENT,
+    ) -> None:
+        """Make a new file `name` in the open directory `fd` from an object, verified on the way.
+
+        Linked instead of copied where `cache.type` says so. Raises Corrupt when the object's
+        bytes are not its name's, ContentLost when it is gone; the new file is then gone too.
+        """
+        place = self.object_path(oid, hash_name)
+        for kind in self.types if not executable else ("reflink", "copy"):
+            if kind in {"hardlink", "symlink"} and hash_name == MD5 and self.size_of(oid):
+                if self._link_out(kind, oid, fd, name, progress):
+                    return
+            elif kind in {"reflink", "copy"}:
+                break
+        try:
+            src = os.open(place, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        except FileNotFoundError as e:
+            raise ContentLost(f"object {oid} is not in the cache") from e
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+            out = os.open(name, flags, 0o777 if executable else 0o666, dir_fd=fd)
+            try:
+                if _copy_hashing(src, out, hash_name, progress)[0] != oid:
+                    raise Corrupt(oid)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(name, dir_fd=fd)
+                raise
+            finally:
+                os.close(out)
+        finally:
+            os.close(src)
+
+    def _link_out(self, kind: str, oid: str, fd: int, name: str, progress: Progress) -> bool:
+        """Link an object into the workspace once it is verified; False where links cannot be."""
+        if not self.verify(oid, progress=progress):
+            raise Corrupt(oid)
+        place = self.object_path(oid)
+        try:
+            if kind == "hardlink":
+                os.link(place, name, dst_dir_fd=fd, follow_symlinks=False)
+            else:
+                os.symlink(place, name, dir_fd=fd)
+        except OSError:
+            return False
+        return True
+
+    # -- proof -------------------------------------------------------------------------------
+
+    def verify(self, oid: str, hash_name: str = MD5, progress: Progress = SILENT) -> bool:
+        """Read an object and say whether its bytes are what its name says; False if absent."""
+        try:
+            fd = os.open(self.object_path(oid, hash_name), os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            digest = _hash(fd, hash_name, progress)
+        finally:
+            os.close(fd)
+        return digest == oid.removesuffix(".dir")
+
+    def holds(self, oid: str, fd: int, name: str, hash_name: str = MD5) -> bool:
+        """Whether an object has exactly the bytes of a workspace file: proof before removal.
+
+        The bytes themselves are compared, not times and not a remembered hash.
+        """
+        try:
+            one = os.open(name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0), dir_fd=fd)
+        except OSError:
+            return self._is_our_link(oid, fd, name)
+        try:
+            two = os.open(self.object_path(oid, hash_name), os.O_RDONLY)
+            try:
+                return _same_bytes(one, two)
+            finally:
+                os.close(two)
+        except OSError:
+            return False
+        finally:
+            os.close(one)
+
+    def _is_our_link(self, oid: str, fd: int, name: str) -> bool:
+        try:
+            return os.readlink(name, dir_fd=fd) == str(self.object_path(oid)) and self.has(oid)
+        except OSError:
+            return False
+
+    def is_link_to_object(self, path: Path) -> str | None:
+        """Return the oid when a workspace path is a symlink into this cache (`cache.type`)."""
+        try:
+            target = os.path.abspath(os.path.join(path.parent, os.readlink(path)))
+        except OSError:
+            return None
+        shard, name = os.path.split(target)
+        oid = os.path.basename(shard) + name
+        try:
+            inside = os.path.samefile(os.path.dirname(shard), self.objects)
+            return gate.file_oid(oid, "link") if inside else None
+        except (OSError, Refused):
+            return None
+
+    def new_temporary(self) -> Path:
+        """Return an unused path in the cache for content that comes from elsewhere."""
+        self.make_directory(self.objects)
+        return self.objects / temporary_name()
+
+    def adopt(self, oid: str, temp: Path, hash_name: str, progress: Progress = SILENT) -> bool:
+        """Take a fetched file as the object `oid` if its bytes are; False otherwise."""
+        fd = os.open(temp, os.O_RDONLY)
+        try:
+            if _hash(fd, hash_name, progress) != oid.removesuffix(".dir"):
+                return False
+            os.fchmod(fd, 0o444)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        place = self.object_path(oid, hash_name)
+        self.make_directory(place.parent)
+        os.replace(temp, place)
+        _fsync_directory(place.parent)
+        return True
+
+    def quarantine(self, oid: str, hash_name: str = MD5) -> Path | None:
+        """Move a corrupt object out of the way, never deleting it; return where to."""
+        place = self.object_path(oid, hash_name)
+        aside = self.root / "quarantine"
+        target = aside / f"{oid}.{int(time.time())}.{secrets.token_hex(3)}"
+        try:
+            aside.mkdir(exist_ok=True)
+            os.replace(place, target)
+        except OSError:
+            return None
+        return target
+
+    def clean_temporaries(self, older_than_seconds: float = 3600) -> int:
+        """Remove what interrupted commands left half-written; return how many files."""
+        removed = 0
+        limit = time.time() - older_than_seconds
+        for place in (*self.objects.glob(".*.tmp"), *self.objects.glob("??/.*.tmp")):
+            with contextlib.suppress(OSError):
+                if place.stat().st_mtime < limit:
+                    place.unlink()
+                    removed += 1
+        return removed
+
+    def total(self) -> tuple[int, int]:
+        """Return how many objects the cache has and their size in bytes."""
+        count = size = 0
+        for place in self.objects.glob("??/*"):
+            if not place.name.startswith("."):
+                count += 1
+                size += place.lstat().st_size
+        return count, size
+
+    def make_directory(self, path: Path) -> None:
+        """Make a directory of the cache, group-writable in a shared cache (DVC: 02775)."""
+        if path.is_dir():
+            return
+        if path != self.root:
+            self.make_directory(path.parent)
+        path.mkdir(parents=path == self.root, exist_ok=True)
+        if self.shared:
+            with contextlib.suppress(OSError):
+                path.chmod(0o2775)
+
+
+class _Batch:
+    """New objects on their way into the cache: written aside, made durable, then renamed."""
+
+    def __init__(self, cache: Cache, *, together: bool) -> None:
+        self._cache = cache
+        self._together = together and sys.platform == "linux"
+        self._pending: dict[str, Path] = {}
+        self._temps: set[Path] = set()
+        self._lock = threading.Lock()
+
+    def copy_in(self, fd: int, progress: Progress) -> tuple[Path, str, int]:
+        """Copy an open file aside while hashing it; return where, its hash, its length."""
+        temp, out = self._new_temp(self._cache.objects)
+        try:
+            digest, length = _copy_hashing(fd, out, MD5, progress)
+            self._seal(out)
+        finally:
+            os.close(out)
+        return temp, digest, length
+
+    def add_file(self, oid: str, temp: Path) -> None:
+        """Take a copied file as the content of `oid`, unless the cache has those bytes."""
+        if self._already(oid, temp):
+            self.drop(temp)
+        else:
+            with self._lock:
+                other = self._pending.setdefault(oid, temp)
+            if other is not temp:
+                self.drop(temp)
+
+    def add_bytes(self, oid: str, data: bytes) -> None:
+        """Take bytes as the content of `oid`, unless the cache has them."""
+        with self._lock:
+            if oid in self._pending:
+                return
+        place = self._cache.object_path(oid)
+        try:
+            if place.read_bytes() == data:
+                return
+            self._cache.quarantine(oid)
+        except OSError:
+            pass
+        try:
+            temp, out = self._new_temp(place.parent)
+            try:
+                write_all(out, data)
+                self._seal(out)
+            finally:
+                os.close(out)
+        except OSError as e:
+            raise storage_error(e, place.parent) from e
+        self.add_pending(oid, temp)
+
+    def add_pending(self, oid: str, temp: Path) -> None:
+        """Note a finished temporary file; a second one for the same oid is dropped."""
+        with self._lock:
+            other = self._pending.setdefault(oid, temp)
+        if other is not temp:
+            self.drop(temp)
+
+    def _already(self, oid: str, temp: Path) -> bool:
+        """Whether the cache has these bytes; a corrupt object of that name is set aside."""
+        try:
+            two = os.open(self._cache.object_path(oid), os.O_RDONLY)
+        except OSError:
+            return False
+        one = os.open(temp, os.O_RDONLY)
+        try:
+            if _same_bytes(one, two):
+                return True
+        finally:
+            os.close(one)
+            os.close(two)
+        self._cache.quarantine(oid)
+        return False
+
+    def _new_temp(self, directory: Path) -> tuple[Path, int]:
+        self._cache.make_directory(directory)
+        temp = directory / temporary_name()
+        fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        with self._lock:
+            self._temps.add(temp)
+        return temp, fd
+
+    def _seal(self, fd: int) -> None:
+        os.fchmod(fd, 0o444)
+        if not self._together:
+            os.fsync(fd)
+
+    def publish(self) -> None:
+        """Make everything durable, then give the objects their names, then make that durable."""
+        if not self._pending:
+            return
+        try:
+            if self._together:
+                self._sync_file_system()
+            shards = set()
+            for oid, temp in self._pending.items():
+                place = self._cache.object_path(oid)
+                if place.parent not in shards:
+                    self._cache.make_directory(place.parent)
+                    shards.add(place.parent)
+                os.replace(temp, place)
+                self._temps.discard(temp)
+            if self._together:
+                self._sync_file_system()
+            else:
+                for shard in (*shards, self._cache.objects):
+                    _fsync_directory(shard)
+        except OSError as e:
+            raise storage_error(e, self._cache.objects) from e
+
+    def _sync_file_system(self) -> None:
+        """syncfs(2): one flush for thousands of small objects; errors are reported since 5.8."""
+        fd = os.open(self._cache.objects, os.O_RDONLY)
+        try:
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.syncfs(fd) != 0:
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code))
+        finally:
+            os.close(fd)
+
+    def drop(self, temp: Path | None) -> None:
+        """Remove one temporary file."""
+        if temp is not None:
+            with self._lock:
+                self._temps.discard(temp)
+            with contextlib.suppress(OSError):
+                temp.unlink()
+
+    def discard(self) -> None:
+        """Remove what was not published."""
+        for temp in list(self._temps):
+            self.drop(temp)
+
+
+def manifest_bytes(members: Mapping[str, str]) -> bytes:
+    """Return the bytes of a `.dir` manifest, as DVC writes them."""
+    rows = [{"md5": members[name], "relpath": name} for name in sorted(members)]
+    return json.dumps(rows, sort_keys=True).encode()
+
+
+def manifest_oid(members: Mapping[str, str]) -> str:
+    """Return the oid a directory with these members has."""
+    return hashlib.md5(manifest_bytes(members), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _read_manifest(data: bytes, oid: str) -> dict[str, str]:
+    where = f"manifest {oid}"
+    try:
+        rows = json.loads(data)
+    except (ValueError, RecursionError) as e:
+        raise Refused(f"{where}: not JSON") from e
+    if not isinstance(rows, list) or len(rows) > gate.MAX_MANIFEST_FILES:
+        raise Refused(f"{where}: not a list of at most {gate.MAX_MANIFEST_FILES} files")
+    members = {}
+    for row in rows:
+        if not isinstance(row, dict):
+            raise Refused(f"{where}: an entry that is not a mapping")
+        name = gate.path(row.get("relpath"), where)
+        if name in members:
+            raise Refused(f"{where}: {gate.shown(name)!r} is listed twice")
+        members[name] = gate.file_oid(row.get("md5"), where)
+    gate.manifest_paths(members, where)
+    return members
+
+
+# -- bytes ---------------------------------------------------------------------------------------
+
+
+def _open_source(source: Source) -> int:
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # a named pipe must not hang us
+    if not source.follow:
+        flags |= getattr(os, "O_NOFOLLOW", 0)
+    try:
+        return os.open(source.path, flags)
+    except FileNotFoundError as e:
+        raise StorageFailed(f"{gate.shown(source.name)} vanished while it was read") from e
+    except OSError as e:
+        raise storage_error(e, source.name) from e
+
+
+def _read_all(fd: int, most: int) -> bytes:
+    parts = []
+    while most > 0 and (part := os.read(fd, most)):
+        parts.append(part)
+        most -= len(part)
+    return b"".join(parts)
+
+
+def _copy_hashing(src: int, out: int, hash_name: str, progress: Progress) -> tuple[str, int]:
+    """Copy an open file, hashing what is written; return hash and length.
+
+    Where the file system can share blocks (FICLONE), the clone is made first and then hashed:
+    it cannot change any more.
+    """
+    if _clone(src, out):
+        length = os.fstat(out).st_size
+        return _hash(out, hash_name, progress), length
+    digest = _hasher(hash_name)
+    length = 0
+    while chunk := os.read(src, CHUNK):
+        digest.update(chunk)
+        write_all(out, chunk)
+        length += len(chunk)
+        progress.advance(len(chunk))
+    return digest.hexdigest(), length
+
+
+def _clone(src: int, out: int) -> bool:
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    try:
+        fcntl.ioctl(out, _FICLONE, src)
+    except OSError:
+        return False
+    return True
+
+
+def _hash(fd: int, hash_name: str, progress: Progress = SILENT) -> str:
+    digest = _hasher(hash_name)
+    os.lseek(fd, 0, os.SEEK_SET)
+    while chunk := os.read(fd, CHUNK):
+        digest.update(chunk)
+        progress.advance(len(chunk))
+    return digest.hexdigest()
+
+
+class _Dos2Unix:
+    """DVC 1 and 2's `md5-dos2unix`: each chunk that looks like text is hashed with LF."""
+
+    def __init__(self) -> None:
+        self._md5 = hashlib.md5(usedforsecurity=False)
+
+    def update(self, chunk: bytes) -> None:
+        block = chunk[:_LEGACY_BLOCK]
+        nontext = len(block.translate(None, _TEXT))
+        is_text = b"\0" not in block and nontext / len(block) <= _NONTEXT_SHARE
+        self._md5.update(chunk.replace(b"\r\n", b"\n") if is_text else chunk)
+
+    def hexdigest(self) -> str:
+        return self._md5.hexdigest()
+
+
+def _hasher(hash_name: str) -> hashlib._Hash | _Dos2Unix:
+    return _Dos2Unix() if hash_name == LEGACY else hashlib.md5(usedforsecurity=False)
+
+
+def legacy_hash(path: Path) -> str:
+    """Return a file's `md5-dos2unix`, as DVC 1 and 2 computed it."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return _hash(fd, LEGACY)
+    finally:
+        os.close(fd)
+
+
+def _same_bytes(one: int, two: int) -> bool:
+    a, b = os.fstat(one), os.fstat(two)
+    if (a.st_ino, a.st_dev) == (b.st_ino, b.st_dev):
+        return True
+    if a.st_size != b.st_size:
+        return False
+    while True:
+        left, right = os.read(one, CHUNK), os.read(two, CHUNK)
+        if left != right:
+            return False
+        if not left:
+            return True
+
+
+def _fsync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def in_parallel(work: Callable[[int], object], order: Sequence[int], sizes: Sequence[int]) -> None:
+    """Run `work` for each index of `order`; in threads where hashing, which frees the GIL, counts.
+
+    `sizes` are in bytes, by index. The first error ends it and is raised.
+    """
+    large = any(size > SMALL for size in sizes)
+    if not large or len(order) < 2:  # noqa: PLR2004
+        for item in order:
+            work(item)
+        return
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        futures = [pool.submit(work, item) for item in order]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+        finally:
+            for future in futures:
+                future.cancel()

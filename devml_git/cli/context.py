@@ -1,0 +1,76 @@
+"""What all commands share: the output, the workspace, and paths as the user types them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devml_git import gate
+from devml_git.errors import UsageError
+from devml_git.output import Output
+from devml_git.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+@dataclass(slots=True)
+class State:
+    """The global options of one run."""
+
+    output: Output = field(default_factory=Output)
+    traceback: bool = False
+
+
+_current = State()
+
+
+def set_state(state: State) -> None:
+    """Set the global options."""
+    global _current  # noqa: PLW0603 - one process runs one command
+    _current = state
+
+
+def out() -> Output:
+    """Return where this run's output goes."""
+    return _current.output
+
+
+@contextlib.contextmanager
+def workspace(*, writes: bool = True) -> Iterator[Workspace]:
+    """Open the workspace around the current directory; `writes` holds the worktree's lock."""
+    with Workspace.discover(progress=out().progress()) as ws:
+        try:
+            if writes:
+                with ws.exclusive():
+                    yield ws
+            else:
+                yield ws
+        finally:
+            for warning in ws.warnings:
+                out().remark(f"warning: {warning}")
+
+
+def prefix(root: Path) -> str:
+    """Return the current directory below the root: "" or "sub/"."""
+    relative = os.path.relpath(os.path.realpath(Path.cwd()), os.path.realpath(root))
+    return "" if relative == "." else relative.replace(os.sep, "/") + "/"
+
+
+def repo_paths(root: Path, given: Sequence[str]) -> list[str]:
+    """Return PATH arguments relative to the root, POSIX. Raises UsageError for one outside."""
+    return [_repo_path(root, path) for path in given]
+
+
+def _repo_path(root: Path, path: str) -> str:
+    if not path:
+        raise UsageError("an empty path names nothing")
+    above, name = os.path.split(os.path.abspath(path))
+    place = os.path.join(os.path.realpath(above), name)
+    relative = os.path.relpath(place, os.path.realpath(root)).replace(os.sep, "/")
+    if relative == ".." or relative.startswith("../"):
+        raise UsageError(f"{gate.shown(path)} is outside of the repository at {gate.shown(root)}")
+    return "" if relative == "." else relative

@@ -1,0 +1,89 @@
+"""From arguments to an exit code: every error ends here, as two lines or as one JSON document."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import typer
+
+from devml_git.cli import app as commands
+from devml_git.cli.context import State, set_state
+from devml_git.errors import DevmlError
+from devml_git.output import Output
+
+_GLOBAL = ("-q", "--quiet", "-v", "--verbose", "--no-progress", "--traceback")
+# Their arguments belong to git: `devml-git commit -v` is git's -v
+_PASS_THROUGH = frozenset({"commit"})
+_INTERRUPTED = 130
+_OUR_BUG = 70
+
+
+def run(argv: list[str]) -> int:
+    """Run one command line; return its exit code."""
+    args, state = _sort_out(argv)
+    set_state(state)
+    as_json = "--json" in _before_dashes(args)
+    out = state.output
+    try:
+        result = commands.app(args=args, prog_name="devml-git", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except DevmlError as e:
+        if state.traceback:
+            traceback.print_exc()
+        out.error(e.message, e.hint, e.exit_code, as_json=as_json)
+        return e.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        out.error("interrupted", "run the same command again: it goes on", 130, as_json=as_json)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except SystemExit as e:
+        return e.code if isinstance(e.code, int) else 1
+    except Exception as e:
+        return _other(e, out, as_json=as_json)
+
+
+def _other(e: Exception, out: Output, *, as_json: bool) -> int:
+    """Usage errors of Typer's parser (known by shape, it has no public class), and our bugs."""
+    message = getattr(e, "format_message", None)
+    code = getattr(e, "exit_code", None)
+    if callable(message) and isinstance(code, int):
+        command = getattr(getattr(e, "ctx", None), "command_path", "devml-git")
+        text = str(message()).rstrip(".")
+        out.error(text[:1].lower() + text[1:], f"{command} --help", 2, as_json=as_json)
+        return 2
+    traceback.print_exc()
+    out.error(f"internal error: {type(e).__name__}: {e}", None, _OUR_BUG, as_json=as_json)
+    return _OUR_BUG
+
+
+def _before_dashes(args: list[str]) -> list[str]:
+    return args[: args.index("--")] if "--" in args else args
+
+
+def _sort_out(argv: list[str]) -> tuple[list[str], State]:
+    """Take the global options out, wherever they stand, and keep `--` from being swallowed."""
+    command = next((a for a in argv if not a.startswith("-")), "")
+    place = argv.index(command) if command else len(argv)
+    head, tail = argv[:place], argv[place:]
+    ours = [*head, *([] if command in _PASS_THROUGH else _before_dashes(tail))]
+    state = State(
+        Output(
+            quiet="-q" in ours or "--quiet" in ours,
+            verbose="-v" in ours or "--verbose" in ours,
+            progress="--no-progress" not in ours,
+        ),
+        traceback="--traceback" in ours,
+    )
+    head = [a for a in head if a not in _GLOBAL]
+    if command in _PASS_THROUGH:
+        plain_help = tail[1:] in (["--help"], ["-h"])
+        return [*head, *(tail if plain_help else [tail[0], "--", *tail[1:]])], state
+    rest = [a for a in _before_dashes(tail) if a not in _GLOBAL]
+    after = tail[len(_before_dashes(tail)) :]
+    if after:  # the parser takes the first `--` away; the commands need to see one
+        rest += ["--", *after]
+    return [*head, *rest], state

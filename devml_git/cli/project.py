@@ -1,0 +1,183 @@
+"""init, track, untrack, trust, doctor, demo."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from devml_git import doctor as doctor_module
+from devml_git import setup, store, trust
+from devml_git.cli.context import out, prefix, repo_paths, workspace
+from devml_git.events import done_lines, human
+from devml_git.plumbing import Git
+from devml_git.restoring import bring_in_step
+
+_SHOWN = 10
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    for function in (init, track, untrack, trust_remote, doctor, demo):
+        name = "trust" if function is trust_remote else function.__name__
+        app.command(name)(function)
+
+
+def init(
+    track: Annotated[
+        list[str] | None, typer.Option("--track", metavar="PATTERN", help="Track this, too.")
+    ] = None,
+    no_hooks: Annotated[bool, typer.Option("--no-hooks", help="Install no git hooks.")] = False,
+) -> None:
+    """Set this repository up: DVC, hooks, devml.toml, ignore rules. Safe to run again.
+
+    Example: devml-git init --track 'models/**' --track data/raw/
+    """
+    o = out()
+    git = Git.discover()
+    done = setup.init(
+        git, track=track or [], prefix=prefix(git.top), hooks=not no_hooks, progress=o.progress()
+    )
+    if done.made:
+        o.answer(f"made and staged: {', '.join(done.made)}")
+    if done.hooks:
+        o.answer(f"git hooks installed: {', '.join(done.hooks)}")
+    o.answer(f"cache: {done.cache}")
+    if done.remotes:
+        o.answer(f"DVC remote trusted as it is now: {done.remotes}")
+    for rule in done.rules:
+        o.answer(f"tracked: {rule}")
+    with workspace() as ws:
+        for line in done_lines(bring_in_step(ws, cause="init", fetch=True)):
+            o.answer(line.removeprefix("devml-git: "))
+        ws.refresh()
+        ws.arm(ws.observe())
+    _suggest(done.suggestions)
+
+
+def _suggest(found: list[tuple[str, int, bool]]) -> None:
+    if not found:
+        return
+    o = out()
+    o.answer()
+    o.answer("large or model-like, and not tracked yet:")
+    for path, size, in_git in found[:_SHOWN]:
+        note = "   (in git now; its history there stays)" if in_git else ""
+        o.answer(f"  {human(size):>9}  devml-git track {_quoted(path)}{note}")
+    if len(found) > _SHOWN:
+        o.answer(f"  and {len(found) - _SHOWN} more")
+
+
+def _quoted(path: str) -> str:
+    import shlex
+
+    return shlex.quote(path)
+
+
+def track(
+    patterns: Annotated[
+        list[str], typer.Argument(metavar="PATTERN...", help="Path or gitignore-style pattern.")
+    ],
+) -> None:
+    """Make paths, or whatever matches a pattern, artifacts; new matches come along at commit.
+
+    Example: devml-git track 'models/**' data/raw/ '*.safetensors'
+    """
+    o = out()
+    with workspace() as ws:
+        for pattern in patterns:
+            done = setup.add_rule(ws, pattern, prefix(ws.root))
+            o.answer(
+                f"tracked: {done.rule}   (rule in {done.config_file}, ignored in {done.ignore_file})"
+            )
+            for path in done.moved_out:
+                o.answer(f"  moved out of git's index: {path} (the file stays, and so does history)")
+            if done.matches:
+                names = ", ".join(done.matches[:_SHOWN])
+                more = f" and {len(done.matches) - _SHOWN} more" if done.matches[_SHOWN:] else ""
+                o.answer(f"  matches now: {names}{more}; the next commit snapshots them")
+            for file in done.unstaged:
+                o.remark(f"note: {file} has edits of yours and was not staged: git add {file}")
+
+
+def untrack(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Artifact or track rule.")],
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete it from the workspace, too.")
+    ] = False,
+) -> None:
+    """Stop tracking artifacts. Every old snapshot keeps its content.
+
+    Example: devml-git untrack models/old.pt --delete
+    """
+    o = out()
+    with workspace() as ws:
+        known = [p if p in ws.config.track else repo_paths(ws.root, [p])[0] for p in paths]
+        done = setup.untrack(ws, known, delete=delete)
+        for path in done.removed:
+            o.answer(f"untracked: {path}   (the file stays in the workspace)")
+        for path in done.deleted:
+            o.answer(f"untracked and deleted: {path}   (old commits keep it)")
+        for rule in done.rules:
+            o.answer(f"rule removed: {rule}")
+        for note in done.notes:
+            o.remark(f"note: {note}")
+        ws.refresh()
+        ws.arm(ws.observe())
+
+
+def trust_remote(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[REMOTE]...", help="All without a name.")
+    ] = None,
+) -> None:
+    """Trust DVC remotes as they are configured now, so that hooks may connect to them.
+
+    Example: devml-git trust storage
+    """
+    o = out()
+    with workspace() as ws:
+        known = store.remotes(ws.root)
+        for name in names or []:
+            store.require_remote(known, name)
+        chosen = {n: v for n, v in known.items() if not names or n in names}
+        trust.trust(ws.git.shared, chosen)
+        o.answer(f"trusted: {store.remote_names(chosen)}" if chosen else "no DVC remote configured")
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Check git, DVC, hooks, cache and remote; name the command that mends each finding.
+
+    Example: devml-git doctor
+    """
+    o = out()
+    findings = doctor_module.examine()
+    if as_json:
+        o.document({"schema": "devml.doctor/v1", "findings": [f.to_dict() for f in findings]})
+    else:
+        o.table([(f.verdict, f.subject, f.text) for f in findings])
+        for f in findings:
+            if f.mend:
+                o.answer(f"to mend {f.subject}: {f.mend}")
+    if any(f.verdict == "fail" for f in findings):
+        raise typer.Exit(1)
+
+
+def demo(
+    directory: Annotated[str, typer.Argument(metavar="[DIR]")] = "devml-demo",
+) -> None:
+    """Build a repository with real data and a few trained versions, and show it all in a minute.
+
+    Example: devml-git demo /tmp/demo
+    """
+    from devml_git.demo import story
+
+    o = out()
+    rows = story.run(directory, o.answer)
+    o.answer()
+    o.table([row.cells() for row in rows], story.HEADS)
+    o.answer()
+    o.answer(f"yours to play with: cd {directory}")
+

@@ -1,0 +1,161 @@
+"""status, snapshot, commit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from devml_git import setup
+from devml_git.cli.context import out, repo_paths, workspace
+from devml_git.errors import UsageError
+from devml_git.events import human, taken_lines
+from devml_git.snapshot import State
+from devml_git.switching import would_overwrite
+
+if TYPE_CHECKING:
+    from devml_git.workspace import Status, Workspace
+
+_HINTS = {
+    State.MODIFIED: "git commit snapshots it, or now: devml-git snapshot",
+    State.NEW: "git commit snapshots it, or now: devml-git snapshot",
+    State.STALE: "its pointer moved on: devml-git checkout brings it in step",
+    State.DELETED: "devml-git checkout restores it; devml-git untrack --delete deletes on purpose",
+    State.MISSING: "devml-git checkout fetches it from the DVC remote",
+    State.CONFLICT: "devml-git checkout --ours -- PATH   or   --theirs",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add this family's commands."""
+    app.command()(status)
+    app.command()(snapshot)
+    app.command(
+        context_settings={
+            "ignore_unknown_options": True,
+            "allow_extra_args": True,
+            "help_option_names": ["-h", "--help"],
+        }
+    )(commit)
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 1 unless all is clean.")
+    ] = False,
+) -> None:
+    """Show what differs between workspace, pointers and cache, and what to do about it.
+
+    Example: devml-git status --json
+    """
+    with workspace(writes=False) as ws:
+        found = ws.status()
+        ws.warnings.clear()
+    if as_json:
+        out().document(found.to_dict())
+    else:
+        _show(found)
+    if exit_code and not found.in_order():
+        raise typer.Exit(1)
+
+
+def _show(found: Status) -> None:
+    o = out()
+    wrong = [a for a in found.artifacts if a.state is not State.CLEAN]
+    where = f"branch {found.branch}" if found.branch else f"HEAD at {(found.head or 'none')[:12]}"
+    step = "all in step" if found.in_order() else f"{len(wrong)} not in step"
+    o.answer(f"{where}: {len(found.artifacts)} artifacts, {step}")
+    shown = found.artifacts if o.verbose else wrong
+    o.table((a.state.value, a.path, human(_size(a.pointer, a.work.size))) for a in shown)
+    for state in sorted({a.state for a in wrong}):
+        o.answer(f"  {state.value}: {_HINTS[state]}")
+    for broken in found.broken:
+        o.answer(f"conflict  {broken.file}: {broken.why}" if broken.unmerged
+                 else f"broken    {broken.file}: {broken.why}")  # fmt: skip
+    if any(b.unmerged for b in found.broken):
+        o.answer(f"  conflict: {_HINTS[State.CONFLICT]}")
+    for pointer in found.left_alone:
+        o.answer(f"left to dvc: {pointer.path} ({pointer.why_left_alone})")
+    for path in found.in_git:
+        o.answer(f"matches a track rule, but git holds it: {path}   (devml-git track {path})")
+    for note in found.notes:
+        o.answer(f"note: {note}")
+    if found.rescued:
+        o.answer(f"{found.rescued} rescued: devml-git rescue list")
+
+
+def _size(pointer: object, lying: int) -> int:
+    size = getattr(pointer, "size", None)
+    return size if isinstance(size, int) else lying
+
+
+def snapshot(
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="[PATH]...", help="Artifacts; all without one.")
+    ] = None,
+) -> None:
+    """Put changed content into the cache now and stage its pointers, without committing.
+
+    Example: devml-git snapshot models/clf.safetensors
+    """
+    o = out()
+    with workspace() as ws:
+        wanted = repo_paths(ws.root, paths or [])
+        taken = _snapshot(ws, wanted)
+    if not taken:
+        o.answer("nothing has changed")
+
+
+def _snapshot(ws: Workspace, wanted: list[str]) -> bool:
+    """Snapshot, tell, and let the shell answer from now on; return whether there was anything."""
+    o = out()
+    known = ws.tree.snapshot
+    fresh = set(ws.new_artifacts()[0])
+    by_file = {p.file: p.path for p in known.pointers.values()}
+    chosen = [by_file.get(p, p) for p in wanted]
+    for path in chosen:
+        removed = path in ws.record.materialised()
+        broken = any(b.file in {path, f"{path}.dvc"} for b in known.broken)
+        if path not in known.pointers and path not in fresh and not removed and not broken:
+            raise UsageError(f"{path} is not tracked", hint=setup.nearest(ws, path))
+    taken = setup.snapshot_paths(ws, chosen)
+    lines = taken_lines(taken)
+    for line in lines:
+        o.answer(line.removeprefix("devml-git: "))
+    if taken.conflicts:
+        raise would_overwrite(taken.conflicts)
+    ws.refresh()
+    observed = ws.observe()
+    ws.settle(observed)
+    ws.arm(observed)
+    return bool(lines)
+
+
+def commit(ctx: typer.Context) -> None:
+    """Snapshot, then `git commit` with the arguments given (all of git commit's own).
+
+    Example: devml-git commit -m "retrained" -- models/clf.safetensors
+    """
+    args = list(ctx.args)
+    with workspace() as ws:
+        git = ws.git
+        if "--dry-run" not in args:
+            _snapshot(ws, [])
+        args = _with_pointers(ws, args)
+    raise typer.Exit(git.interactive(["commit", *args]))
+
+
+def _with_pointers(ws: Workspace, args: list[str]) -> list[str]:
+    """Replace artifacts after `--` by their pointers: git knows only those."""
+    if "--" not in args:
+        return args
+    cut = args.index("--") + 1
+    ws.refresh()
+    pointers = ws.tree.snapshot.pointers
+    named = []
+    for given in args[cut:]:
+        (path,) = repo_paths(ws.root, [given])
+        pointer = pointers.get(path)
+        named.append(f":(top,literal){pointer.file}" if pointer else given)
+    return [*args[:cut], *named]

@@ -1,0 +1,139 @@
+"""Is everything in order: git, DVC, hooks, cache, remote, record; what mends each finding."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from devml_git import config, gate, installer, store, trust
+from devml_git.errors import DevmlError
+from devml_git.plumbing import Git, git_version, require_git
+from devml_git.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: "ok", "warn" or "fail", and the command that mends it."""
+
+    verdict: str
+    subject: str
+    text: str
+    mend: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain data."""
+        return asdict(self)
+
+
+def examine() -> list[Finding]:
+    """Look at everything; an error in one thing does not hide the others.
+
+    Raises NotARepository.
+    """
+    git = Git.discover()
+    found: list[Finding] = []
+    for subject, check in _CHECKS:
+        try:
+            found += check(git)
+        except DevmlError as e:
+            found.append(Finding("fail", subject, e.message, e.hint))
+        except OSError as e:
+            found.append(Finding("fail", subject, f"{e.strerror}: {gate.shown(e.filename)}"))
+    return found
+
+
+def _git(git: Git) -> Iterator[Finding]:
+    del git
+    require_git()
+    yield Finding("ok", "git", ".".join(map(str, git_version())))
+
+
+def _dvc(git: Git) -> Iterator[Finding]:
+    version = store.require_dvc()
+    store.require_project(git.top)
+    yield Finding("ok", "dvc", version)
+
+
+def _hooks(git: Git) -> Iterator[Finding]:
+    for state in installer.status(git):
+        if state.state != "ours":
+            words = {
+                "absent": "is not installed",
+                "outdated": "is of another version",
+                "foreign": "was overwritten by somebody else's, or never ours",
+            }
+            text = f"{state.event} {words[state.state]}"
+            yield Finding("fail", "hooks", text, "devml-git hooks install")
+    python = git.config(installer.PYTHON_KEY)
+    if python is not None and not os.access(python, os.X_OK):
+        yield Finding("fail", "hooks", f"{python} is gone", "devml-git hooks install")
+    if python is not None and all(s.state == "ours" for s in installer.status(git)):
+        yield Finding("ok", "hooks", str(installer.hooks_directory(git)))
+
+
+def _config(git: Git) -> Iterator[Finding]:
+    loaded = config.load(git.top)
+    if loaded.file is None:
+        yield Finding("warn", "config", "no devml.toml", "devml-git init")
+    else:
+        yield Finding("ok", "config", f"{loaded.file}, {len(loaded.track)} track rules")
+
+
+def _cache(git: Git) -> Iterator[Finding]:
+    store.require_project(git.top)
+    with Workspace(git) as ws:
+        place = ws.cache.root
+        if place.exists() and not os.access(place, os.W_OK | os.X_OK):
+            yield Finding("fail", "cache", f"{place} cannot be written", f"chmod u+w {place}")
+            return
+        removed = ws.cache.clean_temporaries()
+        count, size = ws.cache.total()
+        left = f"; {removed} left-over temporary files removed" if removed else ""
+        yield Finding("ok", "cache", f"{place}: {count} objects, {size} bytes{left}")
+        aside = ws.cache.root / "quarantine"
+        if aside.is_dir() and any(aside.iterdir()):
+            yield Finding("warn", "cache", f"corrupt objects were set aside in {aside}")
+        if ws.record.rebuilt:
+            yield Finding("warn", "record", "it was broken and has been begun anew")
+
+
+def _remote(git: Git) -> Iterator[Finding]:
+    remotes = store.remotes(git.top)
+    if not remotes:
+        text = "none configured: nobody else can fetch your models"
+        yield Finding("warn", "DVC remote", text, "dvc remote add -d NAME URL")
+        return
+    yield Finding("ok", "DVC remote", store.remote_names(remotes))
+    changed = trust.untrusted(git.shared, remotes)
+    if changed:
+        text = f"new or changed since it was trusted: {', '.join(changed)}"
+        yield Finding("warn", "DVC remote", text, "devml-git trust")
+
+
+def _artifacts(git: Git) -> Iterator[Finding]:
+    store.require_project(git.top)
+    with Workspace(git) as ws:
+        status = ws.status()
+    for broken in status.broken:
+        yield Finding("fail", "pointers", f"{broken.file}: {broken.why}", "devml-git status")
+    gone = [a.path for a in status.artifacts if not a.cached and a.state.value == "missing"]
+    if gone:
+        text = f"content is not here: {', '.join(gone[:5])}"
+        yield Finding("warn", "content", text, "devml-git checkout")
+    if not status.broken and not gone:
+        yield Finding("ok", "artifacts", f"{len(status.artifacts)}")
+
+
+_CHECKS: tuple[tuple[str, Callable[[Git], Iterator[Finding]]], ...] = (
+    ("git", _git),
+    ("dvc", _dvc),
+    ("config", _config),
+    ("hooks", _hooks),
+    ("cache", _cache),
+    ("DVC remote", _remote),
+    ("artifacts", _artifacts),
+)

@@ -1,0 +1,338 @@
+"""What each git hook does once the shim has found that something may concern us.
+
+Events return the lines to be told and the exit status; git-facts.md says when to act and when
+only to mark. Failures of post-* hooks are told, never passed on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devml_git import gate, plumbing, snapshotting, store, trust
+from devml_git.errors import ContentLost, DevmlError, Refused
+from devml_git.restoring import Restorer, bring_in_step
+from devml_git.snapshot import State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from devml_git.restoring import Done
+    from devml_git.workspace import Observed, Workspace
+
+REFUSED = 31
+MARK = "mark"
+COMMITTING = "committing"
+FETCH_SECONDS = 300
+_SHOWN = 4
+
+
+@dataclass(slots=True)
+class Told:
+    """What a hook has to say (lines for stderr) and its exit status."""
+
+    lines: list[str] = field(default_factory=list)
+    status: int = 0
+
+
+def run(ws: Workspace, event: str, args: Sequence[str], *, git_pid: str = "") -> Told:
+    """Run one hook event in an open workspace, under the worktree's lock."""
+    with ws.exclusive():
+        if event == "pre-commit":
+            return _pre_commit(ws, git_pid)
+        if event == "post-commit":
+            return _post_commit(ws, git_pid)
+        if event in {"post-checkout", "post-merge", "post-rewrite", "post-applypatch"}:
+            return _moved(ws, event)
+        if event == "post-index-change":
+            return _moved(ws, event) if args[:1] == ["1"] else Told()
+        return Told()
+
+
+# -- pre-commit ----------------------------------------------------------------------------------
+
+
+def _pre_commit(ws: Workspace, git_pid: str) -> Told:
+    told = Told()
+    policy = ws.config.hooks.pre_commit
+    if policy == "off":
+        return told
+    _refuse_staged(ws, told)
+    if told.status:
+        return told
+    if policy == "check":
+        return _check(ws, told)
+    nothing_else = not ws.git.staged_changes()
+    taken = snapshotting.take(ws, restore_stale=not ws.git.half_way())
+    told.lines += taken_lines(taken)
+    if taken.conflicts:
+        names = _names(taken.conflicts)
+        one = taken.conflicts[0]
+        told.lines += [
+            f"devml-git: error: edited here and changed by a commit since: {names}",
+            f"devml-git: hint: keep yours: devml-git checkout --ours -- {one}; "
+            f"take the commit's: devml-git checkout --theirs -- {one} (yours is rescued)",
+        ]
+        told.status = REFUSED
+        return told
+    partial = _real_index_of_partial_commit(ws)
+    if partial is not None:
+        snapshotting.stage_in_partial_commit(ws, taken.staged, partial)
+    if taken.anything and nothing_else and partial is None:
+        told.lines.append(
+            'devml-git: if git now says "nothing to commit", run the same command again: '
+            "it had looked before the pointers were staged"
+        )
+    _rearm(ws)
+    how = "python" if partial is not None and taken.staged else "quick"
+    (ws.git.private / COMMITTING).write_text(f"{how} {git_pid}\n")
+    return told
+
+
+def _refuse_staged(ws: Workspace, told: Told) -> None:
+    """Stop content on its way into git itself: artifacts by rule, anything else by size."""
+    staged = ws.git.staged_changes()
+    managed = ws.tree.snapshot.managed()
+    in_rules = set(ws.git.tracked_matching(ws.rules.exclude_lines()))
+    content = [
+        e.path
+        for e in staged
+        if e.path in in_rules
+        or any(e.path == a or e.path.startswith(f"{a}/") for a in managed)
+        or any(e.path.startswith(f"{d}/") for d in ws.rules.literal_directories())
+    ]
+    sizes = ws.git.blob_sizes([e.blob for e in staged])
+    large = [
+        (e.path, n)
+        for e, n in zip(staged, sizes, strict=True)
+        if n > ws.config.large_file and e.path not in content
+    ]
+    if content:
+        told.status = REFUSED
+        told.lines += [
+            f"devml-git: error: tracked, but staged as content for git: {_names(content)}",
+            f"devml-git: hint: git rm --cached -- {gate.shown(content[0])}   "
+            "(the file stays; its pointer is what is committed)",
+        ]
+    if large:
+        told.status = REFUSED
+        shown = ", ".join(f"{gate.shown(p)} ({human(n)})" for p, n in large[:_SHOWN])
+        told.lines += [
+            f"devml-git: error: too large for git itself: {shown}",
+            f"devml-git: hint: devml-git track {gate.shown(large[0][0])}   "
+            "(or raise large-file in devml.toml)",
+        ]
+
+
+def _check(ws: Workspace, told: Told) -> Told:
+    wrong = [o for o in ws.observe() if o.state in {State.MODIFIED, State.NEW, State.CONFLICT}]
+    if wrong or ws.tree.snapshot.broken:
+        told.status = REFUSED
+        names = _names([o.path for o in wrong] + [b.file for b in ws.tree.snapshot.broken])
+        told.lines += [
+            f"devml-git: error: not in a snapshot yet: {names}",
+            "devml-git: hint: devml-git snapshot",
+        ]
+    return told
+
+
+def _real_index_of_partial_commit(ws: Workspace) -> Path | None:
+    """`git commit -- path` gives hooks a temporary index; index.lock becomes the real one."""
+    index = os.path.basename(os.environ.get("GIT_INDEX_FILE", ""))
+    if index.startswith("next-index-") and index.endswith(".lock"):
+        return ws.git.git_path("index.lock")
+    return None
+
+
+# -- post-commit ---------------------------------------------------------------------------------
+
+
+def _post_commit(ws: Workspace, git_pid: str) -> Told:
+    told = Told()
+    if ws.config.hooks.pre_commit == "off" or ws.git.half_way():
+        return told
+    mark = ws.git.private / COMMITTING
+    with contextlib.suppress(OSError):
+        how = mark.read_text().split()
+        mark.unlink()
+        if how == ["python", git_pid]:
+            _restage_after_partial_commit(ws)
+            _rearm(ws)
+            return told
+        if how == ["quick", git_pid]:
+            return told
+    if (ws.git.private / MARK).exists() or _pointers_moved(ws):
+        told = _moved(ws, "post-commit")
+    if "commit" in parent_command(git_pid):
+        _tell_unverified(ws, told)
+    return told
+
+
+def _restage_after_partial_commit(ws: Workspace) -> None:
+    """The real index must have the pointers the commit has, else the next one reverts them."""
+    ws.refresh()
+    observed = ws.observe(with_new=False)
+    clean = [o.pointer.file for o in observed if o.pointer and o.state is State.CLEAN]
+    ws.git.stage(ws.git.differing_from_index(clean, ws.tree.indexed))
+
+
+def _pointers_moved(ws: Workspace) -> bool:
+    return any(
+        r.oid != p.oid
+        for path, r in ws.record.materialised().items()
+        if (p := ws.tree.snapshot.pointers.get(path)) is not None
+    )
+
+
+def _tell_unverified(ws: Workspace, told: Told) -> None:
+    """`git commit --no-verify`: the bytes are kept, and one line says what the commit lacks."""
+    observed = ws.observe(store_content=True)
+    behind = [o.path for o in observed if o.state in {State.MODIFIED, State.NEW}]
+    if behind:
+        told.lines.append(
+            f"devml-git: this commit does not have what lies there of {_names(behind)} "
+            "(kept in the cache); to add it: devml-git commit --amend --no-edit"
+        )
+
+
+# -- the worktree moved --------------------------------------------------------------------------
+
+
+def _moved(ws: Workspace, event: str) -> Told:
+    told = Told()
+    mark = ws.git.private / MARK
+    if ws.git.half_way() and event not in {"post-rewrite", "post-index-change"}:
+        mark.touch()
+        return told
+    if not ws.config.hooks.restore:
+        return told
+    if event != "post-index-change" and ws.config.hooks.fetch:
+        told.lines += _fetch_missing(ws)
+    done = bring_in_step(ws, cause=event.removeprefix("post-"), fetch=False)
+    told.lines += done_lines(done)
+    with contextlib.suppress(FileNotFoundError):
+        mark.unlink()
+    _rearm(ws)
+    return told
+
+
+def _fetch_missing(ws: Workspace) -> list[str]:
+    """Fetch in a process of its own, bounded in time: a hook never hangs on the network."""
+    remotes = store.remotes(ws.root)
+    if not remotes or not _anything_missing(ws):
+        return []
+    names = trust.untrusted(ws.git.shared, remotes)
+    if names:
+        return [
+            f"devml-git: content is missing, and the DVC remote {_names(names)} is new or was "
+            "changed by a commit: devml-git trust, then devml-git checkout"
+        ]
+    seconds = float(ws.git.config("devml.fetchTimeout") or FETCH_SECONDS)
+    status = plumbing.run_program(
+        [sys.executable, "-P", "-m", "devml_git.hook", "fetch"], timeout=seconds
+    )
+    if status is None:
+        return [f"devml-git: fetching took over {seconds:.0f} s; it goes on with: devml-git checkout"]
+    return []
+
+
+def _anything_missing(ws: Workspace) -> bool:
+    observed = ws.observe(with_new=False)
+    return any(o.state is not State.CLEAN and not o.cached for o in observed)
+
+
+def fetch(ws: Workspace) -> None:
+    """Bring into the cache what the pointers need and the workspace does not have."""
+    observed = [o for o in ws.observe(with_new=False) if o.pointer and o.state is not State.CLEAN]
+    restorer = Restorer(ws, cause="fetch", fetch=True)
+    with contextlib.suppress(ContentLost, Refused):
+        restorer.obtain([o.pointer for o in observed if o.pointer], {o.path: o.work for o in observed})
+
+
+def _rearm(ws: Workspace) -> None:
+    ws.refresh()
+    observed = ws.observe()
+    ws.settle(observed)
+    with contextlib.suppress(DevmlError, OSError):
+        ws.arm(observed)
+
+
+def parent_command(git_pid: str) -> list[str]:
+    """Return the arguments of the git process that runs the hook, or [] where unknown (Linux)."""
+    try:
+        raw = Path(f"/proc/{int(git_pid)}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return []
+    return [part.decode("utf-8", "replace") for part in raw.split(b"\0") if part]
+
+
+# -- words ---------------------------------------------------------------------------------------
+
+
+def taken_lines(taken: snapshotting.Taken) -> list[str]:
+    """Return one or two lines on what a snapshot did; none when it did nothing."""
+    lines = []
+    stored = [*taken.changed, *taken.new]
+    if stored:
+        lines.append(f"devml-git: snapshot of {_names(stored)} ({human(taken.size)})")
+    for old, new in taken.moved:
+        lines.append(f"devml-git: {gate.shown(old)} moved to {gate.shown(new)}")
+    if taken.restored:
+        lines.append(f"devml-git: brought in step with the commit: {_names(taken.restored)}")
+    if taken.deleted:
+        lines.append(
+            f"devml-git: not in the workspace, its pointer is kept: {_names(taken.deleted)} "
+            "(devml-git checkout restores, devml-git untrack --delete deletes)"
+        )
+    if taken.missing:
+        lines.append(f"devml-git: content is missing: {_names(taken.missing)}")
+    if taken.busy:
+        lines.append(f"devml-git: left out, a DVC command is writing it: {_names(taken.busy)}")
+    if stored:
+        lines += [f"devml-git: note: {note}" for note in taken.notes]
+    return lines
+
+
+def done_lines(done: Done) -> list[str]:
+    """Return the lines on what a restore did; none when it did nothing."""
+    lines = []
+    if done.restored:
+        lines.append(f"devml-git: restored {_names(done.restored)} ({human(done.size)})")
+    if done.removed:
+        lines.append(f"devml-git: not in this revision, taken away: {_names(done.removed)}")
+    for rescue in done.rescued:
+        lines.append(
+            f"devml-git: {gate.shown(rescue.path)} was in no snapshot; yours is kept: "
+            f"devml-git rescue restore {rescue.id}"
+        )
+    if done.corrupt:
+        lines.append(
+            f"devml-git: corrupt in the cache, set aside: {_names(sorted(set(done.corrupt)))}"
+        )
+    if done.missing:
+        lines.append(
+            f"devml-git: content is missing: {_names(done.missing)} "
+            "(devml-git checkout fetches it from the DVC remote)"
+        )
+    for path, why in done.blocked:
+        lines.append(f"devml-git: left as it lies: {gate.shown(path)} ({why})")
+    return lines
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(gate.shown(n) for n in names[:_SHOWN])
+    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def human(nbytes: int) -> str:
+    """Return a size in bytes as people read it, in powers of ten: 12.3 MB."""
+    value = float(nbytes)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":  # noqa: PLR2004
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError

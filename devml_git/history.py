@@ -1,0 +1,58 @@
+"""The only door to GitPython: what earlier commits said of an artifact.
+
+Read-only object access; nothing is run through it that takes a user's word as an option.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from devml_git.errors import GitFailed, Refused
+from devml_git.pointers import read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from devml_git.pointers import PipelineOut
+
+
+def was_pointer(
+    top: Path, file: str, path: str, oid: str, stages: dict[str, PipelineOut] | None = None
+) -> bool:
+    """Whether `oid` was ever what `file` said of `path`, in any branch, tag or reflog entry.
+
+    Asked where the record is lost: a workspace that holds an older commit's model is stale, not
+    edited, and must not be snapshotted over a colleague's newer one.
+    """
+    import git
+
+    try:
+        repo = git.Repo(top)
+    except git.exc.GitError as e:
+        raise GitFailed(f"GitPython cannot open {top}") from e
+    try:
+        seen = set()
+        for commit in repo.iter_commits(None, paths=[file], all=True, reflog=True):
+            try:
+                blob = commit.tree / file
+            except KeyError:
+                continue
+            if blob.binsha in seen:
+                continue
+            seen.add(blob.binsha)
+            if _says(blob.data_stream.read(), file, path, oid, stages):
+                return True
+    except (git.exc.GitError, ValueError):
+        return False
+    finally:
+        repo.close()
+    return False
+
+
+def _says(
+    text: bytes, file: str, path: str, oid: str, stages: dict[str, PipelineOut] | None
+) -> bool:
+    try:
+        return any(p.path == path and p.oid == oid for p in read(file, text, stages))
+    except Refused:
+        return False

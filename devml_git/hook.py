@@ -1,0 +1,105 @@
+"""The hot path: what the shim starts when git calls a hook. Standard library until it is sure.
+
+Run as `python -P -m devml_git.hook EVENT ARGS...` from the worktree's root. Never exits with 1,
+which the shim takes for "Python could not find the module".
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Commands of git that run another hook of ours later, after HEAD has moved (git-facts.md)
+_LATER = frozenset(
+    {"checkout", "switch", "merge", "pull", "rebase", "worktree", "bisect", "cherry-pick",
+     "revert", "commit", "am", "clone", "submodule"}
+)  # fmt: skip
+_ENDS_HERE = frozenset(
+    {"-n", "--no-commit", "--abort", "--quit", "--skip", "--reset", "reset", "--squash"}
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one hook event; return git's exit status for it."""
+    args = sys.argv[1:] if argv is None else argv
+    if not args or os.environ.get("DEVML_GIT_ACTIVE"):
+        return 0
+    event, rest = args[0], args[1:]
+    git_pid = os.environ.get("DEVML_GIT_PARENT", "")
+    if event == "post-index-change" and not _acts_now(git_pid):
+        return 0
+    return _run(event, rest, git_pid)
+
+
+def _acts_now(git_pid: str) -> bool:
+    """post-index-change runs before HEAD moves: act only where no later hook will.
+
+    Elsewhere leave a mark. A Ctrl-C here would break git half-way, so it is not listened to.
+    """
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    words = _command_of(git_pid)
+    name = next((w for w in words[1:] if not w.startswith("-") and "=" not in w), "")
+    if words and name not in _LATER:
+        return True
+    if _ENDS_HERE.intersection(words):
+        return True
+    git_dir = os.environ.get("GIT_DIR") or ".git"
+    if os.path.isdir(os.path.join(git_dir, "devml")):
+        with open(os.path.join(git_dir, "devml", "mark"), "w", encoding="ascii"):
+            pass
+    return False
+
+
+def _command_of(git_pid: str) -> list[str]:
+    try:
+        with open(f"/proc/{int(git_pid)}/cmdline", "rb") as f:
+            return [w.decode("utf-8", "replace") for w in f.read().split(b"\0") if w]
+    except (OSError, ValueError):
+        return []
+
+
+def _run(event: str, args: list[str], git_pid: str) -> int:
+    blocking = event.startswith("pre-")
+    os.environ["DEVML_GIT_ACTIVE"] = "1"
+    try:
+        from devml_git import events
+        from devml_git.errors import DevmlError, NotARepository
+        from devml_git.workspace import Workspace
+
+        try:
+            with Workspace.discover() as ws:
+                if event == "fetch":
+                    events.fetch(ws)
+                    return 0
+                told = events.run(ws, event, args, git_pid=git_pid)
+            _say(told.lines)
+            return told.status if blocking else 0
+        except NotARepository:
+            return 0
+        except DevmlError as e:
+            _say([f"devml-git: error: {e.message}"])
+            _say([f"devml-git: hint: {e.hint}"] if e.hint else [])
+            return e.exit_code if blocking else 0
+    except KeyboardInterrupt:
+        return 130 if blocking else 0
+    except Exception as e:  # noqa: BLE001 - the hook's end of the funnel
+        if os.environ.get("DEVML_GIT_TRACEBACK"):
+            raise
+        _say([f"devml-git: internal error in {event}: {type(e).__name__}: {e}"])
+        return 70 if blocking else 0
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        data = line.encode("utf-8", "backslashreplace") + b"\n"
+        try:
+            sys.stderr.buffer.write(data)
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""What git ignores so that content never enters it: `.gitignore` entries as DVC writes them.
+
+An artifact of its own: a line `/name` in its directory's `.gitignore`, unless a rule ignores it
+already (scmrepo 3.6 `Git.ignore`). A track rule: its lines in the `.gitignore` at the root. The
+private `info/exclude` repeats both, for revisions from before the rules.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import TYPE_CHECKING
+
+from devml_git.place import write_text_safely
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from devml_git.plumbing import Git
+
+_HEADING = "# devml-git track"
+
+
+def entry_for(path: str) -> str:
+    """Return the line for an artifact in its directory's `.gitignore` (escaped as by pathspec)."""
+    return "/" + re.sub(r"([\[\]!*#?\\])", r"\\\1", posixpath.basename(path))
+
+
+def ignore_artifact(git: Git, path: str) -> list[str]:
+    """Make git ignore an artifact; return the `.gitignore` files that are to be staged."""
+    if git.ignored([path]):
+        return []
+    file = posixpath.join(posixpath.dirname(path), ".gitignore")
+    return _change(git, file, lambda lines: [*lines, entry_for(path)])
+
+
+def unignore_artifact(git: Git, path: str) -> list[str]:
+    """Take an artifact's own line out of its `.gitignore`; return what is to be staged."""
+    file = posixpath.join(posixpath.dirname(path), ".gitignore")
+    if not (git.top / file).is_file():
+        return []
+    line = entry_for(path)
+    return _change(git, file, lambda lines: [x for x in lines if x.strip() != line])
+
+
+def ignore_rule(git: Git, lines: Sequence[str]) -> list[str]:
+    """Add a track rule's lines to the `.gitignore` at the root; return what is to be staged."""
+
+    def add(old: list[str]) -> list[str]:
+        new = [line for line in lines if line not in old]
+        heading = [_HEADING] if new and _HEADING not in old else []
+        return [*old, *heading, *new]
+
+    return _change(git, ".gitignore", add)
+
+
+def unignore_rule(git: Git, lines: Sequence[str], kept: Sequence[str]) -> list[str]:
+    """Take a track rule's lines out again, but for those another rule still needs."""
+    gone = set(lines) - set(kept)
+
+    def remove(old: list[str]) -> list[str]:
+        left = [line for line in old if line not in gone]
+        return left if kept else [line for line in left if line != _HEADING]
+
+    return _change(git, ".gitignore", remove)
+
+
+def exclude_privately(git: Git, lines: Sequence[str]) -> None:
+    """Add lines to `info/exclude` of the common directory, for revisions without our rules."""
+    place = git.common_dir / "info" / "exclude"
+    place.parent.mkdir(exist_ok=True)
+    old = place.read_text("utf-8", "surrogateescape") if place.exists() else ""
+    present = set(old.splitlines())
+    new = [line for line in lines if line not in present]
+    if new:
+        start = old if not old or old.endswith("\n") else old + "\n"
+        text = start + "".join(f"{line}\n" for line in new)
+        write_text_safely(
+            git.common_dir, "info/exclude", text.encode("utf-8", "surrogateescape"), create=True
+        )
+
+
+def include_privately(git: Git, lines: Sequence[str]) -> None:
+    """Take lines out of `info/exclude` again."""
+    place = git.common_dir / "info" / "exclude"
+    if lines and place.exists():
+        old = place.read_text("utf-8", "surrogateescape").splitlines()
+        left = "".join(f"{line}\n" for line in old if line not in set(lines))
+        write_text_safely(git.common_dir, "info/exclude", left.encode("utf-8", "surrogateescape"))
+
+
+def _change(git: Git, file: str, edit: object) -> list[str]:
+    """Edit a `.gitignore`; return it for staging only if the user has no edits of his own there."""
+    assert callable(edit)
+    place = git.top / file
+    old = place.read_bytes() if place.exists() else b""
+    lines = old.decode("utf-8", "surrogateescape").split("\n")
+    ends = lines.pop() if lines else ""
+    new = edit([*lines, *([ends] if ends else [])])
+    data = "".join(f"{line}\n" for line in new).encode("utf-8", "surrogateescape")
+    if data == old or (ends and data == old + b"\n"):
+        return []
+    users_own = git.file_differs_from_index(file)
+    if not data and place.exists():
+        place.unlink()
+    else:
+        write_text_safely(git.top, file, data)
+    return [] if users_own else [file]

@@ -1,0 +1,153 @@
+"""What people and programs see: stdout is the answer, stderr everything else.
+
+Text from a repository is untrusted: control characters are escaped (`gate.shown`) and nothing of
+it is ever read as Rich markup. On a terminal, long work shows bytes, rate and time left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from devml_git.gate import shown
+from devml_git.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_LINE = 1 << 16
+_STYLES = {
+    "clean": "green", "modified": "yellow", "new": "cyan", "deleted": "red", "missing": "red",
+    "stale": "magenta", "conflict": "bold red", "ok": "green", "warn": "yellow", "fail": "red",
+}  # fmt: skip
+
+
+def _write(stream: Any, text: str) -> None:  # noqa: ANN401
+    data = (text + "\n").encode("utf-8", "backslashreplace")
+    buffer = getattr(stream, "buffer", None)
+    if buffer is None:
+        stream.write(data.decode("utf-8"))
+    else:
+        stream.flush()
+        buffer.write(data)
+    stream.flush()
+
+
+def _coloured(stream: Any) -> bool:  # noqa: ANN401
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
+
+
+class Output:
+    """Where a command's answer, remarks and progress go."""
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, progress: bool = True) -> None:
+        self.quiet = quiet
+        self.verbose = verbose
+        self.show_progress = progress and not quiet and sys.stderr.isatty()
+
+    def answer(self, line: str = "") -> None:
+        """Print one line of the answer to stdout."""
+        _write(sys.stdout, shown(line, _LINE))
+
+    def document(self, value: Mapping[str, Any]) -> None:
+        """Print one JSON document to stdout."""
+        _write(sys.stdout, json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+    def remark(self, line: str) -> None:
+        """Print one line to stderr, unless quiet."""
+        if not self.quiet:
+            _write(sys.stderr, shown(line, _LINE))
+
+    def table(self, rows: Iterable[Sequence[str]], heads: Sequence[str] = ()) -> None:
+        """Print rows to stdout: aligned and coloured on a terminal, plain and unwrapped else.
+
+        The first cell that is a state or a verdict gives the colour.
+        """
+        cells = [[shown(c, _LINE) for c in row] for row in rows]
+        every = [list(heads), *cells] if heads else cells
+        if not every:
+            return
+        widths = [max(len(row[i]) for row in every) for i in range(len(every[0]))]
+        coloured = _coloured(sys.stdout)
+        for i, row in enumerate(every):
+            text = "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+            head = bool(heads) and i == 0
+            style = "bold" if head else next((_STYLES[c] for c in row if c in _STYLES), "")
+            if coloured and style:
+                self._styled(text, style)
+            else:
+                _write(sys.stdout, text)
+
+    def _styled(self, text: str, style: str) -> None:
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(force_terminal=True, highlight=False, markup=False, emoji=False)
+        console.print(Text(text, style=style), soft_wrap=True)
+
+    def error(self, message: str, hint: str | None, code: int, *, as_json: bool) -> None:
+        """Print an error to stderr, as two lines or as product.md's `devml.error/v1`."""
+        if as_json:
+            error = {"schema": "devml.error/v1", "code": code, "message": message, "hint": hint}
+            _write(sys.stderr, json.dumps(error, ensure_ascii=False))
+            return
+        _write(sys.stderr, f"error: {shown(message, _LINE)}")
+        if hint:
+            _write(sys.stderr, f"hint: {shown(hint, _LINE)}")
+
+    def progress(self) -> Progress:
+        """Return what the library reports its progress to."""
+        return _Bar() if self.show_progress else Progress()
+
+
+class _Bar(Progress):
+    """A bar on stderr: bytes, rate, time left. It appears only after a moment of work."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+        self._lock = threading.Lock()
+
+    def start(self, what: str, total: int) -> None:
+        """Begin a bar; `total` 0 means that the amount is not known."""
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+        from rich.progress import Progress as RichProgress
+
+        self._bar = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task(what, total=total or None)
+        self._bar.start()
+
+    def advance(self, nbytes: int) -> None:
+        """Count bytes."""
+        with self._lock:
+            if self._bar is not None:
+                self._bar.advance(self._task, nbytes)
+
+    def finish(self) -> None:
+        """Take the bar away."""
+        with self._lock:
+            if self._bar is not None:
+                self._bar.stop()
+                self._bar = None

@@ -1,0 +1,450 @@
+"""The only door to the git program (and, for hooks, to any other process).
+
+Lists as arguments, `-z` everywhere, revisions resolved to object ids before they are used, no
+prompts, bytes in and text out (UTF-8 with surrogateescape, so that any file name survives).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devml_git.errors import GitFailed, NotARepository, UsageError
+from devml_git.gate import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+OLDEST_GIT = (2, 30)
+POINTER_PATHSPECS = (":(glob)**/*.dvc", ":(glob)**/dvc.lock")
+NULL_MODE = "000000"
+
+# Our own reads must see the file system, not a daemon's idea of it, and must not run one.
+_READ_CONFIG = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
+# githooks(5): what must not leak into a call on another repository
+_LOCAL_ENV = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """One line of `git ls-files -s`: octal mode, blob id, merge stage (0 to 3), path."""
+
+    mode: str
+    blob: str
+    stage: int
+    path: str
+
+
+def _decode(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def foreign_environment() -> dict[str, str]:
+    """Return an environment for a call on another repository (githooks(5))."""
+    return {k: v for k, v in os.environ.items() if k not in _LOCAL_ENV}
+
+
+def git_version() -> tuple[int, ...]:
+    """Return the version of git on PATH, as numbers. Raises GitFailed when there is none."""
+    try:
+        out = subprocess.run(["git", "version"], capture_output=True, check=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError) as e:
+        raise GitFailed("git cannot be run", hint="install git 2.30 or later") from e
+    words = out.split()
+    digits = [part for part in words[2].split(".") if part.isdigit()] if len(words) > 2 else []
+    return tuple(int(part) for part in digits[:3])
+
+
+def require_git() -> None:
+    """Raise GitFailed when git is older than what is tested."""
+    version = git_version()
+    if version < OLDEST_GIT:
+        have, need = (".".join(map(str, v)) for v in (version, OLDEST_GIT))
+        raise GitFailed(f"git {have} is too old", hint=f"install git {need} or later")
+
+
+def run_program(argv: Sequence[str], *, timeout: float) -> int | None:
+    """Run a program with our environment; return its exit status, or None when time was up."""
+    try:
+        return subprocess.run(
+            list(argv), check=False, timeout=timeout, stdin=subprocess.DEVNULL
+        ).returncode
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def clone(url: str, directory: str) -> None:
+    """`git clone` with the user's terminal. Raises GitFailed."""
+    status = subprocess.run(
+        ["git", "clone", "--", url, directory], check=False, env=foreign_environment()
+    ).returncode
+    if status:
+        raise GitFailed(f"git clone of {shown(url)} failed", status=status)
+
+
+@dataclass(frozen=True)
+class Git:
+    """One worktree of one repository, seen through the git program."""
+
+    top: Path
+
+    @classmethod
+    def discover(cls, start: Path | None = None) -> Git:
+        """Return the worktree that `start` (default: the current directory) lies in.
+
+        Raises NotARepository outside of one, in a bare repository, and inside `.git`.
+        """
+        cwd = start or Path.cwd()
+        probe = cls(cwd)
+        try:
+            answer = probe.out("rev-parse", "--is-bare-repository", "--is-inside-work-tree")
+        except GitFailed as e:
+            if "not a git repository" not in e.stderr:
+                raise NotARepository(e.stderr.strip() or "git refuses this directory") from e
+            raise NotARepository(
+                f"{shown(cwd)} is not in a git repository", hint="git init && devml-git init"
+            ) from e
+        bare, inside = answer.split()
+        if bare == "true":
+            raise NotARepository(
+                "this is a bare repository: it has no workspace", hint="run this in a clone"
+            )
+        if inside != "true":
+            raise NotARepository("this is git's own directory", hint="cd to the workspace")
+        top = probe.out("rev-parse", "--show-toplevel").rstrip("\n")
+        return cls(Path(top))
+
+    # -- running -----------------------------------------------------------------------------
+
+    def _environment(self, extra: Mapping[str, str] | None) -> dict[str, str]:
+        env = dict(os.environ)
+        env["GIT_TERMINAL_PROMPT"] = "0"
+        env["LC_ALL"] = "C.UTF-8"
+        if extra:
+            env.update(extra)
+        return env
+
+    def raw(
+        self,
+        *args: str,
+        stdin: bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        ok: Sequence[int] = (0,),
+    ) -> tuple[int, bytes]:
+        """Run git and return its exit status and standard output.
+
+        Raises GitFailed unless the status is one of `ok`.
+        """
+        argv = ("git", *_READ_CONFIG, *args)
+        source: dict[str, object] = (
+            {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+        )
+        try:
+            done = subprocess.run(
+                argv,
+                cwd=self.top,
+                env=self._environment(env),
+                capture_output=True,
+                check=False,
+                **source,  # type: ignore[call-overload]
+            )
+        except OSError as e:
+            raise GitFailed(f"git cannot be run: {e}", hint="install git 2.30 or later") from e
+        if done.returncode not in ok:
+            stderr = done.stderr.decode("utf-8", "replace")
+            said = stderr.strip().splitlines()
+            reason = said[-1] if said else f"exit status {done.returncode}"
+            raise GitFailed(
+                f"git {args[0]}: {shown(reason, 300)}",
+                argv=argv,
+                stderr=stderr,
+                status=done.returncode,
+            )
+        return done.returncode, done.stdout
+
+    def out(self, *args: str, env: Mapping[str, str] | None = None) -> str:
+        """Run git and return its standard output as text."""
+        return _decode(self.raw(*args, env=env)[1])
+
+    def names(self, *args: str, env: Mapping[str, str] | None = None) -> list[str]:
+        """Run a git command that prints NUL-terminated names."""
+        return [name for name in self.out(*args, env=env).split("\0") if name]
+
+    def interactive(
+        self, args: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> int:
+        """Run git with the user's terminal, editor and configuration; return its status."""
+        full = dict(os.environ)
+        full.update(env or {})
+        return subprocess.run(
+            ["git", *args], cwd=cwd or self.top, env=full, check=False
+        ).returncode
+
+    # -- places ------------------------------------------------------------------------------
+
+    @cached_property
+    def common_dir(self) -> Path:
+        """Git's common directory, absolute: shared by all worktrees."""
+        return self._absolute(self.out("rev-parse", "--git-common-dir"))
+
+    @cached_property
+    def git_dir(self) -> Path:
+        """This worktree's own git directory, absolute."""
+        return self._absolute(self.out("rev-parse", "--git-dir"))
+
+    def git_path(self, name: str) -> Path:
+        """Where `name` lies for this worktree (`git rev-parse --git-path`)."""
+        return self._absolute(self.out("rev-parse", "--git-path", name))
+
+    def _absolute(self, text: str) -> Path:
+        return Path(os.path.abspath(self.top / text.rstrip("\n")))
+
+    @cached_property
+    def private(self) -> Path:
+        """Directory of this worktree's own records, mode 0700, made on demand."""
+        return self._made("devml", per_worktree=True)
+
+    @cached_property
+    def shared(self) -> Path:
+        """Directory of what all worktrees share (cache, rescue log), mode 0700, made on demand."""
+        return self._made("devml", per_worktree=False)
+
+    def _made(self, name: str, *, per_worktree: bool) -> Path:
+        place = (self.git_dir if per_worktree else self.common_dir) / name
+        place.mkdir(mode=0o700, exist_ok=True)
+        return place
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether this is a linked worktree (`git worktree add`)."""
+        return self.git_dir != self.common_dir
+
+    def half_way(self) -> bool:
+        """Whether a rebase or am stands half-way; a merge or cherry-pick does not count."""
+        return any((self.git_dir / name).exists() for name in ("rebase-merge", "rebase-apply"))
+
+    # -- configuration -----------------------------------------------------------------------
+
+    def config(self, key: str) -> str | None:
+        """Return a configuration value, or None when it is not set."""
+        status, out = self.raw("config", "--get", key, ok=(0, 1))
+        return None if status else _decode(out).rstrip("\n")
+
+    def config_path(self, key: str) -> str | None:
+        """Return a configuration value with `~` expanded as git does, or None."""
+        status, out = self.raw("config", "--type=path", "--get", key, ok=(0, 1))
+        return None if status else _decode(out).rstrip("\n")
+
+    def set_config(self, key: str, value: str) -> None:
+        """Set a value in this repository's own configuration, if it differs."""
+        if self.config(key) != value:
+            self.raw("config", "--local", key, value)
+
+    def unset_config(self, key: str) -> None:
+        """Remove a value from this repository's own configuration."""
+        self.raw("config", "--local", "--unset-all", key, ok=(0, 5))
+
+    # -- revisions ---------------------------------------------------------------------------
+
+    def commit_of(self, rev: str) -> str | None:
+        """Return the full id of the commit that `rev` names, or None when it names none."""
+        if not rev or "\0" in rev:
+            return None
+        status, out = self.raw(
+            "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}",
+            ok=(0, 1, 128),
+        )  # fmt: skip
+        return None if status else _decode(out).strip()
+
+    def require_commit(self, rev: str) -> str:
+        """Return the commit id of `rev`. Raises UsageError for an unknown revision."""
+        sha = self.commit_of(rev)
+        if sha is None:
+            raise UsageError(f"unknown revision {shown(rev)!r}", hint="git log --oneline --all")
+        return sha
+
+    def head(self) -> str | None:
+        """Return the commit id of HEAD, or None before the first commit."""
+        return self.commit_of("HEAD")
+
+    def branch(self) -> str | None:
+        """Return the current branch's short name, or None when HEAD is detached."""
+        status, out = self.raw("symbolic-ref", "--quiet", "--short", "HEAD", ok=(0, 1))
+        return None if status else _decode(out).strip()
+
+    # -- index and trees ---------------------------------------------------------------------
+
+    def index_entries(
+        self, *pathspecs: str, env: Mapping[str, str] | None = None
+    ) -> list[IndexEntry]:
+        """Return index entries, all merge stages, of the given pathspecs (none: all)."""
+        entries = []
+        for line in self.names("ls-files", "-s", "-z", "--", *pathspecs, env=env):
+            meta, path = line.split("\t", 1)
+            mode, blob, stage = meta.split(" ")
+            entries.append(IndexEntry(mode, blob, int(stage), path))
+        return entries
+
+    def tree_entries(self, commit: str, *, all_paths: bool = False) -> list[IndexEntry]:
+        """Return a commit's files: its pointer files, or all with `all_paths`."""
+        entries = []
+        for line in self.names("ls-tree", "-r", "-z", "--full-tree", commit):
+            meta, path = line.split("\t", 1)
+            mode, _kind, blob = meta.split(" ")
+            if all_paths or is_pointer_file(path):
+                entries.append(IndexEntry(mode, blob, 0, path))
+        return entries
+
+    def tracked_among(self, paths: Iterable[str], env: Mapping[str, str] | None = None) -> set[str]:
+        """Return which of these files, or files in these directories, the index has."""
+        wanted = list(paths)
+        found: set[str] = set()
+        for start in range(0, len(wanted), 500):
+            part = wanted[start : start + 500]
+            literal = {"GIT_LITERAL_PATHSPECS": "1", **(env or {})}
+            found.update(self.names("ls-files", "-z", "--", *part, env=literal))
+        return found
+
+    def blobs(self, ids: Sequence[str]) -> Iterator[bytes]:
+        """Yield the content of blobs, in order, from one `git cat-file --batch`."""
+        if not ids:
+            return
+        _, out = self.raw("cat-file", "--batch", stdin="\n".join(ids).encode() + b"\n")
+        at = 0
+        for _ in ids:
+            end = out.index(b"\n", at)
+            header = out[at:end].split(b" ")
+            if len(header) != 3:  # noqa: PLR2004 - "<id> missing"
+                raise GitFailed(f"git object {_decode(out[at:end])}", hint="git fsck")
+            length = int(header[2])
+            yield out[end + 1 : end + 1 + length]
+            at = end + 1 + length + 1
+
+    def blob_sizes(self, ids: Sequence[str]) -> list[int]:
+        """Return sizes in bytes of objects; 0 for what is missing (a submodule's commit)."""
+        if not ids:
+            return []
+        _, out = self.raw(
+            "cat-file", "--batch-check=%(objectsize)", stdin="\n".join(ids).encode() + b"\n"
+        )
+        return [int(line) if line.isdigit() else 0 for line in out.split(b"\n")[: len(ids)]]
+
+    def staged_changes(self) -> list[IndexEntry]:
+        """Return the entries the index adds or changes against HEAD (or the empty tree)."""
+        against = self.head() or self._empty_tree()
+        fields = self.names(
+            "diff-index", "--cached", "--raw", "--no-renames", "-z", "--no-abbrev",
+            "--diff-filter=AMT", against, "--",
+        )  # fmt: skip
+        pairs = zip(fields[::2], fields[1::2], strict=True)
+        return [IndexEntry(m.split(" ")[1], m.split(" ")[3], 0, path) for m, path in pairs]
+
+    def _empty_tree(self) -> str:
+        _, out = self.raw("hash-object", "-t", "tree", "--stdin", "-w", stdin=b"")
+        return _decode(out).strip()
+
+    def stage(self, paths: Sequence[str], *, index: Path | None = None) -> None:
+        """Put files of the worktree into the index (githooks(5): the inherited GIT_INDEX_FILE).
+
+        `update-index` and not `add`: it asks no ignore rules. A path that is gone is removed.
+        """
+        if not paths:
+            return
+        env = {"GIT_INDEX_FILE": str(index)} if index else None
+        names = b"".join(os.fsencode(p) + b"\0" for p in paths)
+        self.raw("update-index", "--add", "--remove", "-z", "--stdin", stdin=names, env=env)
+
+    def unstage(self, paths: Sequence[str]) -> None:
+        """Take paths out of the index; the files stay where they lie."""
+        if paths:
+            names = b"".join(os.fsencode(p) + b"\0" for p in paths)
+            self.raw("update-index", "--force-remove", "-z", "--stdin", stdin=names)
+
+    def others_matching(self, exclude_file: Path, pathspecs: Sequence[str] = ()) -> list[str]:
+        """Return files on disk, in git or not, that the patterns of `exclude_file` match."""
+        nothing = {"GIT_INDEX_FILE": str(self.private / "no-index")}
+        return self.names(
+            "ls-files", "-o", "-i", "-z", f"--exclude-from={exclude_file}", "--", *pathspecs,
+            env=nothing,
+        )  # fmt: skip
+
+    def tracked_matching(self, lines: Sequence[str]) -> list[str]:
+        """Return the files in the index that gitignore lines match."""
+        if not lines:
+            return []
+        file = self.private / "match"
+        file.write_text("".join(f"{x}\n" for x in lines), "utf-8", "surrogateescape")
+        return self.names("ls-files", "-c", "-i", "-z", f"--exclude-from={file}")
+
+    def ignored(self, paths: Sequence[str]) -> set[str]:
+        """Return which of these paths git's ignore rules match (tracked or not)."""
+        if not paths:
+            return set()
+        names = b"".join(os.fsencode(p) + b"\0" for p in paths)
+        status, out = self.raw(
+            "check-ignore", "-z", "--no-index", "--stdin", stdin=names, ok=(0, 1)
+        )
+        return {_decode(name) for name in out.split(b"\0") if name} if not status else set()
+
+    def staged_blob_for(self, pathname: str) -> str | None:
+        """Return the blob id of a path in the index, stage 0, or None."""
+        entries = self.index_entries(f":(literal){pathname}")
+        return next((e.blob for e in entries if e.stage == 0 and e.path == pathname), None)
+
+    def differing_from_index(
+        self, files: Sequence[str], indexed: Mapping[str, IndexEntry]
+    ) -> list[str]:
+        """Return which pointer files are untracked or (perhaps) differ from the index."""
+        if not files:
+            return []
+        dirty = set(self.names("diff-files", "--name-only", "-z", "--", *POINTER_PATHSPECS))
+        return [f for f in files if f not in indexed or f in dirty]
+
+    def file_differs_from_index(self, pathname: str) -> bool:
+        """Whether a file of the worktree has changes that are not staged, or is untracked."""
+        if self.staged_blob_for(pathname) is None:
+            return (self.top / pathname).exists()
+        status, _ = self.raw("diff-files", "--quiet", "--", f":(literal){pathname}", ok=(0, 1))
+        if status:
+            self.raw("update-index", "-q", "--refresh", ok=(0, 1))
+            status, _ = self.raw("diff-files", "--quiet", "--", f":(literal){pathname}", ok=(0, 1))
+        return bool(status)
+
+    def export(self, commit: str, directory: Path) -> None:
+        """Write a commit's files into a directory, without touching index or worktree."""
+        scratch = self.private / f"export-{os.getpid()}.index"
+        env = {"GIT_INDEX_FILE": str(scratch)}
+        try:
+            self.raw("read-tree", commit, env=env)
+            self.raw("checkout-index", "-a", "-q", f"--prefix={directory}{os.sep}", env=env)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                scratch.unlink()
+
+
+def is_pointer_file(path: str) -> bool:
+    """Whether a path is a `.dvc` file or a `dvc.lock` (DVC 3.67 `dvc/dvcfile.py`)."""
+    name = path.rsplit("/", 1)[-1]
+    return name == "dvc.lock" or (name.endswith(".dvc") and name != ".dvc")

@@ -1,0 +1,421 @@
+"""Read and write pointers: `.dvc` files and the outputs in `dvc.lock`, as DVC writes them.
+
+Formats: DVC 3.67 `dvc/output.py` (`Output.dumpd`), `dvc/stage/serialize.py` and
+`dvc/utils/serialize/_yaml.py`. The canonical text of `dvc add` is read and written here without
+a YAML library; everything else goes through ruamel's round trip, as in DVC, so that comments,
+key order and foreign fields stay.
+
+What DVC's format cannot hold, the exec bits of files inside a directory, is kept in the
+output's free-form `meta:`, bound to the hash it was made with; it is written only where a
+directory has such files, so that every other pointer is the one `dvc add` would write.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from devml_git import gate
+from devml_git.errors import Refused
+from devml_git.snapshot import LEGACY, MD5, Broken, Content, Pointer, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ruamel.yaml import YAML
+
+MAX_YAML_DEPTH = 32
+
+_CANONICAL = re.compile(
+    r"outs:\n- md5: (?P<oid>(?!\d+(?:e\d+)?\n)[0-9a-f]{32}(?:\.dir)?)\n  size: (?P<size>\d+)\n"
+    r"(?:  nfiles: (?P<nfiles>\d+)\n)?(?:  isexec: (?P<isexec>true)\n)?"
+    r"  hash: md5\n  path: (?P<path>[A-Za-z_][A-Za-z0-9_./-]{0,71})\n\Z"
+)
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,71}\Z")
+_NOT_PLAIN = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
+_NUMERIC_OID = re.compile(r"\d+(e\d+)?\Z")
+_CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
+_OUT_KEYS_LEFT_ALONE = {
+    "version_id": "cloud-versioned",
+    "cloud": "cloud-versioned",
+    "files": "cloud-versioned",
+    "etag": "external",
+    "checksum": "external",
+    "fs_config": "external",
+}
+# Absolute, or with a scheme: not an output of this workspace
+_EXTERNAL = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+# -- reading -------------------------------------------------------------------------------------
+
+
+def read(file: str, text: bytes, stages: Mapping[str, PipelineOut] | None = None) -> list[Pointer]:
+    """Return the pointers of one `.dvc` file or `dvc.lock`.
+
+    `file` is the pointer file's path relative to the root, `stages` what the pipelines say of
+    their outputs (by artifact path). Raises Refused for what is malformed or hostile.
+    """
+    if len(text) > gate.MAX_POINTER_BYTES:
+        raise Refused(f"{gate.shown(file)}: larger than {gate.MAX_POINTER_BYTES} bytes")
+    try:
+        decoded = text.decode("utf-8")
+    except UnicodeDecodeError as e:
+        raise Refused(f"{gate.shown(file)}: not UTF-8") from e
+    if file.rsplit("/", 1)[-1] == "dvc.lock":
+        return _read_lock(file, decoded, stages or {})
+    found = _CANONICAL.match(decoded)
+    if found and found["path"] not in _NOT_PLAIN:
+        return [_canonical_pointer(file, found)]
+    return _read_stage_file(file, decoded)
+
+
+def has_conflict_markers(text: bytes) -> bool:
+    """Whether a merge left conflict markers in a pointer file."""
+    return bool(_CONFLICT.search(text.decode("utf-8", "replace")))
+
+
+def collect(
+    files: Iterable[tuple[str, bytes]], stages: Mapping[str, PipelineOut] | None = None
+) -> Snapshot:
+    """Return the snapshot that these pointer files (path, content) make up.
+
+    Files that cannot be read, and paths claimed twice or inside each other, become `broken`.
+    """
+    pointers: dict[str, Pointer] = {}
+    broken: list[Broken] = []
+    for file, text in files:
+        if has_conflict_markers(text):
+            broken.append(Broken(file, "has conflict markers in it", unmerged=True))
+            continue
+        try:
+            found = read(file, text, stages)
+        except Refused as e:
+            broken.append(Broken(file, e.message))
+            continue
+        for pointer in found:
+            other = pointers.setdefault(pointer.path, pointer)
+            if other is not pointer:
+                why = f"{pointer.path!r} has two pointers: {other.file} and {file}"
+                broken.append(Broken(file, why))
+    return Snapshot(pointers, (*broken, *_overlaps(pointers)))
+
+
+def _overlaps(pointers: Mapping[str, Pointer]) -> list[Broken]:
+    broken = []
+    for path, pointer in pointers.items():
+        cut = path.rfind("/")
+        while cut > 0:
+            if path[:cut] in pointers:
+                why = f"{path!r} lies inside the artifact {path[:cut]!r}"
+                broken.append(Broken(pointer.file, why))
+                break
+            cut = path.rfind("/", 0, cut)
+    return broken
+
+
+def _canonical_pointer(file: str, found: re.Match[str]) -> Pointer:
+    nfiles = found["nfiles"]
+    return Pointer(
+        path=_join(file, None, found["path"]),
+        file=file,
+        oid=found["oid"],
+        size=int(found["size"]),
+        nfiles=int(nfiles) if nfiles else None,
+        executable=frozenset({""}) if found["isexec"] else frozenset(),
+    )
+
+
+def _join(file: str, wdir: object, path: object) -> str:
+    """Return an output's path relative to the root; it must not climb out of the pointer's dir."""
+    if not isinstance(path, str):
+        raise Refused(f"{gate.shown(file)}: an output without a path")
+    parts = file.split("/")[:-1]
+    steps = [] if wdir is None or wdir == "." else str(wdir).split("/")
+    for part in (*steps, *path.split("/")):
+        if part == ".." and parts:
+            parts.pop()
+        elif part == "..":
+            raise Refused(f"{gate.shown(file)}: path {gate.shown(path)!r} leaves the workspace")
+        elif part not in {".", ""}:
+            parts.append(part)
+    return gate.path("/".join(parts), file)
+
+
+def _read_stage_file(file: str, text: str) -> list[Pointer]:
+    data = _load(file, text)
+    outs = data.get("outs")
+    if outs is None:
+        return []
+    if not isinstance(outs, list):
+        raise Refused(f"{gate.shown(file)}: outs is not a list")
+    whole = _why_stage_left_alone(data)
+    return [_pointer(file, out, data.get("wdir"), whole) for out in outs if _cached(file, out)]
+
+
+def _why_stage_left_alone(data: Mapping[str, Any]) -> str | None:
+    deps = data.get("deps")
+    if deps and not data.get("cmd"):
+        return "import"
+    return "stage in a .dvc file" if data.get("cmd") else None
+
+
+def _cached(file: str, out: object) -> bool:
+    if not isinstance(out, dict):
+        raise Refused(f"{gate.shown(file)}: an output that is not a mapping")
+    return out.get("cache", True) is not False
+
+
+def _pointer(
+    file: str, out: dict[str, Any], wdir: object, why: str | None, stage: PipelineOut | None = None
+) -> Pointer:
+    path = out.get("path")
+    if isinstance(path, str) and _EXTERNAL.match(path):
+        name = gate.path(file.removesuffix(".dvc"), file)
+        return Pointer(path=name, file=file, oid=None, why_left_alone="external")
+    why = why or next((w for key, w in _OUT_KEYS_LEFT_ALONE.items() if key in out), None)
+    value = out.get("md5")
+    oid = None if value is None or why else gate.oid(_text_of(value), file)
+    return Pointer(
+        path=_join(file, wdir, path),
+        file=file,
+        oid=oid,
+        size=gate.size(out.get("size"), file),
+        nfiles=gate.size(out.get("nfiles"), file),
+        executable=_executable_of(file, out, oid),
+        hash_name=MD5 if "hash" in out else LEGACY,
+        stage=stage.stage if stage else None,
+        remote=_text(out.get("remote")) or (stage.remote if stage else None),
+        push=out.get("push", True) is not False and (stage is None or stage.push),
+        why_left_alone=why,
+    )
+
+
+def _text_of(value: object) -> object:
+    return str(value) if isinstance(value, str) else value
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _executable_of(file: str, out: Mapping[str, Any], oid: str | None) -> frozenset[str]:
+    if out.get("isexec") is True:
+        return frozenset({""})
+    meta = out.get("meta")
+    ours = meta.get("devml") if isinstance(meta, dict) else None
+    if not isinstance(ours, dict) or ours.get("md5") != oid:
+        return frozenset()  # made for other content, by a plain `dvc add` since
+    names = ours.get("executable")
+    if not isinstance(names, list):
+        return frozenset()
+    return frozenset(gate.path(name, file) for name in names)
+
+
+# -- pipelines -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineOut:
+    """What `dvc.yaml` says of one output: its stage, and whether DVC caches and pushes it."""
+
+    stage: str
+    cached: bool = True
+    push: bool = True
+    remote: str | None = None
+
+
+def _read_lock(file: str, text: str, stages: Mapping[str, PipelineOut]) -> list[Pointer]:
+    data = _load(file, text)
+    table = data.get("stages") or {}
+    if not isinstance(table, dict):
+        raise Refused(f"{gate.shown(file)}: stages is not a mapping")
+    found = []
+    for entry in table.values():
+        outs = entry.get("outs") if isinstance(entry, dict) else None
+        for out in outs if isinstance(outs, list) else ():
+            if not isinstance(out, dict):
+                raise Refused(f"{gate.shown(file)}: an output that is not a mapping")
+            known = stages.get(_lock_path(file, out))
+            if known is not None and known.cached:
+                found.append(_pointer(file, out, None, None, known))
+    return found
+
+
+def lock_paths(file: str, text: bytes) -> list[str]:
+    """Return the paths of all outputs in a `dvc.lock`, relative to the root. Raises Refused."""
+    table = load_mapping(file, text).get("stages") or {}
+    outs = [o for e in table.values() if isinstance(e, dict) for o in e.get("outs") or ()]
+    return [_lock_path(file, out) for out in outs if isinstance(out, dict)]
+
+
+def _lock_path(file: str, out: Mapping[str, Any]) -> str:
+    path = out.get("path")
+    if isinstance(path, str) and _EXTERNAL.match(path):
+        return path
+    return _join(file, None, path)
+
+
+# -- writing -------------------------------------------------------------------------------------
+
+
+def new(name: str, content: Content) -> bytes:
+    """Return the text of a new `.dvc` file for `name`, byte for byte what `dvc add` writes.
+
+    `name` is the output's path as the pointer gives it: relative to the pointer's directory.
+    """
+    simple = content.nfiles is None or not content.executable
+    if simple and _PLAIN.match(name) and name not in _NOT_PLAIN and _plain_oid(content.oid):
+        return _canonical_text(name, content)
+    out: dict[str, Any] = {}
+    _set_hash(out, content)
+    out["hash"] = MD5
+    out["path"] = name
+    _set_meta(out, content)
+    return _dump({"outs": [out]})
+
+
+def _plain_oid(oid: str) -> bool:
+    return not _NUMERIC_OID.match(oid)
+
+
+def _canonical_text(name: str, content: Content) -> bytes:
+    nfiles = "" if content.nfiles is None else f"  nfiles: {content.nfiles}\n"
+    isexec = "  isexec: true\n" if content.nfiles is None and content.executable else ""
+    return (
+        f"outs:\n- md5: {content.oid}\n  size: {content.size}\n{nfiles}{isexec}"
+        f"  hash: md5\n  path: {name}\n"
+    ).encode()
+
+
+def updated(file: str, text: bytes, artifact: str, content: Content) -> bytes:
+    """Return a pointer file's text with one output brought up to date.
+
+    Comments, key order and foreign fields stay; keys that are new go last, as DVC puts them. In
+    a `dvc.lock` only the output's own entry changes. Raises Refused when the file has no such
+    output.
+    """
+    if file.rsplit("/", 1)[-1] != "dvc.lock":
+        direct = _updated_canonical(text, content)
+        if direct is not None:
+            return direct
+    yaml = _yaml("rt")
+    data = yaml.load(text.decode("utf-8"))
+    out = _find_out(file, data, artifact)
+    _set_hash(out, content)
+    if "hash" not in out:
+        out["hash"] = MD5
+    if file.rsplit("/", 1)[-1] != "dvc.lock":
+        _set_meta(out, content)
+    return _dump(data)
+
+
+def _updated_canonical(text: bytes, content: Content) -> bytes | None:
+    found = _CANONICAL.match(text.decode("utf-8", "replace"))
+    if not found or not _plain_oid(content.oid) or found["path"] in _NOT_PLAIN:
+        return None
+    was_dir, is_dir = found["nfiles"] is not None, content.nfiles is not None
+    was_exec = found["isexec"] is not None
+    if was_dir != is_dir or was_exec != bool(content.executable):
+        return None
+    return _canonical_text(found["path"], content)
+
+
+def _find_out(file: str, data: Any, artifact: str) -> dict[str, Any]:  # noqa: ANN401
+    if file.rsplit("/", 1)[-1] == "dvc.lock":
+        tables = [e for e in (data.get("stages") or {}).values() if isinstance(e, dict)]
+        wdir = None
+    else:
+        tables, wdir = [data], data.get("wdir")
+    for table in tables:
+        for out in table.get("outs") or ():
+            path = out.get("path")
+            external = isinstance(path, str) and _EXTERNAL.match(path)
+            if not external and _join(file, wdir, path) == artifact:
+                return cast("dict[str, Any]", out)
+    raise Refused(f"{gate.shown(file)}: has no output {gate.shown(artifact)!r}")
+
+
+def _set_hash(out: dict[str, Any], content: Content) -> None:
+    """Set the keys that depend on content, in DVC's order where they are new."""
+    values: dict[str, Any] = {"md5": content.oid, "size": content.size}
+    if content.nfiles is not None:
+        values["nfiles"] = content.nfiles
+    elif content.executable:
+        values["isexec"] = True
+    for key in ("nfiles", "isexec"):
+        if key not in values:
+            out.pop(key, None)
+    for key, value in values.items():
+        if key not in out or out[key] != value:
+            out[key] = value
+
+
+def _set_meta(out: dict[str, Any], content: Content) -> None:
+    meta = out.get("meta")
+    if content.nfiles is not None and content.executable:
+        meta = meta if isinstance(meta, dict) else {}
+        meta["devml"] = {"md5": content.oid, "executable": sorted(content.executable)}
+        out["meta"] = meta
+    elif isinstance(meta, dict) and "devml" in meta:
+        del meta["devml"]
+        if not meta:
+            del out["meta"]
+
+
+# -- YAML ----------------------------------------------------------------------------------------
+
+
+def _yaml(kind: str) -> YAML:
+    from ruamel.yaml import YAML
+
+    yaml = YAML(typ=kind, pure=True)
+    yaml.default_flow_style = False
+    return yaml
+
+
+def _dump(data: object) -> bytes:
+    stream = io.StringIO()
+    _yaml("rt").dump(data, stream)
+    return stream.getvalue().encode("utf-8")
+
+
+def _load(file: str, text: str) -> dict[str, Any]:
+    """Parse YAML that is a mapping; refuse what a stranger could use to burn time or memory."""
+    from ruamel.yaml import YAMLError
+
+    yaml = _yaml("safe")
+    try:
+        _check_events(file, yaml.parse(text))
+        data = yaml.load(text)
+    except (YAMLError, ValueError, RecursionError) as e:
+        line = getattr(getattr(e, "problem_mark", None), "line", None)
+        place = "" if line is None else f" (line {line + 1})"
+        raise Refused(f"{gate.shown(file)}: not valid YAML{place}") from e
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise Refused(f"{gate.shown(file)}: not a mapping")
+    return data
+
+
+def _check_events(file: str, events: Iterable[Any]) -> None:
+    depth = 0
+    for event in events:
+        kind = type(event).__name__
+        if kind == "AliasEvent" or getattr(event, "anchor", None):
+            raise Refused(f"{gate.shown(file)}: YAML anchors and aliases are not read")
+        if getattr(event, "tag", None) and kind != "DocumentStartEvent":
+            raise Refused(f"{gate.shown(file)}: YAML tags are not read")
+        depth += kind in {"MappingStartEvent", "SequenceStartEvent"}
+        depth -= kind in {"MappingEndEvent", "SequenceEndEvent"}
+        if depth > MAX_YAML_DEPTH:
+            raise Refused(f"{gate.shown(file)}: nested deeper than {MAX_YAML_DEPTH}")
+
+
+def load_mapping(file: str, text: bytes) -> dict[str, Any]:
+    """Parse another YAML file of DVC's (`dvc.yaml`) under the same limits. Raises Refused."""
+    return _load(file, text.decode("utf-8", "replace"))
+

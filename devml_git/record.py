@@ -1,0 +1,155 @@
+"""The materialised record and the stat cache of one worktree (SQLite, standard library).
+
+Losing it costs time, never a byte: it is rebuilt by the rule for R unknown. A file's hash is
+believed only while size, mtime, ctime (ns), inode and device are those it was hashed with, and
+only if it had been quiet for a while then (git's racy rule, technical/racy-git).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from devml_git.place import Stat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS artifact (
+    path TEXT PRIMARY KEY, token TEXT NOT NULL, oid TEXT NOT NULL, size INTEGER, nfiles INTEGER
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS file (
+    artifact TEXT NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL, ino INTEGER NOT NULL, dev INTEGER NOT NULL, oid TEXT NOT NULL,
+    PRIMARY KEY (artifact, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pipeline (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Materialised:
+    """R of the three-way rule: what was last written to, or snapshotted from, a place.
+
+    `token` stands for content and exec bits, `oid` for content alone; `size` in bytes.
+    """
+
+    token: str
+    oid: str
+    size: int | None = None
+    nfiles: int | None = None
+
+
+class Record:
+    """The open record of one worktree. A file that is broken is set aside and begun anew."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "record.db"
+        self.rebuilt = False
+        try:
+            self._db = self._open()
+        except sqlite3.DatabaseError:
+            self._set_aside()
+            self.rebuilt = True
+            self._db = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, timeout=20, isolation_level=None)
+        db.execute("PRAGMA synchronous=NORMAL")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version not in {0, _SCHEMA_VERSION}:
+            db.close()
+            raise sqlite3.DatabaseError("made by another version")
+        if version == 0:
+            db.executescript(_SCHEMA)
+            db.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
+        db.execute("SELECT count(*) FROM artifact").fetchone()
+        return db
+
+    def _set_aside(self) -> None:
+        with contextlib.suppress(OSError):
+            os.replace(self.path, self.path.with_suffix(".broken"))
+        for suffix in ("-journal", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                os.unlink(f"{self.path}{suffix}")
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Group writes into one transaction; nested use joins the outer one."""
+        if self._db.in_transaction:
+            yield
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    # -- R -----------------------------------------------------------------------------------
+
+    def materialised(self) -> dict[str, Materialised]:
+        """Return R of every artifact, by path."""
+        rows = self._db.execute("SELECT path, token, oid, size, nfiles FROM artifact")
+        return {row[0]: Materialised(*row[1:]) for row in rows}
+
+    def set(self, path: str, value: Materialised) -> None:
+        """Remember R of one artifact."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO artifact VALUES (?, ?, ?, ?, ?)",
+            (path, value.token, value.oid, value.size, value.nfiles),
+        )
+
+    def forget(self, path: str) -> None:
+        """Forget R and the hashes of one artifact."""
+        self._db.execute("DELETE FROM artifact WHERE path = ?", (path,))
+        self._db.execute("DELETE FROM file WHERE artifact = ?", (path,))
+
+    # -- stat cache --------------------------------------------------------------------------
+
+    def hashes(self, artifact: str) -> dict[str, tuple[Stat, str]]:
+        """Return the known (stat, oid) of an artifact's files, by name inside it ("": itself)."""
+        rows = self._db.execute(
+            "SELECT name, size, mtime_ns, ctime_ns, ino, dev, oid FROM file WHERE artifact = ?",
+            (artifact,),
+        )
+        return {row[0]: (Stat(*row[1:6]), row[6]) for row in rows}
+
+    def remember(self, artifact: str, files: Iterable[tuple[str, Stat, str]]) -> None:
+        """Remember hashes of an artifact's files; the caller leaves out those that were racy."""
+        self._db.executemany(
+            "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (artifact, name, s.size, s.mtime_ns, s.ctime_ns, s.ino, s.dev, oid)
+                for name, s, oid in files
+            ),
+        )
+
+    def forget_files(self, artifact: str, names: Iterable[str]) -> None:
+        """Forget the hashes of some of an artifact's files."""
+        self._db.executemany(
+            "DELETE FROM file WHERE artifact = ? AND name = ?", ((artifact, n) for n in names)
+        )
+
+    # -- what DVC said of the pipelines ------------------------------------------------------
+
+    def pipeline(self, key: str) -> str | None:
+        """Return what was remembered for a state of the pipeline files, or None."""
+        row = self._db.execute("SELECT value FROM pipeline WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_pipeline(self, key: str, value: str) -> None:
+        """Remember one state of the pipeline files; older ones are dropped."""
+        self._db.execute("DELETE FROM pipeline")
+        self._db.execute("INSERT INTO pipeline VALUES (?, ?)", (key, value))

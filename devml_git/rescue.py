@@ -1,0 +1,111 @@
+"""Rescues: content that would have been overwritten and was in no snapshot (P3).
+
+The bytes are in the cache; the log, one JSON object a line under git's common directory, says
+what they were and why they were set aside. Lines are only ever appended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from devml_git import gate
+from devml_git.errors import UsageError
+from devml_git.place import storage_error, write_all
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LOG = "rescue.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """One content set aside. `time` is UTC, ISO 8601; `size` in bytes; `commit`, `branch` and
+    `worktree` are where it happened; `executable` the members with an exec bit."""
+
+    id: str
+    time: str
+    path: str
+    oid: str
+    size: int
+    cause: str
+    commit: str | None
+    branch: str | None
+    worktree: str
+    executable: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields of product.md's `devml.rescue/v1`."""
+        return {k: v for k, v in asdict(self).items() if k != "executable"}
+
+
+def add(
+    shared: Path,
+    *,
+    path: str,
+    oid: str,
+    size: int,
+    cause: str,
+    commit: str | None,
+    branch: str | None,
+    worktree: str,
+    executable: frozenset[str] = frozenset(),
+) -> Rescue:
+    """Write one rescue to the log, durably, before the content's place is touched."""
+    rescue = Rescue(
+        id=secrets.token_hex(4),
+        time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        path=path,
+        oid=oid,
+        size=size,
+        cause=cause,
+        commit=commit,
+        branch=branch,
+        worktree=worktree,
+        executable=tuple(sorted(executable)),
+    )
+    line = json.dumps(asdict(rescue)).encode() + b"\n"
+    try:
+        fd = os.open(shared / _LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            write_all(fd, line)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as e:
+        raise storage_error(e, shared / _LOG) from e
+    return rescue
+
+
+def read(shared: Path) -> list[Rescue]:
+    """Return all rescues, newest first; a torn line (a crash while it was written) is passed."""
+    try:
+        lines = (shared / _LOG).read_text("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            raw = json.loads(line)
+            raw["executable"] = tuple(raw.get("executable", ()))
+            rescue = Rescue(**raw)
+            gate.oid(rescue.oid, "rescue log")
+            gate.path(rescue.path, "rescue log")
+        except Exception:  # noqa: BLE001, S112 - any line that is not one of ours
+            continue
+        found.append(rescue)
+    return found[::-1]
+
+
+def find(shared: Path, rescue_id: str) -> Rescue:
+    """Return the rescue whose id is, or begins with, `rescue_id`. Raises UsageError."""
+    found = [r for r in read(shared) if rescue_id and r.id.startswith(rescue_id)]
+    if len(found) != 1:
+        why = "names several rescues" if found else "is not in the rescue log"
+        raise UsageError(f"{gate.shown(rescue_id)!r} {why}", hint="devml-git rescue list")
+    return found[0]

@@ -1,0 +1,557 @@
+"""Bring content from the cache to the workspace, so that W = P.
+
+Everything is copied out and verified first, into temporary files; only then does anything in the
+workspace move, and a file is replaced or removed only once its very bytes are proven to be in
+the cache (P3). Stock DVC deletes first and copies afterwards (hazard H1).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from devml_git import gate, store
+from devml_git.cache import Corrupt, in_parallel, manifest_oid
+from devml_git.errors import ContentLost, DevmlError, Refused, StorageFailed
+from devml_git.place import (
+    Absent,
+    Stat,
+    directory,
+    lstat,
+    parent,
+    storage_error,
+    temporary_name,
+    wait_out_the_grain,
+)
+from devml_git.rule import AtMove
+from devml_git.scan import scan
+from devml_git.snapshot import State
+from devml_git.store import Wanted
+from devml_git.workspace import token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from devml_git.cache import Cache
+    from devml_git.record import Materialised
+    from devml_git.rescue import Rescue
+    from devml_git.scan import Work
+    from devml_git.snapshot import Pointer
+    from devml_git.workspace import Observed, Workspace
+
+_EXEC = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
+
+
+@dataclass(slots=True)
+class Done:
+    """What a restore did, by artifact path. `size` is in bytes written to the workspace.
+
+    `missing`: content nowhere to be had (an artifact, or a member inside one); `kept`: the user's
+    own edits that stayed; `blocked`: (path, why) left as it lies.
+    """
+
+    restored: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    corrupt: list[str] = field(default_factory=list)
+    blocked: list[tuple[str, str]] = field(default_factory=list)
+    rescued: list[Rescue] = field(default_factory=list)
+    size: int = 0
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is something to tell."""
+        return bool(
+            self.restored or self.removed or self.missing or self.blocked or self.rescued
+        )
+
+
+@dataclass(slots=True)
+class _Plan:
+    """One artifact to bring: what its files shall be, and what is in the way."""
+
+    path: str
+    pointer: Pointer
+    work: Work
+    want: dict[str, str]
+    executable: frozenset[str]
+    temps: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+    def to_write(self) -> list[str]:
+        return [n for n, oid in self.want.items() if self.work.oids.get(n) != oid]
+
+    def to_remove(self) -> list[str]:
+        return [n for n in self.work.files if n not in self.want]
+
+    def place_of(self, name: str) -> str:
+        return f"{self.path}/{name}" if name else self.path
+
+
+class Restorer:
+    """Brings artifacts in step. `cause` goes into the rescue log; `fetch`: may use the remote."""
+
+    def __init__(self, ws: Workspace, *, cause: str, fetch: bool) -> None:
+        self.ws = ws
+        self.cause = cause
+        self.fetch = fetch
+        self.done = Done()
+        self._newest = 0
+
+    # -- content -----------------------------------------------------------------------------
+
+    def obtain(self, pointers: Iterable[Pointer], have: Mapping[str, Work]) -> list[str]:
+        """See to it that the cache has what these pointers need beyond what lies there.
+
+        Fetches if allowed; returns the artifact paths (or members) that are nowhere to be had.
+        """
+        items = [p for p in pointers if p.oid is not None]
+        self._fetch([p for p in items if p.is_dir and not self.ws.cache.has(_oid(p), p.hash_name)])
+        wanted: dict[str, tuple[Wanted, str]] = {}
+        lost: list[str] = []
+        for p in items:
+            try:
+                members = self.members(p)
+            except ContentLost:
+                lost.append(p.path)
+                continue
+            work = have.get(p.path)
+            for name, oid in members.items():
+                there = work is not None and work.oids.get(name) == oid
+                if not there and not self.ws.cache.has(oid, p.hash_name):
+                    place = f"{p.path}/{name}" if name else p.path
+                    wanted[oid] = (Wanted(oid, p.hash_name, p.remote), place)
+        missing = self._fetch_wanted([w for w, _ in wanted.values()])
+        return sorted({*lost, *(wanted[oid][1] for oid in missing)})
+
+    def obtain_manifest(self, pointer: Pointer) -> None:
+        """See to it that the cache has a directory's manifest."""
+        if pointer.is_dir and not self.ws.cache.has(_oid(pointer), pointer.hash_name):
+            self._fetch([pointer])
+
+    def obtain_objects(self, pointer: Pointer, oids: Iterable[str]) -> list[str]:
+        """Fetch those of a pointer's objects that the cache lacks; return what is not to be had."""
+        lacking = [o for o in set(oids) if not self.ws.cache.has(o, pointer.hash_name)]
+        return self._fetch_wanted([Wanted(o, pointer.hash_name, pointer.remote) for o in lacking])
+
+    def members(self, pointer: Pointer) -> dict[str, str]:
+        """Return a pointer's files: name inside the artifact ("" for a file) to oid.
+
+        Raises ContentLost when a manifest is missing or corrupt beyond repair.
+        """
+        assert pointer.oid is not None
+        if not pointer.is_dir:
+            return {"": pointer.oid}
+        try:
+            return self.ws.cache.manifest(pointer.oid, pointer.hash_name)
+        except Corrupt as e:
+            self._set_aside(pointer.oid, pointer.hash_name, pointer.path)
+            if not self._fetch([pointer]):
+                return self.ws.cache.manifest(pointer.oid, pointer.hash_name)
+            raise ContentLost(f"{gate.shown(pointer.path)}: its manifest is corrupt") from e
+
+    def _fetch(self, pointers: Sequence[Pointer]) -> list[str]:
+        return self._fetch_wanted([Wanted(_oid(p), p.hash_name, p.remote) for p in pointers])
+
+    def _fetch_wanted(self, wanted: Sequence[Wanted]) -> list[str]:
+        if not wanted or not self.fetch:
+            return sorted({w.oid for w in wanted})
+        ws = self.ws
+        ws.progress.start("fetching", 0)
+        try:
+            return store.fetch(ws.root, ws.git.shared, ws.cache, wanted, ws.progress)
+        finally:
+            ws.progress.finish()
+
+    def _set_aside(self, oid: str, hash_name: str, path: str) -> None:
+        self.ws.cache.quarantine(oid, hash_name)
+        self.done.corrupt.append(path)
+
+    # -- artifacts that have a pointer -------------------------------------------------------
+
+    def bring(self, observed: Sequence[Observed], *, force: bool = False) -> Done:
+        """Apply the rule's "when the worktree moved" column to these artifacts.
+
+        `force` replaces the user's edits too; they are rescued first. Writes R.
+        """
+        todo = [o for o in observed if self._wanted(o, force=force)]
+        self.obtain([o.pointer for o in todo if o.pointer], {o.path: o.work for o in todo})
+        plans = [plan for o in todo if (plan := self._plan(o)) is not None]
+        scratch = self._scratch()
+        try:
+            self._copy_out(plans, scratch)
+            for plan in plans:
+                self._apply_or_report(plan, scratch)
+        finally:
+            self._clear(scratch)
+            os.close(scratch)
+        wait_out_the_grain(self._newest)
+        return self.done
+
+    def bring_part(
+        self, pointer: Pointer, work: Work, want: Mapping[str, str], *, force: bool
+    ) -> None:
+        """Bring some members of a directory; `want` is all that shall lie there afterwards."""
+        if work.odd:
+            raise StorageFailed(work.odd)
+        if force and work.kind != "absent" and not self._all_held(work):
+            self.rescue(work)
+        plan = _Plan(pointer.path, pointer, work, dict(want), pointer.executable)
+        scratch = self._scratch()
+        try:
+            self._copy_out([plan], scratch)
+            if plan.missing:
+                raise ContentLost(f"{gate.shown(plan.place_of(plan.missing[0]))} is corrupt")
+            self._apply(plan, scratch)
+        finally:
+            self._clear(scratch)
+            os.close(scratch)
+        if work.kind == "absent":
+            # the rest was never here: R is what is here now, so that it counts as stale, not edited
+            oid = manifest_oid(want)
+            with self.ws.record.writing():
+                self.ws.remember_clean(plan.path, work, oid, oid)
+        wait_out_the_grain(self._newest)
+
+    def write_verified(
+        self,
+        cache: Cache,
+        pointer: Pointer,
+        oid: str,
+        fd: int,
+        base: str,
+        *,
+        executable: bool,
+    ) -> None:
+        """Write one verified file; a corrupt object is set aside and fetched again if it can be.
+
+        Raises ContentLost when no good copy is to be had.
+        """
+        for again in (False, True):
+            try:
+                cache.write_out(
+                    oid, fd, base, executable=executable, hash_name=pointer.hash_name,
+                    progress=self.ws.progress,
+                )  # fmt: skip
+            except Corrupt as e:
+                self._set_aside(oid, pointer.hash_name, pointer.path)
+                if again or self.obtain_objects(pointer, [oid]):
+                    raise ContentLost(
+                        f"{gate.shown(pointer.path)}: its content is corrupt, and no DVC remote "
+                        "has a good copy"
+                    ) from e
+            else:
+                return
+
+    def _wanted(self, o: Observed, *, force: bool) -> bool:
+        """Decide about one artifact; rescue what would be replaced."""
+        if o.pointer is None or o.pointer.oid is None or o.verdict.at_move is AtMove.NOTHING:
+            return False
+        if o.work.odd:
+            self.done.blocked.append((o.path, o.work.odd))
+            return False
+        if o.verdict.at_move is AtMove.KEEP_EDIT and not force:
+            self.done.kept.append(o.path)
+            return False
+        if o.work.kind != "absent" and o.verdict.at_move is not AtMove.RESTORE:
+            self.rescue(o.work)
+        return True
+
+    def rescue(self, work: Work) -> None:
+        """Keep what lies at a place in the cache and in the rescue log."""
+        self.done.rescued.append(self.ws.rescue(work, self.cause))
+
+    def _plan(self, o: Observed) -> _Plan | None:
+        pointer = o.pointer
+        assert pointer is not None
+        try:
+            want = self.members(pointer)
+        except (ContentLost, Refused) as e:
+            if isinstance(e, Refused):
+                self.done.blocked.append((o.path, e.message))
+            else:
+                self._withdraw(o)
+            return None
+        executable = pointer.executable
+        if pointer.is_dir and not executable:
+            executable = frozenset(n for n in o.work.executable() if n in want)
+        return _Plan(o.path, pointer, o.work, want, executable)
+
+    def _withdraw(self, o: Observed) -> None:
+        """Content nowhere to be had: a wrong model must not pose as the right one."""
+        self.done.missing.append(o.path)
+        if o.state is State.STALE and self._all_held(o.work):
+            self._remove_files(o.work, o.work.files)
+            with self.ws.record.writing():
+                self.ws.record.forget(o.path)
+
+    def _copy_out(self, plans: Sequence[_Plan], scratch: int) -> None:
+        """Copy everything out of the cache, verified, beside the workspace."""
+        jobs = [(p, n) for p in plans for n in p.to_write()]
+        sizes = [self.ws.cache.size_of(p.want[n], p.pointer.hash_name) for p, n in jobs]
+        order = sorted(range(len(jobs)), key=lambda i: -sizes[i])
+        self.ws.progress.start("restoring", sum(sizes))
+        try:
+            in_parallel(lambda i: self._copy_one(*jobs[i], scratch), order, sizes)
+        finally:
+            self.ws.progress.finish()
+        again = [(p, n) for p, n in jobs if n not in p.temps]
+        if again:
+            self._fetch_wanted([Wanted(p.want[n], p.pointer.hash_name, p.pointer.remote) for p, n in again])
+            for p, n in again:
+                self._copy_one(p, n, scratch)
+                if n not in p.temps:
+                    p.missing.append(n)
+
+    def _copy_one(self, plan: _Plan, name: str, scratch: int) -> None:
+        """Copy one file out; on a missing or corrupt object leave `temps` without it."""
+        temp = temporary_name()
+        oid, hash_name = plan.want[name], plan.pointer.hash_name
+        executable = name in plan.executable
+        try:
+            self.ws.cache.write_out(
+                oid, scratch, temp, executable=executable, hash_name=hash_name,
+                progress=self.ws.progress,
+            )  # fmt: skip
+        except Corrupt:
+            self._set_aside(oid, hash_name, plan.place_of(name))
+        except ContentLost:
+            pass
+        except OSError as e:
+            raise storage_error(e, plan.place_of(name)) from e
+        else:
+            plan.temps[name] = temp
+
+    def _apply_or_report(self, plan: _Plan, scratch: int) -> None:
+        try:
+            self._apply(plan, scratch)
+        except (Refused, StorageFailed) as e:
+            self.done.blocked.append((plan.path, e.message))
+        except OSError as e:
+            self.done.blocked.append((plan.path, storage_error(e, plan.path).message))
+
+    def _apply(self, plan: _Plan, scratch: int) -> None:
+        """Remove what is not wanted, put the copies in place, write R."""
+        self._hold(plan.work, [*plan.to_remove(), *plan.to_write()])
+        self._remove_files(plan.work, [*plan.to_remove(), *plan.missing])
+        if plan.pointer.is_dir and plan.work.kind == "file":
+            self._remove_files(plan.work, [""])
+        for name, temp in plan.temps.items():
+            self._put(plan, name, temp, scratch)
+        if plan.pointer.is_dir and not plan.want:
+            with directory(self.ws.root, plan.path, create=True):
+                pass
+        self._fix_modes(plan)
+        if plan.missing:
+            self.done.missing += [plan.place_of(n) for n in plan.missing]
+        if plan.temps or plan.to_remove() or not plan.missing:
+            self.done.restored.append(plan.path)
+        self._write_record(plan)
+
+    def _put(self, plan: _Plan, name: str, temp: str, scratch: int) -> None:
+        place = plan.place_of(name)
+        with parent(self.ws.root, place, create=True) as (fd, base):
+            old = lstat(fd, base)
+            seen = plan.work.files.get(name)
+            if old is not None and (seen is None or not _same_file(old, seen.stat)):
+                raise StorageFailed(f"{gate.shown(place)} changed meanwhile; left as it lies")
+            os.replace(temp, base, src_dir_fd=scratch, dst_dir_fd=fd)
+            st = os.stat(base, dir_fd=fd, follow_symlinks=False)
+            self._newest = max(self._newest, st.st_ctime_ns)
+            self.done.size += st.st_size
+
+    def _fix_modes(self, plan: _Plan) -> None:
+        """Set exec bits where only they differ."""
+        for name, found in plan.work.files.items():
+            if name in plan.want and name not in plan.temps and not found.link:
+                wanted = name in plan.executable
+                if found.executable != wanted and name not in plan.missing:
+                    with parent(self.ws.root, plan.place_of(name)) as (fd, base):
+                        _set_exec(fd, base, on=wanted)
+
+    def _write_record(self, plan: _Plan) -> None:
+        """R := P for what was brought; a part that is missing leaves R without it."""
+        ws = self.ws
+        work = scan(ws.root, plan.path, ws.cache, ws.ignores)
+        rows = []
+        for name, found in work.files.items():
+            before = plan.work.files.get(name)
+            written = name in plan.temps
+            same = before is not None and before.stat == found.stat
+            oid = plan.want.get(name) if written else plan.work.oids.get(name)
+            if oid and (written or same):
+                work.oids[name] = oid
+                rows.append((name, found.stat, oid))
+        oid = plan.pointer.oid
+        members = {n: o for n, o in plan.want.items() if n not in plan.missing}
+        if plan.missing:
+            oid = manifest_oid(members) if plan.pointer.is_dir else None
+        with ws.record.writing():
+            ws.record.forget(plan.path)
+            ws.record.remember(plan.path, [r for r in rows if not work.files[r[0]].link])
+            if oid is not None and plan.pointer.oid is not None:
+                executable = frozenset(n for n in plan.executable if n not in plan.missing)
+                ws.remember_clean(plan.path, work, token(oid, executable), oid)
+
+    # -- artifacts that have none here -------------------------------------------------------
+
+    def drop(self, path: str, r: Materialised, work: Work, *, git_has_it: bool) -> None:
+        """The artifact is not in this revision: remove W if it is R and held, else leave it."""
+        ws = self.ws
+        if git_has_it or work.kind == "absent":
+            with ws.record.writing():
+                ws.record.forget(path)
+            return
+        if work.odd:
+            self.done.blocked.append((path, work.odd))
+            return
+        if work.oid() == r.oid and self._all_held(work):
+            self._remove_files(work, work.files)
+            self.done.removed.append(path)
+        else:
+            self.rescue(work)
+            self.done.kept.append(path)
+        with ws.record.writing():
+            ws.record.forget(path)
+
+    def take_away(self, work: Work) -> None:
+        """Remove an artifact's files on the user's word; what no snapshot has is rescued first."""
+        if work.odd:
+            raise StorageFailed(work.odd)
+        self.ws.learn([work], store_content=False)
+        self._hold(work, work.files)
+        self._remove_files(work, work.files)
+        with self.ws.record.writing():
+            self.ws.record.forget(work.path)
+
+    # -- removing, with proof ----------------------------------------------------------------
+
+    def _hold(self, work: Work, names: Iterable[str]) -> None:
+        """Prove that the cache has the bytes of these files; rescue the artifact if not."""
+        if work.kind in {"file", "dir"} and not self._held(work, names):
+            self.rescue(work)
+            if not self._held(work, names):
+                raise StorageFailed(f"{gate.shown(work.path)} changed meanwhile; left as it lies")
+
+    def _all_held(self, work: Work) -> bool:
+        return self._held(work, work.files)
+
+    def _held(self, work: Work, names: Iterable[str]) -> bool:
+        for name in names:
+            if name not in work.files:
+                continue
+            oid = work.oids.get(name)
+            place = f"{work.path}/{name}" if name else work.path
+            with parent(self.ws.root, place) as (fd, base):
+                if oid is None or not self.ws.cache.holds(oid, fd, base):
+                    return False
+        return True
+
+    def _remove_files(self, work: Work, names: Iterable[str]) -> None:
+        """Unlink files that are proven to be in the cache, and directories left empty."""
+        for name in list(names):
+            found = work.files.get(name)
+            if found is None:
+                continue
+            place = f"{work.path}/{name}" if name else work.path
+            with contextlib.suppress(Absent), parent(self.ws.root, place) as (fd, base):
+                now = lstat(fd, base)
+                if now is None:
+                    continue
+                if not _same_file(now, found.stat):
+                    raise StorageFailed(f"{gate.shown(place)} changed meanwhile; left as it lies")
+                os.unlink(base, dir_fd=fd)
+            if name:
+                self._remove_empty(work.path, name)
+        if work.kind == "dir" and not (self.ws.root / work.path).is_symlink():
+            self._rmdir(work.path)
+
+    def _remove_empty(self, path: str, name: str) -> None:
+        cut = name.rfind("/")
+        while cut > 0 and self._rmdir(f"{path}/{name[:cut]}"):
+            cut = name.rfind("/", 0, cut)
+
+    def _rmdir(self, place: str) -> bool:
+        try:
+            with parent(self.ws.root, place) as (fd, base):
+                os.rmdir(base, dir_fd=fd)
+        except (OSError, Absent):
+            return False
+        return True
+
+    # -- scratch -----------------------------------------------------------------------------
+
+    def _scratch(self) -> int:
+        """Open the directory for copies: private, on the workspace's file system if it can be."""
+        place = self.ws.git.private / "tmp"
+        place.mkdir(mode=0o700, exist_ok=True)
+        if place.stat().st_dev != self.ws.root.stat().st_dev:
+            place = self.ws.root / ".dvc" / "tmp" / "devml"
+            place.mkdir(parents=True, exist_ok=True)
+        return os.open(place, os.O_RDONLY)
+
+    def _clear(self, scratch: int) -> None:
+        for name in os.listdir(scratch):
+            if name.endswith(".tmp"):
+                with contextlib.suppress(OSError):
+                    os.unlink(name, dir_fd=scratch)
+
+
+def _oid(pointer: Pointer) -> str:
+    assert pointer.oid is not None
+    return pointer.oid
+
+
+def _same_file(now: os.stat_result, seen: Stat) -> bool:
+    """Whether a file is the one that was looked at (a link's stat is its target's: by kind)."""
+    return stat.S_ISLNK(now.st_mode) or Stat.of(now) == seen
+
+
+def _set_exec(fd: int, base: str, *, on: bool) -> None:
+    handle = os.open(base, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0), dir_fd=fd)
+    try:
+        mode = stat.S_IMODE(os.fstat(handle).st_mode)
+        readable = (mode & 0o444) >> 2
+        os.fchmod(handle, mode | readable if on else mode & ~_EXEC)
+    finally:
+        os.close(handle)
+
+
+def bring_in_step(ws: Workspace, *, cause: str, fetch: bool, force: bool = False) -> Done:
+    """Bring every artifact of the workspace in step with its pointer (after the worktree moved).
+
+    Artifacts without a pointer here, but with a record, are taken away if the cache holds them.
+    """
+    ws.refresh()
+    observed = ws.observe(with_new=False)
+    restorer = Restorer(ws, cause=cause, fetch=fetch)
+    _drop_absent(ws, restorer)
+    done = restorer.bring(observed, force=force)
+    ws.settle(observed)
+    return done
+
+
+def _drop_absent(ws: Workspace, restorer: Restorer) -> None:
+    pointers = ws.tree.snapshot.pointers
+    unreadable = {b.file for b in ws.tree.snapshot.broken} | ws.tree.sparse
+    gone = {
+        path: r
+        for path, r in ws.record.materialised().items()
+        if path not in pointers
+        and r.token  # else released by `untrack`: the user's own
+        and f"{path}.dvc" not in unreadable
+        and f"{path}.dvc" not in ws.tree.indexed
+    }
+    if not gone:
+        return
+    tracked = ws.git.tracked_among(gone)
+    works = {path: ws.look(path) for path in gone}
+    ws.learn(works.values(), store_content=False)
+    for path, r in gone.items():
+        git_has_it = path in tracked or any(t.startswith(f"{path}/") for t in tracked)
+        with contextlib.suppress(DevmlError):
+            restorer.drop(path, r, works[path], git_has_it=git_has_it)

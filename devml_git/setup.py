@@ -1,0 +1,316 @@
+"""`init`, `track` and `untrack`: what makes a repository a project, and a path an artifact."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from devml_git import config, gate, ignoring, installer, rules, snapshotting, store, trust
+from devml_git.errors import DevmlError, UsageError
+from devml_git.place import what_is
+from devml_git.plumbing import require_git
+from devml_git.workspace import CACHE_KEY, OWN_CACHE, Workspace, cache_key, point_dvc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from devml_git.plumbing import Git
+    from devml_git.progress import Progress
+
+# What frameworks call the files they save models in
+MODEL_SUFFIXES = frozenset(
+    {".safetensors", ".pt", ".pth", ".ckpt", ".onnx", ".gguf", ".h5", ".hdf5", ".keras", ".pb",
+     ".tflite", ".joblib", ".pkl", ".pickle", ".npz", ".npy", ".parquet", ".msgpack", ".bin",
+     ".model", ".mlmodel", ".feather", ".arrow"}
+)  # fmt: skip
+_SUGGESTED = 20
+
+
+@dataclass(slots=True)
+class SetUp:
+    """What `init` did and found. `suggestions` are (path, bytes, already in git)."""
+
+    made: list[str] = field(default_factory=list)
+    hooks: list[str] = field(default_factory=list)
+    cache: str = ""
+    rules: list[str] = field(default_factory=list)
+    remotes: str = ""
+    suggestions: list[tuple[str, int, bool]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def init(
+    git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: Progress
+) -> SetUp:
+    """Set a repository up, or bring an earlier set-up up to date (idempotent).
+
+    Raises GitFailed or DvcFailed when git or DVC is too old, HookInTheWay for hooks.
+    """
+    require_git()
+    store.require_dvc()
+    done = SetUp()
+    if hooks:
+        # first: it is the step that most often has to be refused, before anything was made
+        done.hooks = installer.install(git)
+    if not store.is_project(git.top):
+        done.made += store.set_up(git.top)
+    done.cache = _settle_cache(git)
+    if config.create(git.top):
+        done.made.append(config.OWN_FILE)
+    git.stage([f for f in done.made if (git.top / f).is_file()])
+    ignoring.exclude_privately(git, [".dvc/config.local", ".dvc/tmp/", ".dvc/cache/"])
+    remotes = store.remotes(git.top)
+    if trust.trust(git.shared, remotes):
+        done.remotes = store.remote_names(remotes)
+    with Workspace(git, progress=progress) as ws, ws.exclusive():
+        for pattern in track:
+            added = add_rule(ws, pattern, prefix)
+            done.rules.append(added.rule)
+            done.notes += added.notes
+        done.suggestions = suggest(ws)
+    return done
+
+
+def _settle_cache(git: Git) -> str:
+    """Decide once where the cache is, keep that in git's configuration, and point DVC to it."""
+    settings = store.cache_settings(git.top)
+    known = git.config(CACHE_KEY)
+    default = git.top / ".dvc" / "cache"
+    if known is not None:
+        place = (git.common_dir / known).resolve()
+    elif settings.directory is not None:
+        place = settings.directory
+    elif _has_objects(default):
+        place = default
+    else:
+        main = git.common_dir.parent / ".dvc" / "cache"
+        place = main if git.is_linked and _has_objects(main) else git.common_dir / OWN_CACHE
+    git.set_config(CACHE_KEY, cache_key(git, place))
+    if place != default and settings.directory != place:
+        point_dvc(git, place)
+    place.mkdir(parents=True, exist_ok=True)
+    return str(place)
+
+
+def _has_objects(place: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return any(entry.name != "runs" for entry in place.iterdir())
+    return False
+
+
+# -- suggestions ---------------------------------------------------------------------------------
+
+
+def suggest(ws: Workspace) -> list[tuple[str, int, bool]]:
+    """Return large and model-like files that no rule or pointer covers: (path, bytes, in git)."""
+    in_git = set(ws.git.names("ls-files", "-z"))
+    others = ws.git.names("ls-files", "-o", "-z", "--exclude-standard")
+    known = ws.tree.snapshot.pointers
+    found = []
+    for path in sorted({*in_git, *others}):
+        suffix = os.path.splitext(path)[1].lower()
+        if path in known or ws.rules.match(path):
+            continue
+        with contextlib.suppress(OSError):
+            size = os.lstat(ws.root / path).st_size
+            model_like = suffix in MODEL_SUFFIXES and size > 1024  # noqa: PLR2004
+            if size > ws.config.large_file or model_like:
+                found.append((path, size, path in in_git))
+    return sorted(found, key=lambda f: -f[1])[:_SUGGESTED]
+
+
+# -- track ---------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Tracked:
+    """What `track` did: the rule as written, where, and what was moved out of git's index."""
+
+    rule: str
+    config_file: str
+    ignore_file: str = ".gitignore"
+    matches: list[str] = field(default_factory=list)
+    moved_out: list[str] = field(default_factory=list)
+    unstaged: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def add_rule(ws: Workspace, pattern: str, prefix: str) -> Tracked:
+    """Write a track rule and what git must ignore for it; take matching files out of the index.
+
+    `prefix` is the user's directory below the root ("" or "sub/"). Raises UsageError for what
+    cannot be an artifact.
+    """
+    rule = rules.normalise(pattern, prefix, ws.root)
+    _refuse_odd(ws, rule)
+    before = {f: ws.git.file_differs_from_index(f) for f in (config.OWN_FILE, config.PYPROJECT)}
+    file = config.change_track(ws.root, add=rule)
+    tracked = Tracked(rule, file)
+    _reload(ws)
+    staged = ignoring.ignore_rule(ws.git, ws.rules.ignore_lines(rule))
+    ignoring.exclude_privately(ws.git, ws.rules.ignore_lines(rule))
+    if before[file] and (ws.git.staged_blob_for(file) is not None):
+        tracked.unstaged.append(file)
+    else:
+        staged.append(file)
+    if not staged or ".gitignore" not in staged:
+        if ws.git.file_differs_from_index(".gitignore"):
+            tracked.unstaged.append(".gitignore")
+    ws.git.stage(staged)
+    _take_out_of_git(ws, tracked)
+    _forget_removed(ws, rule)
+    fresh, _ = ws.new_artifacts()
+    tracked.matches = fresh
+    return tracked
+
+
+def _reload(ws: Workspace) -> None:
+    ws.config = config.load(ws.root)
+    ws.rules = rules.Rules(ws.root, ws.config.track)
+    ws.refresh()
+
+
+def _refuse_odd(ws: Workspace, rule: str) -> None:
+    literal = rule.strip("/")
+    if rule.startswith("!") or any(c in literal for c in "*?["):
+        return
+    gate.path(literal, "track")
+    if literal.endswith(".dvc") or literal.rsplit("/", 1)[-1] in {"dvc.yaml", "dvc.lock"}:
+        raise UsageError(f"{gate.shown(literal)} is a pointer, not content")
+    place = ws.root / literal
+    if os.path.lexists(place):
+        st = place.lstat()
+        if what_is(st) not in {"file", "directory"}:
+            raise UsageError(
+                f"{gate.shown(literal)} is a {what_is(st)}: only files and directories are tracked",
+                hint="track what it points to" if place.is_symlink() else None,
+            )
+    for pointer in ws.tree.snapshot.pointers.values():
+        inner, outer = f"{literal}/", f"{pointer.path}/"
+        if literal != pointer.path and (outer.startswith(inner) or inner.startswith(outer)):
+            raise UsageError(
+                f"{gate.shown(literal)} overlaps with the artifact {gate.shown(pointer.path)}",
+                hint=f"devml-git untrack {pointer.path}",
+            )
+        if literal == pointer.path and pointer.stage:
+            raise UsageError(
+                f"{gate.shown(literal)} is an output of stage {pointer.stage}: snapshots follow it"
+            )
+
+
+def _take_out_of_git(ws: Workspace, tracked: Tracked) -> None:
+    """A path already in git leaves the index; the file stays, history keeps the old versions."""
+    held = ws.git.tracked_matching(ws.rules.exclude_lines())
+    for directory in ws.rules.literal_directories():
+        held += sorted(ws.git.tracked_among([directory]))
+    held = [h for h in held if (ws.root / h).exists()]
+    ws.git.unstage(held)
+    tracked.moved_out = held
+    ws.refresh()
+
+
+def _forget_removed(ws: Workspace, rule: str) -> None:
+    """Tracking again what had been untracked: it counts as new once more."""
+    one = rules.Rules(ws.root, (rule,))
+    with ws.record.writing():
+        for path in ws.record.materialised():
+            if path not in ws.tree.snapshot.pointers and one.match(path):
+                ws.record.forget(path)
+
+
+# -- untrack -------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Untracked:
+    """What `untrack` did to each path; old snapshots keep their content in every case."""
+
+    removed: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    rules: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def untrack(ws: Workspace, paths: Sequence[str], *, delete: bool) -> Untracked:
+    """Take artifacts out of tracking; with `delete` also out of the workspace.
+
+    The pointer leaves the worktree and the index; with `delete`, content that is in no snapshot
+    yet goes into the cache and the rescue log first.
+    """
+    done = Untracked()
+    for path in paths:
+        rule = rules.covering(ws.config.track, path)
+        pointer = ws.tree.snapshot.pointers.get(path)
+        if pointer is None and rule is None:
+            raise UsageError(f"{gate.shown(path)} is not tracked", hint=nearest(ws, path))
+        if pointer is not None and pointer.stage:
+            raise UsageError(
+                f"{gate.shown(path)} is an output of stage {pointer.stage}",
+                hint="dvc remove removes the stage",
+            )
+        if pointer is not None:
+            _untrack_pointer(ws, path, pointer.file, done, delete=delete)
+        if rule is not None:
+            _untrack_rule(ws, rule, done)
+        elif pointer is not None and not delete and ws.rules.match(path):
+            done.notes.append(
+                f"{gate.shown(path)} still matches a track rule, but stays untracked until "
+                f"`devml-git track {gate.shown(path)}`"
+            )
+        ws.refresh()
+    return done
+
+
+def _untrack_pointer(
+    ws: Workspace, path: str, file: str, done: Untracked, *, delete: bool
+) -> None:
+    if delete:
+        from devml_git.restoring import Restorer
+
+        restorer = Restorer(ws, cause="untrack --delete", fetch=False)
+        work = ws.look(path)
+        restorer.take_away(work)
+        done.deleted.append(path)
+    else:
+        ws.release(path)
+        done.removed.append(path)
+    if not (ws.root / file).is_symlink():
+        with contextlib.suppress(FileNotFoundError):
+            (ws.root / file).unlink()
+    staged = ignoring.unignore_artifact(ws.git, path)
+    ws.git.stage([file, *staged])
+
+
+def _untrack_rule(ws: Workspace, rule: str, done: Untracked) -> None:
+    lines = ws.rules.ignore_lines(rule)
+    users_own = ws.git.file_differs_from_index(config.config_file(ws.root))
+    file = config.change_track(ws.root, remove=rule)
+    _reload(ws)
+    kept = [line for r in ws.config.track for line in ws.rules.ignore_lines(r)]
+    staged = ignoring.unignore_rule(ws.git, lines, kept)
+    ignoring.include_privately(ws.git, [line for line in lines if line not in kept])
+    ws.git.stage(staged if users_own else [*staged, file])
+    done.rules.append(rule)
+
+
+def nearest(ws: Workspace, path: str) -> str:
+    """Return a hint that names the tracked path nearest to a mistyped one."""
+    import difflib
+
+    known = list(ws.tree.snapshot.pointers)
+    near = difflib.get_close_matches(path, known, n=1, cutoff=0.4)
+    if near:
+        return f"did you mean {gate.shown(near[0])}?"
+    return f"devml-git track {gate.shown(path)}" if known or path else "devml-git status"
+
+
+def snapshot_paths(ws: Workspace, paths: Sequence[str]) -> snapshotting.Taken:
+    """Snapshot some artifacts (all without paths); a path removed on purpose counts again."""
+    with ws.record.writing(), contextlib.suppress(DevmlError):
+        for path in paths:
+            if path not in ws.tree.snapshot.pointers and path in ws.record.materialised():
+                ws.record.forget(path)
+    return snapshotting.take(ws, set(paths) or None)

@@ -1,0 +1,97 @@
+"""The nouns: what a pointer, a snapshot and a state are. Frozen values that cannot be wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from devml_git import gate
+
+MD5 = "md5"
+LEGACY = "md5-dos2unix"  # DVC 1 and 2: CRLF of text files read as LF; no `hash:` key in the pointer
+
+
+class State(StrEnum):
+    """State of an artifact, as `status` names it (git-facts.md, the three-way rule)."""
+
+    CLEAN = "clean"
+    MODIFIED = "modified"
+    NEW = "new"
+    DELETED = "deleted"
+    MISSING = "missing"
+    STALE = "stale"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """One `outs` entry: the small text in git that stands for content.
+
+    `path` is the artifact's path and `file` the pointer file's, both POSIX and relative to the
+    repository's root; `oid` is DVC's hash (None: the output was never stored), `size` in bytes,
+    `executable` the members with an exec bit (a single file: its own name).
+    `why_left_alone` is set for outputs this tool does not manage (imports, cloud-versioned...).
+    """
+
+    path: str
+    file: str
+    oid: str | None
+    size: int | None = None
+    nfiles: int | None = None
+    executable: frozenset[str] = field(default_factory=frozenset)
+    hash_name: str = MD5
+    stage: str | None = None
+    remote: str | None = None
+    push: bool = True
+    why_left_alone: str | None = None
+
+    def __post_init__(self) -> None:
+        gate.path(self.path, self.file)
+        if self.oid is not None:
+            gate.oid(self.oid, self.file)
+        gate.size(self.size, self.file)
+        gate.size(self.nfiles, self.file)
+
+    @property
+    def is_dir(self) -> bool:
+        """Whether the artifact is a directory, stored as a `.dir` manifest."""
+        return self.oid is not None and self.oid.endswith(".dir")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a pointer is brought up to date with.
+
+    `oid` is DVC's MD5 (`.dir` for a directory), `size` in bytes (a directory: the sum),
+    `nfiles` for directories only, `executable` the relative paths of members with an exec bit
+    (a single file that has one: the empty string).
+    """
+
+    oid: str
+    size: int
+    nfiles: int | None = None
+    executable: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A pointer file that cannot be read: malformed, hostile, or full of conflict markers."""
+
+    file: str
+    why: str
+    unmerged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All pointers of one tree, index or worktree, by artifact path, and the files that are broken.
+
+    Derived from the tree, never stored beside it.
+    """
+
+    pointers: dict[str, Pointer]
+    broken: tuple[Broken, ...] = ()
+
+    def managed(self) -> dict[str, Pointer]:
+        """Return the pointers whose content this tool snapshots and restores."""
+        return {p: ptr for p, ptr in self.pointers.items() if ptr.why_left_alone is None}

@@ -1,0 +1,216 @@
+"""The verb: put changed content into the cache and bring its pointers up to date.
+
+Order: content, manifest, pointer, index (P6: a pointer never precedes its content).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from devml_git import gate, ignoring, pointers, store
+from devml_git.errors import DevmlError, StorageFailed, UsageError, WouldOverwrite
+from devml_git.place import write_text_safely
+from devml_git.restoring import Restorer
+from devml_git.rule import AtCommit
+from devml_git.snapshot import State
+from devml_git.workspace import token
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+    from devml_git.snapshot import Content
+    from devml_git.workspace import Observed, Workspace
+
+
+@dataclass(slots=True)
+class Taken:
+    """What a snapshot did: artifact paths by what happened to them, and pointers to stage.
+
+    `stored` is in bytes. `conflicts` were left as they are; a commit must be refused for them.
+    """
+
+    changed: list[str] = field(default_factory=list)
+    new: list[str] = field(default_factory=list)
+    moved: list[tuple[str, str]] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    restored: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)
+    busy: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    staged: list[str] = field(default_factory=list)
+    size: int = 0
+
+    @property
+    def anything(self) -> bool:
+        """Whether any pointer changed."""
+        return bool(self.changed or self.new or self.moved)
+
+
+def take(
+    ws: Workspace,
+    paths: Collection[str] | None = None,
+    *,
+    stage: bool = True,
+    restore_stale: bool = True,
+) -> Taken:
+    """Snapshot all artifacts, or those in `paths`; stage their pointers in the index.
+
+    Raises WouldOverwrite for a broken pointer that stands in the way, StorageFailed when the
+    cache cannot take the content (nothing then points to it).
+    """
+    taken = Taken()
+    _refuse_broken(ws, paths)
+    busy = store.busy_paths(ws.root)
+    observed = [
+        o for o in ws.observe(store_content=True, only=paths) if not _is_busy(o.path, busy, taken)
+    ]
+    for o in observed:
+        taken.notes += o.work.notes
+        if o.work.odd:
+            raise StorageFailed(o.work.odd, hint="move it away, or: devml-git untrack " + o.path)
+    moves = _find_moves(observed)
+    for o in observed:
+        _one(ws, o, taken, moves)
+    if restore_stale and taken.restored:
+        _follow(ws, [o for o in observed if o.path in set(taken.restored)], taken)
+    else:
+        taken.restored.clear()
+    ws.ensure_stored(o.work for o in observed if o.state is State.CLEAN and not o.cached)
+    taken.staged += _unstaged_pointers(ws, observed, taken)
+    if stage:
+        ws.git.stage(taken.staged)
+    ws.settle(observed)
+    return taken
+
+
+def _refuse_broken(ws: Workspace, paths: Collection[str] | None) -> None:
+    for broken in ws.tree.snapshot.broken:
+        if paths is None or broken.file.removesuffix(".dvc") in paths:
+            path = broken.file.removesuffix(".dvc")
+            hint = (
+                f"devml-git checkout --ours -- {path}   or   --theirs"
+                if broken.unmerged
+                else f"git checkout HEAD -- {broken.file}   (or mend it by hand)"
+            )
+            raise WouldOverwrite(f"pointer {gate.shown(broken.file)}: {broken.why}", hint=hint)
+
+
+def _is_busy(path: str, busy: set[str], taken: Taken) -> bool:
+    if path in busy:
+        taken.busy.append(path)
+        return True
+    return False
+
+
+def _find_moves(observed: Sequence[Observed]) -> dict[str, Observed]:
+    """Return new artifacts (by path) that are a deleted one's content at another place."""
+    gone = {
+        o.p: o
+        for o in observed
+        if o.verdict.at_commit is AtCommit.WARN_DELETED and o.pointer and o.pointer.stage is None
+    }
+    moves: dict[str, Observed] = {}
+    for o in observed:
+        if o.state is State.NEW and o.w in gone:
+            moves[o.path] = gone.pop(o.w)
+    return moves
+
+
+def _one(ws: Workspace, o: Observed, taken: Taken, moves: dict[str, Observed]) -> None:
+    action = o.verdict.at_commit
+    if action is AtCommit.SNAPSHOT and o.w is not None:
+        source = moves.get(o.path)
+        content = _stored(ws, o)
+        if source is not None:
+            taken.moved.append((source.path, o.path))
+            _drop_pointer(ws, source, taken)
+        elif o.pointer is None:
+            taken.new.append(o.path)
+        else:
+            taken.changed.append(o.path)
+        taken.size += content.size
+        _write_pointer(ws, o, content, taken)
+    elif action is AtCommit.WARN_DELETED:
+        if all(moved.path != o.path for moved in moves.values()):
+            taken.deleted.append(o.path)
+    elif action is AtCommit.RESTORE:
+        taken.restored.append(o.path)
+    elif action is AtCommit.REFUSE:
+        taken.conflicts.append(o.path)
+
+
+def _stored(ws: Workspace, o: Observed) -> Content:
+    ws.ensure_stored([o.work])
+    return ws.content_of(o.work)
+
+
+def _write_pointer(ws: Workspace, o: Observed, content: Content, taken: Taken) -> None:
+    """Write one pointer, then R: killed between the two, the next run sees W = P."""
+    if o.pointer is None:
+        file = f"{o.path}.dvc"
+        _refuse_ignored_pointer(ws, file)
+        text = pointers.new(posixpath.basename(o.path), content)
+        taken.staged += ignoring.ignore_artifact(ws.git, o.path)
+    else:
+        file = o.pointer.file
+        text = pointers.updated(file, _current_text(ws, file), o.path, content)
+    write_text_safely(ws.root, file, text)
+    taken.staged.append(file)
+    ws.tree.texts[file] = text
+    executable = content.executable
+    with ws.record.writing():
+        ws.remember_clean(o.path, o.work, token(content.oid, executable), content.oid)
+
+
+def _current_text(ws: Workspace, file: str) -> bytes:
+    """A `dvc.lock` may hold several outputs: each update starts from the one before."""
+    return ws.tree.texts[file]
+
+
+def _refuse_ignored_pointer(ws: Workspace, file: str) -> None:
+    if ws.git.ignored([file]) and ws.git.staged_blob_for(file) is None:
+        raise UsageError(
+            f"{gate.shown(file)} is ignored by git, so the pointer could never be committed",
+            hint=f"git check-ignore -v -- {file}   shows the rule to change",
+        )
+
+
+def _drop_pointer(ws: Workspace, source: Observed, taken: Taken) -> None:
+    """Take away the pointer of an artifact that moved; its content and history stay."""
+    assert source.pointer is not None
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(ws.root / source.pointer.file)
+    taken.staged.append(source.pointer.file)
+    taken.staged += ignoring.unignore_artifact(ws.git, source.path)
+    with ws.record.writing():
+        ws.record.forget(source.path)
+
+
+def _follow(ws: Workspace, stale: Sequence[Observed], taken: Taken) -> None:
+    """The pointer moved and the workspace did not follow: restore, never snapshot it back."""
+    done = Restorer(ws, cause="commit", fetch=False).bring(stale)
+    taken.missing += done.missing
+    taken.restored = done.restored
+
+
+def _unstaged_pointers(ws: Workspace, observed: Sequence[Observed], taken: Taken) -> list[str]:
+    """Pointer files that say what lies there but differ from the index (`dvc add`, `repro`)."""
+    files = sorted({o.pointer.file for o in observed if o.pointer and o.state is State.CLEAN})
+    already = set(taken.staged)
+    wanted = [f for f in files if f not in already and f not in ws.tree.sparse]
+    return ws.git.differing_from_index(wanted, ws.tree.indexed)
+
+
+def stage_in_partial_commit(ws: Workspace, files: Sequence[str], real_index: Path) -> None:
+    """`git commit -- path`: stage also in what becomes the real index (githooks(5), builtin/commit.c).
+
+    Without it the next plain commit would revert the pointers.
+    """
+    with contextlib.suppress(DevmlError):
+        ws.git.stage(files, index=real_index)

@@ -1,0 +1,429 @@
+"""The only door to DVC: its configuration, its ignore rules, its pipelines, its remotes.
+
+Content moves through `cache`; DVC's own add, checkout, status and gc are never called (hazards
+H1 to H16). DVC is imported inside functions only: it takes a quarter of a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import io
+import json
+import os
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from devml_git import gate
+from devml_git.cache import Cache
+from devml_git.errors import DvcFailed, NotARepository, Refused, UsageError
+from devml_git.place import write_text_safely
+from devml_git.pointers import PipelineOut, load_mapping
+from devml_git.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+OLDEST_DVC = (3, 67)
+_LEVELS = ("system", "global", "repo", "local")
+_DEFAULT_TYPES = ("reflink", "copy")
+_JOBS = 8
+
+
+def require_dvc() -> str:
+    """Return DVC's version. Raises DvcFailed when it is missing or older than what is tested."""
+    need = ".".join(map(str, OLDEST_DVC))
+    try:
+        version = importlib.metadata.version("dvc")
+    except importlib.metadata.PackageNotFoundError as e:
+        raise DvcFailed("DVC is not installed", hint=f"pip install 'dvc>={need},<4'") from e
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < OLDEST_DVC:
+        raise DvcFailed(f"DVC {version} is too old", hint=f"pip install 'dvc>={need},<4'")
+    return version
+
+
+# -- configuration -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """What DVC's configuration says of the cache.
+
+    `directory` is absolute, or None where nothing is configured (DVC then uses `.dvc/cache`);
+    `tracked` says that it came from the `.dvc/config` in git, a stranger's word.
+    """
+
+    directory: Path | None
+    types: tuple[str, ...]
+    shared: bool
+    tracked: bool
+
+
+def _level_file(root: Path, level: str) -> Path:
+    if level in {"system", "global"}:
+        import platformdirs
+
+        override = os.environ.get(f"DVC_{level.upper()}_CONFIG_DIR")
+        finder = platformdirs.site_config_dir if level == "system" else platformdirs.user_config_dir
+        return Path(override or finder("dvc", "iterative")) / "config"
+    return root / ".dvc" / ("config" if level == "repo" else "config.local")
+
+
+def _read_level(root: Path, level: str) -> dict[str, Any]:
+    from configobj import ConfigObj, ConfigObjError
+
+    file = _level_file(root, level)
+    try:
+        text = file.read_text("utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as e:
+        raise DvcFailed(f"{file.name} of DVC cannot be read: {e}", hint=f"mend {file}") from e
+    try:
+        loaded = ConfigObj(text.splitlines(), interpolation=False, raise_errors=True)
+    except ConfigObjError as e:
+        raise DvcFailed(f"DVC's {file.name} is malformed: {e}", hint=f"mend {file}") from e
+    return {str(k).lower(): v for k, v in loaded.dict().items()}
+
+
+def is_project(root: Path) -> bool:
+    """Whether DVC has been set up at `root`."""
+    return (root / ".dvc").is_dir()
+
+
+def require_project(root: Path) -> None:
+    """Raise NotARepository when DVC is not set up at `root`."""
+    if not is_project(root):
+        raise NotARepository(
+            "this repository has not been set up for devml-git", hint="devml-git init"
+        )
+
+
+def cache_settings(root: Path) -> CacheSettings:
+    """Read where DVC's cache is and how it links, from all four levels of configuration."""
+    directory, tracked = None, False
+    types: tuple[str, ...] = _DEFAULT_TYPES
+    shared = False
+    for level in _LEVELS:
+        section = _read_level(root, level).get("cache", {})
+        if not isinstance(section, dict):
+            raise DvcFailed(f"DVC's configuration ({level}): cache is not a section")
+        if place := section.get("dir"):
+            base = _level_file(root, level).parent
+            directory = Path(os.path.abspath(base / os.path.expanduser(str(place))))
+            tracked = level == "repo"
+        if kinds := section.get("type"):
+            names = kinds if isinstance(kinds, list) else str(kinds).split(",")
+            types = _known_types([str(k).strip() for k in names])
+        shared = section.get("shared") == "group" if "shared" in section else shared
+    return CacheSettings(directory, types, shared, tracked)
+
+
+def _known_types(names: Sequence[str]) -> tuple[str, ...]:
+    allowed = ("reflink", "hardlink", "symlink", "copy")
+    for name in names:
+        if name not in allowed:
+            raise DvcFailed(
+                f"cache.type {gate.shown(name)!r} is unknown",
+                hint=f"dvc config cache.type {','.join(_DEFAULT_TYPES)}",
+            )
+    return tuple(names)
+
+
+def set_cache_dir(root: Path, directory: str) -> None:
+    """Point plain DVC to the cache, in `.dvc/config.local`; other settings there stay.
+
+    `directory` is absolute, or relative to `.dvc`. Writes nothing when it says so already.
+    """
+    from configobj import ConfigObj
+
+    current = _read_level(root, "local")
+    if current.get("cache", {}).get("dir") == directory:
+        return
+    file = _level_file(root, "local")
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
+    config = ConfigObj(lines, interpolation=False)
+    config.setdefault("cache", {})["dir"] = directory
+    text = "\n".join(config.write()) + "\n"
+    write_text_safely(root, ".dvc/config.local", text.encode("utf-8"))
+
+
+def set_up(root: Path) -> list[str]:
+    """`dvc init`, in process; return the files it made, relative to the root (not staged).
+
+    Raises DvcFailed.
+    """
+    made = [".dvc/config", ".dvc/.gitignore", ".dvcignore"]
+    fresh = [name for name in made if not (root / name).exists()]
+    with _translated("dvc init"):
+        from dvc.repo import Repo
+
+        Repo.init(str(root)).close()
+    return fresh
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Translate whatever DVC raises; keep its output and its telemetry quiet."""
+    import logging
+
+    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    except (DvcFailed, Refused):
+        raise
+    except Exception as e:
+        text = str(e).strip().splitlines()
+        reason = text[0] if text else type(e).__name__
+        raise DvcFailed(f"{what}: {gate.shown(reason, 300)}", hint="dvc doctor") from e
+
+
+@contextlib.contextmanager
+def _repo(root: Path, private: Path) -> Iterator[Any]:
+    """Open DVC's Repo, its machine-wide state in a directory of our own.
+
+    The default, /var/tmp/dvc, is writable by everybody and holds pickles (CVE-2025-69872).
+    """
+    from dvc.repo import Repo
+
+    before = os.environ.get("DVC_SITE_CACHE_DIR")
+    os.environ["DVC_SITE_CACHE_DIR"] = str(private / "dvc-site")
+    try:
+        repo = Repo(str(root))
+        try:
+            yield repo
+        finally:
+            repo.close()
+    finally:
+        if before is None:
+            os.environ.pop("DVC_SITE_CACHE_DIR", None)
+        else:
+            os.environ["DVC_SITE_CACHE_DIR"] = before
+
+
+# -- .dvcignore ----------------------------------------------------------------------------------
+
+def ignore_filter(root: Path, files: Sequence[str]) -> Any:  # noqa: ANN401 - DVC's own type
+    """Return DVC's filter (directory, dirs, files) -> (dirs, files), or None for no patterns.
+
+    `files` are the `.dvcignore` files of the workspace. DVC is imported only when one of them
+    has a pattern in it.
+    """
+    if not any(_has_patterns(root / file) for file in files):
+        return None
+    with _translated(".dvcignore"):
+        from dvc.fs import LocalFileSystem
+        from dvc.ignore import DvcIgnoreFilter
+
+        return DvcIgnoreFilter(LocalFileSystem(), str(root))
+
+
+def _has_patterns(file: Path) -> bool:
+    try:
+        lines = file.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return False
+    return any(line.strip() and not line.strip().startswith("#") for line in lines)
+
+
+# -- pipelines -----------------------------------------------------------------------------------
+
+
+def pipeline_outs(
+    root: Path,
+    private: Path,
+    files: Sequence[str],
+    remembered: Callable[[str], str | None],
+    remember: Callable[[str, str], None],
+) -> dict[str, PipelineOut]:
+    """Return what the project's `dvc.yaml` files say of each output, by path.
+
+    Asked of DVC, which alone resolves templates, and remembered under a digest of the files'
+    bytes. `files` are the `dvc.yaml` files, relative to the root.
+    """
+    if not files:
+        return {}
+    key = _pipeline_key(root, files)
+    known = remembered(key) if key else None
+    if known is not None:
+        return {path: PipelineOut(**value) for path, value in json.loads(known).items()}
+    outs = _ask_for_outs(root, private)
+    if key:
+        remember(key, json.dumps({path: asdict(out) for path, out in outs.items()}))
+    return outs
+
+
+def _pipeline_key(root: Path, files: Sequence[str]) -> str | None:
+    """Return a digest of all that can change the answer, or None where that is not known."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        text = (root / file).read_bytes()
+        data = load_mapping(file, text)
+        if "vars" in data:
+            return None
+        digest.update(file.encode() + b"\0" + text + b"\0")
+        with contextlib.suppress(FileNotFoundError):
+            digest.update((root / file).with_name("params.yaml").read_bytes())
+    return digest.hexdigest()
+
+
+def _ask_for_outs(root: Path, private: Path) -> dict[str, PipelineOut]:
+    found = {}
+    with _translated("reading dvc.yaml"), _repo(root, private) as repo:
+        for out in repo.index.outs:
+            name = getattr(out.stage, "name", None)
+            if name is None or not out.is_in_repo:
+                continue
+            path = os.path.relpath(out.fs_path, root).replace(os.sep, "/")
+            found[path] = PipelineOut(
+                stage=str(out.stage.addressing),
+                cached=bool(out.use_cache),
+                push=bool(out.can_push),
+                remote=out.remote,
+            )
+    return found
+
+
+def busy_paths(root: Path) -> set[str]:
+    """Return paths (relative to the root) that a running DVC command is writing.
+
+    DVC's `.dvc/tmp/rwlock` names its writers (DVC 3.67 `dvc/rwlock.py`); dead ones are left out.
+    """
+    try:
+        table = json.loads((root / ".dvc" / "tmp" / "rwlock").read_bytes())
+        writers = dict(table.get("write", {}))
+    except (OSError, ValueError, AttributeError, TypeError):
+        return set()
+    busy = set()
+    for path, entry in writers.items():
+        pid = entry.get("pid") if isinstance(entry, dict) else None
+        if isinstance(pid, int) and pid > 0 and _alive(pid):
+            busy.add(os.path.relpath(path, root).replace(os.sep, "/"))
+    return busy
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+# -- remotes -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An object to be fetched: its oid, hash name, and the remote its output names (or None)."""
+
+    oid: str
+    hash_name: str
+    remote: str | None = None
+
+
+def remotes(root: Path) -> dict[str, dict[str, str]]:
+    """Return the configured DVC remotes: name to its options, later levels winning."""
+    found: dict[str, dict[str, str]] = {}
+    for level in _LEVELS:
+        for section, values in _read_level(root, level).items():
+            if section.startswith('remote "') and isinstance(values, dict):
+                name = section.removeprefix('remote "').removesuffix('"')
+                found.setdefault(name, {}).update({k: str(v) for k, v in values.items()})
+                if "url" in values:
+                    found[name]["url"] = _absolute_url(root, level, str(values["url"]))
+    return found
+
+
+def _absolute_url(root: Path, level: str, url: str) -> str:
+    if "://" in url:
+        return url
+    return os.path.abspath(_level_file(root, level).parent / os.path.expanduser(url))
+
+
+def fetch(
+    root: Path,
+    private: Path,
+    cache: Cache,
+    wanted: Sequence[Wanted],
+    progress: Progress = SILENT,
+) -> list[str]:
+    """Bring objects from their DVC remotes into the cache, verified; return those not to be had.
+
+    What a remote sends under a wrong name never enters the cache. Raises DvcFailed when a
+    remote cannot be reached or refuses.
+    """
+    if not wanted:
+        return []
+    if not remotes(root):
+        return sorted({w.oid for w in wanted})
+    missing: list[str] = []
+    with _translated("fetching from the DVC remote"), _repo(root, private) as repo:
+        groups: dict[tuple[str | None, str], list[str]] = {}
+        for w in wanted:
+            groups.setdefault((w.remote, w.hash_name), []).append(w.oid)
+        for (remote, hash_name), oids in groups.items():
+            odb = repo.cloud.get_remote_odb(remote, "fetch", hash_name=hash_name)
+            missing += _fetch_group(cache, odb, sorted(set(oids)), hash_name, progress)
+    return missing
+
+
+def _fetch_group(
+    cache: Cache,
+    odb: Any,  # noqa: ANN401
+    oids: Sequence[str],
+    hash_name: str,
+    progress: Progress,
+) -> list[str]:
+    cache.make_directory(cache.objects)
+    missing: list[str] = []
+    lock = threading.Lock()
+
+    def one(oid: str) -> None:
+        if not _fetch_one(cache, odb, oid, hash_name, progress):
+            with lock:
+                missing.append(oid)
+
+    with ThreadPoolExecutor(max_workers=_JOBS) as pool:
+        for future in [pool.submit(one, oid) for oid in oids]:
+            future.result()
+    return sorted(missing)
+
+
+def _fetch_one(cache: Cache, odb: Any, oid: str, hash_name: str, progress: Progress) -> bool:  # noqa: ANN401
+    temp = cache.new_temporary()
+    try:
+        try:
+            odb.fs.get_file(odb.oid_to_path(oid), str(temp))
+        except FileNotFoundError:
+            return False
+        return cache.adopt(oid, temp, hash_name, progress)
+    finally:
+        with contextlib.suppress(OSError):
+            temp.unlink()
+
+
+def require_remote(table: Mapping[str, Mapping[str, str]], name: str) -> None:
+    """Raise UsageError unless a DVC remote of that name is configured."""
+    if name not in table:
+        raise UsageError(f"no DVC remote is called {gate.shown(name)!r}", hint="dvc remote list")
+
+
+def remote_names(table: Mapping[str, Mapping[str, str]]) -> str:
+    """Return remotes as text for a message: name and address, secrets left out."""
+    return ", ".join(f"{name} ({_no_secrets(o.get('url', '?'))})" for name, o in table.items())
+
+
+def _no_secrets(url: str) -> str:
+    return re.sub(r"(://)[^/@]*@", r"\1***@", url)

@@ -1,0 +1,145 @@
+"""What lets the shell see, without starting an interpreter, that nothing has changed.
+
+After every operation that left all artifacts clean, a private index in git's own format
+(gitformat-index(5), version 2) is written: one entry per file of an artifact, and the pointer
+and configuration files. `git diff-files` on it is the quickest known answer to "has anything
+changed", `git ls-files -o` to "has anything appeared". The shim in `hooks/` asks them; any doubt
+starts Python.
+
+Git compares times in whole seconds (it is built without USE_NSEC): a file that changed in the
+very second it was looked at is written with stat fields that cannot match. The index file itself
+gets a time in the far future, so that git never re-reads content on its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import struct
+import time
+from typing import TYPE_CHECKING
+
+from devml_git.place import Stat, write_all
+from devml_git.plumbing import POINTER_PATHSPECS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from devml_git.plumbing import Git
+
+_FAR_FUTURE = 4_000_000_000  # seconds since 1970; fits git's 32 bits
+_NAME_MASK = 0xFFF
+_EMPTY = bytes.fromhex("e69de29bb2d1d6434b8b29ae775ad8c2e48c5391")
+_EMPTY_WIDE = bytes.fromhex("473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813")
+_HEAD = struct.Struct(">10I")
+READY = "ready"
+HELD_LISTING = ("ls-files", "-c", "-i")
+_ASSUME_VALID = 0x8000
+
+
+def directory(git: Git) -> Path:
+    """Where the tripwire of this worktree lies."""
+    return git.private / "tripwire"
+
+
+def disarm(git: Git) -> None:
+    """Make the shell start Python at the next hook."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        (directory(git) / READY).unlink()
+
+
+def arm(
+    git: Git,
+    *,
+    files: Mapping[str, Stat],
+    member_places: Sequence[str],
+    rule_lines: Sequence[str],
+    rule_places: Sequence[str],
+    owned: Sequence[str],
+    held: Sequence[str],
+    large_file: int,
+) -> None:
+    """Write the tripwire: from now on the shell may answer for Python.
+
+    `files` are watched for change: paths relative to the root, with the stat each had when it was
+    judged (one that has another by now is never believed); `member_places` are
+    directory artifacts watched for new files; `rule_lines` and `rule_places` are what a new
+    artifact would match, and where; `owned` are gitignore lines for all that must not enter git
+    as content, `held` the paths that match and are in git all the same; `large_file` is in bytes.
+    """
+    place = directory(git)
+    place.mkdir(mode=0o700, exist_ok=True)
+    disarm(git)
+    listing = git.raw("ls-files", "-s", "--", *POINTER_PATHSPECS)[1]
+    wide = git.config("extensions.objectFormat") == "sha256"
+    _write(place / "index", _index_bytes(git.top, files, held, wide=wide))
+    os.utime(place / "index", (_FAR_FUTURE, _FAR_FUTURE))
+    _write(place / "pointers", listing)
+    for name, lines in (
+        ("members", [f":(literal){m}" for m in member_places]),
+        ("rules", rule_lines),
+        ("places", rule_places),
+        ("owned", owned),
+    ):
+        text = "".join(f"{line}\n" for line in lines)
+        _write(place / name, text.encode("utf-8", "surrogateescape"))
+    _write(place / "held", git.raw(*HELD_LISTING, f"--exclude-from={place / 'owned'}")[1])
+    _write(place / READY, f"{large_file}\n".encode())
+
+
+def _write(path: Path, data: bytes) -> None:
+    temp = path.with_name(path.name + ".new")
+    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        write_all(fd, data)
+    finally:
+        os.close(fd)
+    os.replace(temp, path)
+
+
+def _index_bytes(
+    top: Path, files: Mapping[str, Stat], held: Sequence[str], *, wide: bool
+) -> bytes:
+    now = int(time.time())
+    known: dict[bytes, Stat | None] = {os.fsencode(name): None for name in held}
+    known.update((os.fsencode(name), stat) for name, stat in files.items())
+    digest = hashlib.sha256 if wide else hashlib.sha1
+    blobs = _EMPTY_WIDE if wide else _EMPTY, bytes(32 if wide else 20)[:-1] + b"\1"
+    base = os.fsencode(top) + b"/"
+    entries = [_entry(base, name, known[name], now, blobs) for name in sorted(known)]
+    body = b"".join((b"DIRC", struct.pack(">II", 2, len(entries)), *entries))
+    return body + digest(body, usedforsecurity=False).digest()
+
+
+def _entry(
+    base: bytes, name: bytes, known: Stat | None, now: int, blobs: tuple[bytes, bytes]
+) -> bytes:
+    """Return one index entry. Git takes size 0 for "smudged" unless the blob is the empty one."""
+    empty, blank = blobs
+    if known is None:  # git's own file in a tracked place: there, but none of our business
+        head = _HEAD.pack(*[0] * 6, 0o100644, 0, 0, 0)
+        return _padded(head + blank, name, _ASSUME_VALID)
+    st = os.lstat(base + name)
+    mode = 0o120000 if stat.S_ISLNK(st.st_mode) else 0o100644
+    if mode == 0o100644 and st.st_mode & stat.S_IXUSR:
+        mode = 0o100755
+    seconds = [int(st.st_ctime_ns // 10**9), int(st.st_mtime_ns // 10**9)]
+    # changed since it was judged or in this very second, or a link (its target may change unseen)
+    if Stat.of(st) != known or seconds[0] >= now or stat.S_ISLNK(st.st_mode):
+        fields = [0] * 6 + [mode, 0, 0, 0]
+    else:
+        fields = [
+            seconds[0], st.st_ctime_ns % 10**9, seconds[1], st.st_mtime_ns % 10**9,
+            st.st_dev, st.st_ino, mode, st.st_uid, st.st_gid, st.st_size,
+        ]  # fmt: skip
+        blank = blank if st.st_size else empty
+    head = _HEAD.pack(*(value & 0xFFFFFFFF for value in fields))
+    return _padded(head + blank, name, 0)
+
+
+def _padded(start: bytes, name: bytes, flags: int) -> bytes:
+    entry = start + struct.pack(">H", flags | min(len(name), _NAME_MASK)) + name
+    return entry + bytes(8 - len(entry) % 8)

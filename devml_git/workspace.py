@@ -1,0 +1,621 @@
+"""One workspace: its pointers, its record, its cache, and what the three-way rule says of it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import time
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from devml_git import config as config_module
+from devml_git import gate, history, pointers, rescue, store, tripwire
+from devml_git.cache import Cache, Source, legacy_hash, manifest_oid
+from devml_git.errors import ContentLost, DevmlError, DvcFailed, StorageFailed
+from devml_git.place import Stat, storage_error, wait_out_the_grain
+from devml_git.plumbing import Git, IndexEntry, is_pointer_file
+from devml_git.progress import SILENT, Progress
+from devml_git.record import Materialised, Record
+from devml_git.rule import NEW, Verdict, decide
+from devml_git.rules import Rules, literal_line
+from devml_git.scan import Work, recall, scan
+from devml_git.snapshot import LEGACY, Broken, Content, Pointer, Snapshot, State
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from devml_git.config import Config
+    from devml_git.pointers import PipelineOut
+
+CACHE_KEY = "devml.cache"
+OWN_CACHE = "devml/cache"  # below git's common directory
+LOCK_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One artifact as it stands: W, P and R as tokens (oid and exec bits), and the verdict.
+
+    `cached` says whether the pointer's content is in the cache.
+    """
+
+    path: str
+    pointer: Pointer | None
+    work: Work
+    w: str | None
+    p: str | None
+    r: Materialised | None
+    verdict: Verdict
+    cached: bool
+    is_dir: bool
+
+    @property
+    def state(self) -> State:
+        """The state that `status` shows."""
+        return self.verdict.state
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What `status` reports. `left_alone` are outputs this tool does not manage, and why."""
+
+    head: str | None
+    branch: str | None
+    artifacts: tuple[Observed, ...]
+    broken: tuple[Broken, ...]
+    left_alone: tuple[Pointer, ...]
+    in_git: tuple[str, ...]
+    notes: tuple[str, ...]
+    rescued: int
+
+    def in_order(self) -> bool:
+        """Whether everything is clean and readable."""
+        return not self.broken and all(a.state is State.CLEAN for a in self.artifacts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return product.md's `devml.status/v1`."""
+        return {
+            "schema": "devml.status/v1",
+            "head": self.head,
+            "branch": self.branch,
+            "artifacts": sorted(
+                [*map(_artifact_dict, self.artifacts), *self._unmerged()], key=lambda a: a["path"]
+            ),
+            "rescued": self.rescued,
+            "broken": [{"pointer": b.file, "why": b.why} for b in self.broken],
+            "unmanaged": [
+                {"path": p.path, "pointer": p.file, "why": p.why_left_alone}
+                for p in self.left_alone
+            ],
+            "in_git": list(self.in_git),
+            "notes": list(self.notes),
+        }
+
+    def _unmerged(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "path": b.file.removesuffix(".dvc"), "kind": "file", "state": "conflict",
+                "oid": None, "size": None, "cached": False, "pointer": b.file,
+            }
+            for b in self.broken
+            if b.unmerged and b.file.endswith(".dvc")
+        ]  # fmt: skip
+
+
+def _artifact_dict(a: Observed) -> dict[str, Any]:
+    pointer = a.pointer
+    entry: dict[str, Any] = {
+        "path": a.path,
+        "kind": "dir" if a.is_dir else "file",
+        "state": a.state.value,
+        "oid": pointer.oid if pointer else None,
+        "size": pointer.size if pointer else a.work.size,
+        "cached": a.cached,
+        "pointer": pointer.file if pointer else f"{a.path}.dvc",
+    }
+    if a.is_dir:
+        entry["nfiles"] = pointer.nfiles if pointer else len(a.work.files)
+    return entry
+
+
+def token(oid: str, executable: Iterable[str]) -> str:
+    """Return what the three-way rule compares: an oid, and which files have an exec bit."""
+    names = sorted(executable)
+    if not names:
+        return oid
+    return f"{oid}+x{hashlib.sha256('/'.join(names).encode()).hexdigest()[:16]}"
+
+
+@dataclass(slots=True)
+class _Tree:
+    """The pointer files as they lie there, and the other files that decide what they mean."""
+
+    snapshot: Snapshot
+    texts: dict[str, bytes]
+    stats: dict[str, Stat]
+    indexed: dict[str, IndexEntry]
+    sparse: frozenset[str]
+    stages: dict[str, PipelineOut] = field(default_factory=dict)
+
+
+class Workspace:
+    """An open workspace. Use as a context manager; `exclusive` for anything that writes."""
+
+    def __init__(self, git: Git, *, progress: Progress = SILENT) -> None:
+        store.require_project(git.top)
+        self.git = git
+        self.root = git.top
+        self.progress = progress
+        self.config: Config = config_module.load(self.root)
+        self.cache = open_cache(git)
+        self.record = Record(git.private)
+        self.rules = Rules(self.root, self.config.track)
+        self.warnings: list[str] = []
+        if self.record.rebuilt:
+            self.warnings.append("the record was broken: it has been set aside and begun anew")
+
+    @classmethod
+    def discover(cls, start: Path | None = None, *, progress: Progress = SILENT) -> Workspace:
+        """Open the workspace around `start` (default: the current directory)."""
+        return cls(Git.discover(start), progress=progress)
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.record.close()
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold this worktree's lock; the kernel drops it when a process dies.
+
+        Raises StorageFailed when another devml-git keeps it for longer than LOCK_SECONDS.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows: SQLite's own lock must do
+            yield
+            return
+        fd = os.open(self.git.private / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            until = time.monotonic() + LOCK_SECONDS
+            while True:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as e:
+                    if time.monotonic() > until:
+                        raise StorageFailed(
+                            "another devml-git is at work in this worktree",
+                            hint="wait for it, then run the same command again",
+                        ) from e
+                    time.sleep(0.05)
+            yield
+        finally:
+            os.close(fd)
+
+    # -- P -----------------------------------------------------------------------------------
+
+    @cached_property
+    def tree(self) -> _Tree:
+        """The pointers as they lie in the worktree, read once."""
+        listed = self.git.index_entries(":(glob)**/*.dvc", ":(glob)**/dvc.lock")
+        entries = [e for e in listed if is_pointer_file(e.path)]
+        indexed = {e.path: e for e in entries if e.stage == 0}
+        unmerged = sorted({e.path for e in entries if e.stage})
+        names = self.git.names(
+            "ls-files", "-z", "-c", "-o", "--exclude-standard", "--deduplicate", "--",
+            ":(glob)**/*.dvc", ":(glob)**/dvc.lock", ":(glob)**/dvc.yaml", ":(glob)**/.dvcignore",
+        )  # fmt: skip
+        texts, stats = self._read_pointer_files(
+            n for n in names if is_pointer_file(n) and n not in unmerged
+        )
+        gone = [path for path in indexed if path not in texts]
+        yamls = [n for n in names if n.endswith("dvc.yaml") and (self.root / n).is_file()]
+        stages = self._pipeline(yamls) if yamls else {}
+        snapshot = pointers.collect(texts.items(), stages)
+        conflicts = tuple(Broken(f, "is unmerged", unmerged=True) for f in unmerged)
+        self._dvcignores = [n for n in names if n.endswith(".dvcignore")]
+        return _Tree(
+            Snapshot(snapshot.pointers, (*snapshot.broken, *conflicts)),
+            texts, stats, indexed, frozenset(self._sparse(gone)), stages,
+        )  # fmt: skip
+
+    def _read_pointer_files(self, names: Iterable[str]) -> tuple[dict[str, bytes], dict[str, Stat]]:
+        texts, stats = {}, {}
+        for name in names:
+            try:
+                fd = os.open(self.root / name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            except OSError:
+                continue
+            try:
+                st = os.fstat(fd)
+                if stat.S_ISREG(st.st_mode) and st.st_size <= gate.MAX_POINTER_BYTES:
+                    texts[name] = os.read(fd, st.st_size + 1)
+                    stats[name] = Stat.of(st)
+            finally:
+                os.close(fd)
+        return texts, stats
+
+    def _sparse(self, gone: list[str]) -> list[str]:
+        """Return which absent pointer files a sparse checkout leaves out."""
+        if not gone or self.git.config("core.sparseCheckout") != "true":
+            return []
+        tagged = self.git.names("ls-files", "-t", "-z", "--", *(f":(literal){g}" for g in gone))
+        return [line[2:] for line in tagged if line.startswith("S ")]
+
+    def _pipeline(self, yamls: list[str]) -> dict[str, PipelineOut]:
+        return store.pipeline_outs(
+            self.root, self.git.shared, yamls, self.record.pipeline, self.record.set_pipeline
+        )
+
+    def refresh(self) -> None:
+        """Forget what was read of the worktree: git, or we, have changed it."""
+        self.__dict__.pop("tree", None)
+        self.__dict__.pop("ignores", None)
+
+    def snapshot_at(self, commit: str) -> Snapshot:
+        """Return the snapshot of a commit: the pointers in its tree."""
+        entries = self.git.tree_entries(commit)
+        texts = self.git.blobs([e.blob for e in entries])
+        files = [(e.path, text) for e, text in zip(entries, texts, strict=True)]
+        stages = self._stages_at(commit, files)
+        return pointers.collect(files, stages)
+
+    def _stages_at(
+        self, commit: str, files: list[tuple[str, bytes]]
+    ) -> dict[str, PipelineOut] | None:
+        """What the pipelines say; for another commit, today's answer where its text is the same.
+
+        Outputs of a `dvc.lock` that today's `dvc.yaml` does not know count as cached unless the
+        commit has the path in git itself.
+        """
+        locks = [(name, text) for name, text in files if name.endswith("dvc.lock")]
+        if not locks:
+            return None
+        known = dict(self.tree.stages)
+        tracked = {e.path for e in self.git.tree_entries(commit, all_paths=True)}
+        for name, text in locks:
+            with contextlib.suppress(DevmlError):
+                for path in pointers.lock_paths(name, text):
+                    if path not in known and path not in tracked:
+                        known[path] = pointers.PipelineOut(stage="")
+        return known
+
+    # -- W, P and R --------------------------------------------------------------------------
+
+    @cached_property
+    def ignores(self) -> Any:  # noqa: ANN401
+        """DVC's ignore filter for this workspace, or None where nothing is ignored."""
+        _ = self.tree
+        return store.ignore_filter(self.root, self._dvcignores)
+
+    @cached_property
+    def _file_mode(self) -> bool:
+        return self.git.config("core.fileMode") != "false"
+
+    def look(self, path: str) -> Work:
+        """Look at one place, with the hashes that are known."""
+        work = scan(self.root, path, self.cache, self.ignores)
+        recall(work, self.record.hashes(path))
+        return work
+
+    def new_artifacts(self) -> tuple[list[str], list[str]]:
+        """Return what the rules match and no pointer names: new paths, and paths git holds.
+
+        A path whose record is known is not new: its pointer was removed on purpose.
+        """
+        known = self.tree.snapshot.pointers
+        materialised = self.record.materialised()
+        broken = {b.file.removesuffix(".dvc") for b in self.tree.snapshot.broken}
+        sparse = {f.removesuffix(".dvc") for f in self.tree.sparse}
+        found = []
+        for path, _is_dir in self.rules.find(self.git) if self.rules else ():
+            skip = path in materialised or path in broken or path in sparse
+            if path not in known and not skip and not _inside_any(path, known):
+                found.append(path)
+        tracked = self.git.tracked_among(found) if found else set()
+        held = {f for f in found if f in tracked or any(t.startswith(f"{f}/") for t in tracked)}
+        return [f for f in found if f not in held], sorted(held)
+
+    def observe(
+        self,
+        *,
+        store_content: bool = False,
+        only: Collection[str] | None = None,
+        with_new: bool = True,
+    ) -> list[Observed]:
+        """Apply the three-way rule to every artifact (or those in `only`).
+
+        Unknown hashes are computed, all in one parallel pass; with `store_content` the content
+        enters the cache in that same read.
+        """
+        managed = self.tree.snapshot.managed()
+        paths = [p for p in managed if only is None or p in only]
+        if with_new:
+            fresh, _ = self.new_artifacts()
+            paths += [p for p in fresh if only is None or p in only]
+        works = {path: self.look(path) for path in paths}
+        self.learn(works.values(), store_content=store_content)
+        materialised = self.record.materialised()
+        return [
+            self.judge(works[path], managed.get(path), materialised.get(path)) for path in paths
+        ]
+
+    def learn(self, works: Iterable[Work], *, store_content: bool) -> None:
+        """Compute all unknown hashes of these places, and remember them."""
+        todo = [(w, name) for w in works if not w.odd for name in w.unknown()]
+        if not todo:
+            return
+        wait_out_the_grain(max(w.newest_ns() for w, _ in todo))
+        sources = [w.source(self.root, name) for w, name in todo]
+        self._take_up(todo, sources, store_content=store_content)
+
+    def ensure_stored(self, works: Iterable[Work]) -> None:
+        """Put those files into the cache whose hash is known but whose content it lacks."""
+        todo = [(w, n) for w in works for n, oid in w.oids.items() if not self.cache.has(oid)]
+        if todo:
+            sources = [w.source(self.root, name) for w, name in todo]
+            self._take_up(todo, sources, store_content=True)
+
+    def _take_up(
+        self, todo: list[tuple[Work, str]], sources: list[Source], *, store_content: bool
+    ) -> None:
+        self.progress.start("snapshot" if store_content else "hashing", sum(s.size for s in sources))
+        try:
+            run = self.cache.put if store_content else self.cache.hash
+            stored = run(sources, self.progress)
+        finally:
+            self.progress.finish()
+        remembered: dict[str, list[tuple[str, Stat, str]]] = {}
+        for (work, name), one in zip(todo, stored, strict=True):
+            work.oids[name] = one.oid
+            work.files[name] = replace(work.files[name], stat=one.stat)
+            if one.quiet and not work.files[name].link:
+                remembered.setdefault(work.path, []).append((name, one.stat, one.oid))
+        with self.record.writing():
+            for path, rows in remembered.items():
+                self.record.remember(path, rows)
+
+    def judge(self, work: Work, pointer: Pointer | None, r: Materialised | None) -> Observed:
+        """Apply the rule to one artifact whose hashes are known."""
+        if r is not None and not r.token:
+            r = None  # released by `untrack`
+        oid = None if work.odd else work.oid()
+        if pointer is None and work.kind == "dir" and not work.files:
+            oid = None  # an empty directory becomes an artifact once it has a file
+        legacy = pointer is not None and pointer.hash_name == LEGACY
+        if oid is not None and legacy and pointer is not None and oid != pointer.oid:
+            oid = self._legacy_oid(work, pointer) or oid
+        executable = self._executable(work, pointer)
+        w = token(oid, executable) if oid is not None else None
+        p = self._pointer_token(pointer, r, oid, w)
+        cached = pointer is not None and pointer.oid is not None and self._has(pointer)
+        if work.odd:
+            w = "odd"
+        if pointer is None:
+            verdict = NEW
+        else:
+            verdict = decide(w=w, p=p, r=r.token if r else None, cached=cached)
+            if r is None and w is not None and w not in {p, "odd"} and oid is not None:
+                earlier = history.was_pointer(
+                    self.root, pointer.file, pointer.path, oid, self.tree.stages
+                )
+                verdict = decide(w=w, p=p, r=None, cached=cached, w_was_pointer=earlier)
+        is_dir = work.kind == "dir" if pointer is None or pointer.oid is None else pointer.is_dir
+        return Observed(work.path, pointer, work, w, p, r, verdict, cached, is_dir)
+
+    def _has(self, pointer: Pointer) -> bool:
+        if pointer.oid is None:
+            return False
+        with contextlib.suppress(DevmlError):
+            return not self.cache.missing_of(pointer.oid, pointer.hash_name)
+        return False
+
+    def _executable(self, work: Work, pointer: Pointer | None) -> frozenset[str]:
+        if self._file_mode or pointer is None:
+            return work.executable() if self._file_mode else frozenset()
+        return pointer.executable
+
+    def _pointer_token(
+        self, pointer: Pointer | None, r: Materialised | None, oid: str | None, w: str | None
+    ) -> str | None:
+        """Return P. A directory's exec bits are unknown to a pointer DVC wrote: R's or W's hold."""
+        if pointer is None or pointer.oid is None:
+            return None
+        if pointer.is_dir and not pointer.executable:
+            if r is not None and r.oid == pointer.oid:
+                return r.token
+            if oid == pointer.oid:
+                return w
+        return token(pointer.oid, pointer.executable)
+
+    def _legacy_oid(self, work: Work, pointer: Pointer) -> str | None:
+        """Return the pointer's oid when the workspace has that content by DVC 2's hash."""
+        try:
+            if work.kind == "file":
+                found = legacy_hash(self.root / work.path)
+            else:
+                found = manifest_oid(
+                    {n: legacy_hash(self.root / work.path / n) for n in work.files}
+                )
+        except OSError as e:
+            raise storage_error(e, work.path) from e
+        return found if found == pointer.oid else None
+
+    # -- after an operation ------------------------------------------------------------------
+
+    def remember_clean(self, path: str, work: Work, content_token: str, oid: str) -> None:
+        """R := what lies at a place now."""
+        nfiles = len(work.files) if work.kind == "dir" else None
+        self.record.set(path, Materialised(content_token, oid, work.size, nfiles))
+
+    def release(self, path: str) -> None:
+        """Remember that a path was untracked: no rule picks it up again, nothing takes it away."""
+        with self.record.writing():
+            self.record.forget(path)
+            self.record.set(path, Materialised("", ""))
+
+    def settle(self, observed: Iterable[Observed]) -> None:
+        """R := P for everything that is clean, whoever did it."""
+        with self.record.writing():
+            for o in observed:
+                oid = o.pointer.oid if o.pointer else None
+                stale_r = o.r is None or o.r.token != o.w
+                if o.state is State.CLEAN and o.w is not None and oid is not None and stale_r:
+                    self.remember_clean(o.path, o.work, o.w, oid)
+
+    def arm(self, observed: Iterable[Observed]) -> None:
+        """Let the shell answer at the next hook if all is in order; else make it start Python."""
+        items = list(observed)
+        self.refresh()
+        in_step = all(o.state is State.CLEAN and not o.work.unknown() for o in items)
+        if self.tree.snapshot.broken or not in_step or self.git.half_way():
+            tripwire.disarm(self.git)
+            return
+        files = dict(self.tree.stats)
+        for o in items:
+            known = self.record.hashes(o.path)
+            for name, found in o.work.files.items():
+                inner = f"{o.path}/{name}" if name else o.path
+                files[inner] = found.stat if name in known else Stat(-1, 0, 0, 0, 0)
+        for name in self._deciding_files():
+            with contextlib.suppress(OSError):
+                files[name] = Stat.of(os.lstat(self.root / name))
+        lines = self.rules.exclude_lines()
+        tripwire.arm(
+            self.git,
+            files=files,
+            member_places=[o.path for o in items if o.work.kind == "dir"],
+            rule_lines=lines,
+            rule_places=self.rules.places(self.git) if lines else [],
+            owned=[*lines, *(literal_line(o.path, o.work.kind == "dir") for o in items)],
+            held=sorted(self.git.tracked_matching(lines)),
+            large_file=self.config.large_file,
+        )
+
+    def _deciding_files(self) -> list[str]:
+        """Files whose change can change what is an artifact or where its content lies."""
+        fixed = [config_module.OWN_FILE, config_module.PYPROJECT, ".dvc/config",
+                 ".dvc/config.local", ".dvcignore"]  # fmt: skip
+        return [n for n in {*fixed, *self._dvcignores} if (self.root / n).is_file()]
+
+    # -- rescue and status -------------------------------------------------------------------
+
+    def rescue(self, work: Work, cause: str) -> rescue.Rescue:
+        """Put what lies at a place into the cache and into the rescue log (P3)."""
+        self.learn([work], store_content=True)
+        self.ensure_stored([work])
+        content = self.content_of(work)
+        return rescue.add(
+            self.git.shared,
+            path=work.path,
+            oid=content.oid,
+            size=content.size,
+            cause=cause,
+            commit=self.git.head(),
+            branch=self.git.branch(),
+            worktree=str(self.root),
+            executable=content.executable,
+        )
+
+    def content_of(self, work: Work) -> Content:
+        """Return what a pointer says of a place whose files are in the cache.
+
+        Stores the manifest of a directory.
+        """
+        executable = work.executable() if self._file_mode else frozenset()
+        if work.kind == "file":
+            return Content(work.oids[""], work.size, None, executable)
+        members = {name: work.oids[name] for name in work.files}
+        oid, _ = self.cache.put_manifest(members)
+        return Content(oid, work.size, len(members), executable)
+
+    def status(self) -> Status:
+        """Report what differs between workspace, pointers and cache; changes nothing there."""
+        observed = self.observe()
+        _, held = self.new_artifacts()
+        snapshot = self.tree.snapshot
+        return Status(
+            head=self.git.head(),
+            branch=self.git.branch(),
+            artifacts=tuple(sorted(observed, key=lambda o: o.path)),
+            broken=snapshot.broken,
+            left_alone=tuple(p for p in snapshot.pointers.values() if p.why_left_alone),
+            in_git=tuple(held),
+            notes=tuple(
+                [*self.warnings, *(n for o in observed for n in o.work.notes),
+                 *(o.work.odd for o in observed if o.work.odd)]
+            ),
+            rescued=len(rescue.read(self.git.shared)),
+        )  # fmt: skip
+
+
+def _inside_any(path: str, places: Collection[str]) -> bool:
+    cut = path.rfind("/")
+    while cut > 0:
+        if path[:cut] in places:
+            return True
+        cut = path.rfind("/", 0, cut)
+    return False
+
+
+# -- where the cache is --------------------------------------------------------------------------
+
+
+def open_cache(git: Git) -> Cache:
+    """Open the cache of a project, and see to it that plain DVC uses the same one.
+
+    The private `git config devml.cache` decides; without it, DVC's own configuration, but for a
+    place outside of the workspace that only the tracked `.dvc/config` names (P9).
+    """
+    settings = store.cache_settings(git.top)
+    known = git.config(CACHE_KEY)
+    if known is None:
+        if settings.tracked and settings.directory and not _within(settings.directory, git):
+            raise DvcFailed(
+                f"the tracked .dvc/config puts the cache at {gate.shown(settings.directory)}",
+                hint="devml-git init   (accepts that place)",
+            )
+        place = settings.directory or git.top / ".dvc" / "cache"
+    else:
+        place = Path(os.path.normpath(git.common_dir / known))
+        local = settings.directory if not settings.tracked else None
+        if local and local != place and local.is_dir() and not git.is_linked:
+            place = local  # the user moved it: `dvc cache dir --local`
+            git.set_config(CACHE_KEY, cache_key(git, place))
+        elif settings.directory != place and place != git.top / ".dvc" / "cache":
+            point_dvc(git, place)
+    return Cache(place, settings.types, settings.shared)
+
+
+def point_dvc(git: Git, place: Path) -> None:
+    """Write the cache's place to `.dvc/config.local`, relative where both move together."""
+    inside = not git.is_linked and _within(place, git)
+    text = os.path.relpath(place, git.top / ".dvc") if inside else str(place)
+    store.set_cache_dir(git.top, text.replace(os.sep, "/"))
+
+
+def cache_key(git: Git, place: Path) -> str:
+    """Return how `git config devml.cache` names a place: relative to the common directory."""
+    relative = os.path.relpath(place, git.common_dir).replace(os.sep, "/")
+    return relative if _within(place, git) else str(place)
+
+
+def _within(place: Path, git: Git) -> bool:
+    return any(place.is_relative_to(base) for base in (git.top, git.common_dir))
+
+
+def lost(paths: Iterable[str]) -> ContentLost:
+    """Return the error for content that is nowhere to be had."""
+    names = sorted(paths)
+    shown = ", ".join(gate.shown(n) for n in names[:5]) + (", ..." if len(names) > 5 else "")
+    return ContentLost(
+        f"content is neither in the cache nor on a DVC remote: {shown}",
+        hint="ask whoever made it to run `dvc push`, or configure the remote: dvc remote list",
+    )
+

@@ -1,0 +1,73 @@
+"""A sealed world: nothing a test does reads or writes the real HOME or git's system settings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.world import GIT_CONFIG, Project, build_template
+
+REAL_HOME = Path.home()
+
+
+@pytest.fixture(autouse=True)
+def sealed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give every test a HOME of its own, and git and DVC no settings but ours."""
+    home = tmp_path_factory.mktemp("home")
+    (home / ".gitconfig").write_text(GIT_CONFIG)
+    for name in list(os.environ):
+        if name.startswith(("GIT_", "DVC_", "DEVML_")):
+            monkeypatch.delenv(name)
+    settings = {
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / ".config"),
+        "XDG_CACHE_HOME": str(home / ".cache"),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TEMPLATE_DIR": "",
+        "GIT_EDITOR": "true",
+        "GIT_TERMINAL_PROMPT": "0",
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_TEST": "true",
+        "DVC_SITE_CACHE_DIR": str(home / "dvc-site"),
+        "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc-global"),
+        "DVC_SYSTEM_CONFIG_DIR": str(home / "dvc-system"),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "TZ": "UTC",
+        "LC_ALL": "C.UTF-8",
+        "NO_COLOR": "1",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(home)
+    return home
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository after `devml-git init --track 'models/**' --track data/`, built once."""
+    return build_template(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path, sealed: Path) -> Project:
+    """A copy of the template: rules, hooks and DVC set up, committed; no artifact yet."""
+    place = tmp_path / "project"
+    shutil.copytree(template, place, symlinks=True)
+    return Project(place)
+
+
+@pytest.fixture
+def models(project: Project) -> Project:
+    """A project with three commits, tagged v1 to v3: models/a.pt and data/ change in each."""
+    for n in (1, 2, 3):
+        project.write("models/a.pt", f"weights {n}\n" * 50)
+        project.write("data/x.csv", f"x,{n}\n")
+        project.write(f"data/part{n}.csv", f"part {n}\n")
+        project.write("train.py", f"print({n})\n")
+        project.commit(f"v{n}")
+        project.git("tag", f"v{n}")
+    return project
