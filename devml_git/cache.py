@@ -18,9 +18,10 @@ import stat
 import sys
 import threading
 import time
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devml_git import gate
@@ -31,12 +32,12 @@ from devml_git.snapshot import LEGACY, MD5
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
 CHUNK = 1 << 20
 SMALL = 1 << 20  # read into memory, hashed, and written only when the cache lacks it
 SYNC_TOGETHER = 64  # more new objects than this are made durable by one syncfs(2)
 ATTEMPTS = 3
+MANIFESTS_KEPT = 8  # parsed and verified once per process
 _FICLONE = 0x40049409  # ioctl_ficlone(2)
 _LEGACY_BLOCK = 512  # dvc_data/hashfile/istextfile.py
 _TEXT = bytes(range(32, 127)) + b"\n\r\t\f\b"
@@ -55,7 +56,7 @@ class Corrupt(Exception):
 class Source:
     """A file to be put into the cache: where it is, what to call it, its size in bytes."""
 
-    path: Path
+    path: str
     name: str
     size: int
     follow: bool = False  # a link inside a directory artifact: DVC stores what it points to
@@ -80,7 +81,7 @@ class Cache:
     root: Path
     types: tuple[str, ...] = ("reflink", "copy")
     shared: bool = False
-    _lock: threading.Lock = field(default_factory=threading.Lock, compare=False)
+    _manifests: dict[str, dict[str, str]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def objects(self) -> Path:
@@ -88,15 +89,19 @@ class Cache:
         return self.root / "files" / "md5"
 
     def object_path(self, oid: str, hash_name: str = MD5) -> Path:
-        """Where an object lies, or would. `oid` must have passed the gate."""
+        """Where an object lies, or would. Raises Refused for what is no object id."""
+        return Path(self._where(oid, hash_name))
+
+    def _where(self, oid: str, hash_name: str = MD5) -> str:
+        """`object_path` as text: asked ten thousand times in a row, where pathlib is felt."""
         gate.oid(oid, "cache")
-        base = self.root if hash_name == LEGACY else self.objects
-        return base / oid[:2] / oid[2:]
+        layout = "" if hash_name == LEGACY else f"{os.sep}files{os.sep}md5"
+        return f"{self.root}{layout}{os.sep}{oid[:2]}{os.sep}{oid[2:]}"
 
     def has(self, oid: str, hash_name: str = MD5) -> bool:
         """Whether the cache has an object of that name; its bytes are not looked at."""
         try:
-            return stat.S_ISREG(os.lstat(self.object_path(oid, hash_name)).st_mode)
+            return stat.S_ISREG(os.lstat(self._where(oid, hash_name)).st_mode)
         except OSError:
             return False
 
@@ -211,6 +216,9 @@ class Cache:
         Raises ContentLost when the cache lacks it, Corrupt when its bytes are wrong, Refused
         when it is malformed or hostile.
         """
+        known = self._manifests.get(oid)
+        if known is not None and self.has(oid, hash_name):
+            return dict(known)
         place = self.object_path(oid, hash_name)
         try:
             if place.stat().st_size > gate.MAX_MANIFEST_BYTES:
@@ -222,12 +230,16 @@ class Cache:
             raise storage_error(e, place) from e
         if hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir" != oid:
             raise Corrupt(oid)
-        return _read_manifest(data, oid)
+        members = _read_manifest(data, oid)
+        if len(self._manifests) >= MANIFESTS_KEPT:
+            self._manifests.clear()
+        self._manifests[oid] = members
+        return dict(members)
 
     def size_of(self, oid: str, hash_name: str = MD5) -> int:
         """Return an object's size in bytes, 0 when the cache lacks it."""
         try:
-            return self.object_path(oid, hash_name).stat().st_size
+            return os.stat(self._where(oid, hash_name)).st_size
         except OSError:
             return 0
 
@@ -246,7 +258,7 @@ class Cache:
         Linked instead of copied where `cache.type` says so. Raises Corrupt when the object's
         bytes are not its name's, ContentLost when it is gone; the new file is then gone too.
         """
-        place = self.object_path(oid, hash_name)
+        place = self._where(oid, hash_name)
         for kind in self.types if not executable else ("reflink", "copy"):
             if kind in {"hardlink", "symlink"} and hash_name == MD5 and self.size_of(oid):
                 if self._link_out(kind, oid, fd, name, progress):
@@ -310,7 +322,7 @@ class Cache:
         except OSError:
             return self._is_our_link(oid, fd, name)
         try:
-            two = os.open(self.object_path(oid, hash_name), os.O_RDONLY)
+            two = os.open(self._where(oid, hash_name), os.O_RDONLY)
             try:
                 return _same_bytes(one, two)
             finally:
@@ -607,11 +619,25 @@ def _copy_hashing(src: int, out: int, hash_name: str, progress: Progress) -> tup
         return _hash(out, hash_name, progress), length
     digest = _hasher(hash_name)
     length = 0
-    while chunk := os.read(src, CHUNK):
-        digest.update(chunk)
-        write_all(out, chunk)
-        length += len(chunk)
-        progress.advance(len(chunk))
+    if os.fstat(src).st_size <= SMALL:
+        data = _read_all(src, SMALL + CHUNK)
+        if len(data) <= SMALL:
+            digest.update(data)
+            write_all(out, data)
+            progress.advance(len(data))
+            return digest.hexdigest(), len(data)
+        os.lseek(src, 0, os.SEEK_SET)  # it has grown meanwhile
+    with ThreadPoolExecutor(max_workers=1) as beside:  # hashing and writing both free the GIL
+        hashed: Future[None] | None = None
+        while chunk := os.read(src, CHUNK):
+            if hashed is not None:
+                hashed.result()
+            hashed = beside.submit(digest.update, chunk)
+            write_all(out, chunk)
+            length += len(chunk)
+            progress.advance(len(chunk))
+        if hashed is not None:
+            hashed.result()
     return digest.hexdigest(), length
 
 

@@ -255,7 +255,7 @@ def fetch(ws: Workspace) -> None:
 
 def _rearm(ws: Workspace) -> None:
     ws.refresh()
-    observed = ws.observe()
+    observed = ws.observe(check_cache=False)
     ws.settle(observed)
     with contextlib.suppress(DevmlError, OSError):
         ws.arm(observed)

@@ -44,9 +44,14 @@ class Stat:
         """Return the part of a stat result that is compared."""
         return cls(st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino, st.st_dev)
 
+    @property
+    def newest_ns(self) -> int:
+        """The later of mtime and ctime, in ns."""
+        return max(self.mtime_ns, self.ctime_ns)
+
     def racy(self, hashed_ns: int) -> bool:
         """Whether a change right after `hashed_ns` might leave these very times behind."""
-        return max(self.mtime_ns, self.ctime_ns) > hashed_ns - RACY_NS
+        return self.newest_ns > hashed_ns - RACY_NS
 
 
 def wait_out_the_grain(newest_ns: int) -> None:

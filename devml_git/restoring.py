@@ -527,7 +527,7 @@ def bring_in_step(ws: Workspace, *, cause: str, fetch: bool, force: bool = False
     Artifacts without a pointer here, but with a record, are taken away if the cache holds them.
     """
     ws.refresh()
-    observed = ws.observe(with_new=False)
+    observed = ws.observe(with_new=False, check_cache=False)
     restorer = Restorer(ws, cause=cause, fetch=fetch)
     _drop_absent(ws, restorer)
     done = restorer.bring(observed, force=force)

@@ -29,11 +29,15 @@ _EXEC = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH  # dvc_objects/fs/utils.py is
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One file of an artifact: its stat, whether it has an exec bit, whether it is a link."""
+    """One file of an artifact: its stat, whether it has an exec bit, whether it is a link.
+
+    `raw` is the whole stat result that the others were taken from.
+    """
 
     stat: Stat
     executable: bool
-    link: bool = False
+    link: bool
+    raw: os.stat_result
 
 
 @dataclass(slots=True)
@@ -77,11 +81,7 @@ class Work:
         """Return one file as a source for the cache."""
         inner = f"{self.path}/{name}" if name else self.path
         found = self.files[name]
-        return Source(root / inner, inner, found.stat.size, follow=found.link)
-
-    def newest_ns(self) -> int:
-        """Return the latest mtime or ctime among the files, in ns."""
-        return max((max(f.stat.mtime_ns, f.stat.ctime_ns) for f in self.files.values()), default=0)
+        return Source(f"{root}{os.sep}{inner}", inner, found.stat.size, follow=found.link)
 
 
 def scan(root: Path, path: str, cache: Cache, ignores: Any = None) -> Work:  # noqa: ANN401
@@ -103,12 +103,12 @@ def scan(root: Path, path: str, cache: Cache, ignores: Any = None) -> Work:  # n
     oid = cache.is_link_to_object(root / path)
     if oid is not None:
         inside = os.stat(root / path)
-        return Work(path, "file", {"": Found(Stat.of(inside), executable=False, link=True)})
+        return Work(path, "file", {"": Found(Stat.of(inside), False, True, inside)})  # noqa: FBT003
     return Work(path, "odd", odd=f"{gate.shown(path)} is a {what_is(st)}, not a file or directory")
 
 
 def _found(st: os.stat_result, *, link: bool = False) -> Found:
-    return Found(Stat.of(st), bool(st.st_mode & _EXEC), link)
+    return Found(Stat.of(st), bool(st.st_mode & _EXEC), link, st)
 
 
 def _scan_directory(root: Path, path: str, cache: Cache, ignores: Any) -> Work:  # noqa: ANN401

@@ -21,7 +21,7 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from devml_git.place import Stat, write_all
+from devml_git.place import write_all
 from devml_git.plumbing import POINTER_PATHSPECS
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def disarm(git: Git) -> None:
 def arm(
     git: Git,
     *,
-    files: Mapping[str, Stat],
+    files: Mapping[str, os.stat_result | None],
     member_places: Sequence[str],
     rule_lines: Sequence[str],
     rule_places: Sequence[str],
@@ -65,7 +65,7 @@ def arm(
     """Write the tripwire: from now on the shell may answer for Python.
 
     `files` are watched for change: paths relative to the root, with the stat each had when it was
-    judged (one that has another by now is never believed); `member_places` are
+    judged (None: not believed, Python will look again); `member_places` are
     directory artifacts watched for new files; `rule_lines` and `rule_places` are what a new
     artifact would match, and where; `owned` are gitignore lines for all that must not enter git
     as content, `held` the paths that match and are in git all the same; `large_file` is in bytes.
@@ -75,7 +75,7 @@ def arm(
     disarm(git)
     listing = git.raw("ls-files", "-s", "--", *POINTER_PATHSPECS)[1]
     wide = git.config("extensions.objectFormat") == "sha256"
-    _write(place / "index", _index_bytes(git.top, files, held, wide=wide))
+    _write(place / "index", _index_bytes(files, held, wide=wide))
     os.utime(place / "index", (_FAR_FUTURE, _FAR_FUTURE))
     _write(place / "pointers", listing)
     for name, lines in (
@@ -101,43 +101,41 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _index_bytes(
-    top: Path, files: Mapping[str, Stat], held: Sequence[str], *, wide: bool
+    files: Mapping[str, os.stat_result | None], held: Sequence[str], *, wide: bool
 ) -> bytes:
     now = int(time.time())
-    known: dict[bytes, Stat | None] = {os.fsencode(name): None for name in held}
-    known.update((os.fsencode(name), stat) for name, stat in files.items())
-    digest = hashlib.sha256 if wide else hashlib.sha1
     blobs = _EMPTY_WIDE if wide else _EMPTY, bytes(32 if wide else 20)[:-1] + b"\1"
-    base = os.fsencode(top) + b"/"
-    entries = [_entry(base, name, known[name], now, blobs) for name in sorted(known)]
-    body = b"".join((b"DIRC", struct.pack(">II", 2, len(entries)), *entries))
+    digest = hashlib.sha256 if wide else hashlib.sha1
+    entries = {os.fsencode(name): _held_entry(os.fsencode(name), blobs[1]) for name in held}
+    for name, st in files.items():
+        raw = os.fsencode(name)
+        entries[raw] = _entry(raw, st, now, blobs)
+    ordered = [entries[name] for name in sorted(entries)]
+    body = b"".join((b"DIRC", struct.pack(">II", 2, len(ordered)), *ordered))
     return body + digest(body, usedforsecurity=False).digest()
 
 
-def _entry(
-    base: bytes, name: bytes, known: Stat | None, now: int, blobs: tuple[bytes, bytes]
-) -> bytes:
-    """Return one index entry. Git takes size 0 for "smudged" unless the blob is the empty one."""
+def _held_entry(name: bytes, blank: bytes) -> bytes:
+    """Git's own file in a tracked place: there, but none of our business."""
+    return _padded(_HEAD.pack(*[0] * 6, 0o100644, 0, 0, 0) + blank, name, _ASSUME_VALID)
+
+
+def _entry(name: bytes, st: os.stat_result | None, now: int, blobs: tuple[bytes, bytes]) -> bytes:
+    """Return one index entry. Git takes size 0 for "smudged" unless the blob is the empty one.
+
+    A file that changed in this very second is written so: a later change might not show in it.
+    """
     empty, blank = blobs
-    if known is None:  # git's own file in a tracked place: there, but none of our business
-        head = _HEAD.pack(*[0] * 6, 0o100644, 0, 0, 0)
-        return _padded(head + blank, name, _ASSUME_VALID)
-    st = os.lstat(base + name)
-    mode = 0o120000 if stat.S_ISLNK(st.st_mode) else 0o100644
-    if mode == 0o100644 and st.st_mode & stat.S_IXUSR:
-        mode = 0o100755
-    seconds = [int(st.st_ctime_ns // 10**9), int(st.st_mtime_ns // 10**9)]
-    # changed since it was judged or in this very second, or a link (its target may change unseen)
-    if Stat.of(st) != known or seconds[0] >= now or stat.S_ISLNK(st.st_mode):
-        fields = [0] * 6 + [mode, 0, 0, 0]
-    else:
-        fields = [
-            seconds[0], st.st_ctime_ns % 10**9, seconds[1], st.st_mtime_ns % 10**9,
-            st.st_dev, st.st_ino, mode, st.st_uid, st.st_gid, st.st_size,
-        ]  # fmt: skip
-        blank = blank if st.st_size else empty
+    seconds = st.st_ctime_ns // 10**9 if st is not None else now
+    if st is None or seconds >= now or not stat.S_ISREG(st.st_mode):
+        return _padded(_HEAD.pack(*[0] * 6, 0o100644, 0, 0, 0) + blank, name, 0)
+    mode = 0o100755 if st.st_mode & stat.S_IXUSR else 0o100644
+    fields = (
+        seconds, st.st_ctime_ns % 10**9, st.st_mtime_ns // 10**9, st.st_mtime_ns % 10**9,
+        st.st_dev, st.st_ino, mode, st.st_uid, st.st_gid, st.st_size,
+    )  # fmt: skip
     head = _HEAD.pack(*(value & 0xFFFFFFFF for value in fields))
-    return _padded(head + blank, name, 0)
+    return _padded(head + (blank if st.st_size else empty), name, 0)
 
 
 def _padded(start: bytes, name: bytes, flags: int) -> bytes:

@@ -136,7 +136,7 @@ class _Tree:
 
     snapshot: Snapshot
     texts: dict[str, bytes]
-    stats: dict[str, Stat]
+    stats: dict[str, os.stat_result]
     indexed: dict[str, IndexEntry]
     sparse: frozenset[str]
     stages: dict[str, PipelineOut] = field(default_factory=dict)
@@ -225,7 +225,7 @@ class Workspace:
             texts, stats, indexed, frozenset(self._sparse(gone)), stages,
         )  # fmt: skip
 
-    def _read_pointer_files(self, names: Iterable[str]) -> tuple[dict[str, bytes], dict[str, Stat]]:
+    def _read_pointer_files(self, names: Iterable[str]) -> tuple[dict[str, bytes], dict[str, os.stat_result]]:
         texts, stats = {}, {}
         for name in names:
             try:
@@ -236,7 +236,7 @@ class Workspace:
                 st = os.fstat(fd)
                 if stat.S_ISREG(st.st_mode) and st.st_size <= gate.MAX_POINTER_BYTES:
                     texts[name] = os.read(fd, st.st_size + 1)
-                    stats[name] = Stat.of(st)
+                    stats[name] = st
             finally:
                 os.close(fd)
         return texts, stats
@@ -328,8 +328,11 @@ class Workspace:
         store_content: bool = False,
         only: Collection[str] | None = None,
         with_new: bool = True,
+        check_cache: bool = True,
     ) -> list[Observed]:
         """Apply the three-way rule to every artifact (or those in `only`).
+
+        `check_cache` off leaves out whether the cache has what is clean (a look at every object).
 
         Unknown hashes are computed, all in one parallel pass; with `store_content` the content
         enters the cache in that same read.
@@ -343,7 +346,10 @@ class Workspace:
         self.learn(works.values(), store_content=store_content)
         materialised = self.record.materialised()
         return [
-            self.judge(works[path], managed.get(path), materialised.get(path)) for path in paths
+            self.judge(
+                works[path], managed.get(path), materialised.get(path), check_cache=check_cache
+            )
+            for path in paths
         ]
 
     def learn(self, works: Iterable[Work], *, store_content: bool) -> None:
@@ -351,7 +357,7 @@ class Workspace:
         todo = [(w, name) for w in works if not w.odd for name in w.unknown()]
         if not todo:
             return
-        wait_out_the_grain(max(w.newest_ns() for w, _ in todo))
+        wait_out_the_grain(max(w.files[name].stat.newest_ns for w, name in todo))
         sources = [w.source(self.root, name) for w, name in todo]
         self._take_up(todo, sources, store_content=store_content)
 
@@ -381,7 +387,14 @@ class Workspace:
             for path, rows in remembered.items():
                 self.record.remember(path, rows)
 
-    def judge(self, work: Work, pointer: Pointer | None, r: Materialised | None) -> Observed:
+    def judge(
+        self,
+        work: Work,
+        pointer: Pointer | None,
+        r: Materialised | None,
+        *,
+        check_cache: bool = True,
+    ) -> Observed:
         """Apply the rule to one artifact whose hashes are known."""
         if r is not None and not r.token:
             r = None  # released by `untrack`
@@ -394,7 +407,8 @@ class Workspace:
         executable = self._executable(work, pointer)
         w = token(oid, executable) if oid is not None else None
         p = self._pointer_token(pointer, r, oid, w)
-        cached = pointer is not None and pointer.oid is not None and self._has(pointer)
+        look = check_cache or w != p
+        cached = pointer is not None and pointer.oid is not None and (not look or self._has(pointer))
         if work.odd:
             w = "odd"
         if pointer is None:
@@ -477,15 +491,16 @@ class Workspace:
         if self.tree.snapshot.broken or not in_step or self.git.half_way():
             tripwire.disarm(self.git)
             return
-        files = dict(self.tree.stats)
+        files: dict[str, os.stat_result | None] = dict(self.tree.stats)
         for o in items:
             known = self.record.hashes(o.path)
             for name, found in o.work.files.items():
                 inner = f"{o.path}/{name}" if name else o.path
-                files[inner] = found.stat if name in known else Stat(-1, 0, 0, 0, 0)
+                sure = name in known and not found.link and Stat.of(found.raw) == found.stat
+                files[inner] = found.raw if sure else None
         for name in self._deciding_files():
             with contextlib.suppress(OSError):
-                files[name] = Stat.of(os.lstat(self.root / name))
+                files[name] = os.lstat(self.root / name)
         lines = self.rules.exclude_lines()
         tripwire.arm(
             self.git,

@@ -74,7 +74,7 @@ def checkout(
 def _settle_down(ws: Workspace) -> None:
     """R := P where all is clean now, drop the mark, and let the shell answer from now on."""
     ws.refresh()
-    observed = ws.observe()
+    observed = ws.observe(check_cache=False)
     ws.settle(observed)
     (ws.git.private / "mark").unlink(missing_ok=True)
     ws.arm(observed)
