@@ -18,8 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BIN = Path(sys.executable).parent
 Timings = dict[str, float]
@@ -80,8 +83,7 @@ class Bench:
         """Write another model of the same size."""
         (self.place / "models").mkdir(exist_ok=True)
         with open(self.place / "models" / "m.safetensors", "wb") as f:
-            for _ in range(self.args.model_mb):
-                f.write(self.random.randbytes(1 << 20))
+            f.writelines(self.random.randbytes(1 << 20) for _ in range(self.args.model_mb))
 
     def change_one_percent(self) -> None:
         """Change every hundredth file, and the model."""
@@ -163,7 +165,9 @@ def machine() -> str:
     return (
         f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} cores, "
         f"{memory:.0f} GiB, Python {platform.python_version()}, "
-        + subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout.strip()
+        + subprocess.run(
+            ["git", "version"], capture_output=True, text=True, check=True
+        ).stdout.strip()
     )
 
 

@@ -177,9 +177,7 @@ class Cache:
             hint="wait until whatever writes it is done, then run the same command again",
         )
 
-    def _read_once(
-        self, source: Source, batch: _Batch | None, progress: Progress
-    ) -> Stored | None:
+    def _read_once(self, source: Source, batch: _Batch | None, progress: Progress) -> Stored | None:
         """Read a file once, hashing it, into `batch` if there is one; None if it changed."""
         fd = _open_source(source)
         try:

@@ -186,7 +186,7 @@ def change_track(root: Path, *, add: str | None = None, remove: str | None = Non
     name = config_file(root)
     text = _read(root, name)
     document = tomlkit.parse(text if text is not None else _NEW_FILE)
-    table: Any = document["tool"][TABLE] if name == PYPROJECT else document  # type: ignore[index]
+    table: Any = document["tool"][TABLE] if name == PYPROJECT else document
     rules = table.get("track")
     if rules is None:
         rules = tomlkit.array()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from devml_git.restoring import Done
-    from devml_git.workspace import Observed, Workspace
+    from devml_git.workspace import Workspace
 
 REFUSED = 31
 MARK = "mark"
@@ -74,8 +74,10 @@ def _pre_commit(ws: Workspace, git_pid: str) -> Told:
         one = taken.conflicts[0]
         told.lines += [
             f"devml-git: error: edited here and changed by a commit since: {names}",
-            f"devml-git: hint: keep yours: devml-git checkout --ours -- {one}; "
-            f"take the commit's: devml-git checkout --theirs -- {one} (yours is rescued)",
+            (
+                f"devml-git: hint: keep yours: devml-git checkout --ours -- {one}; "
+                f"take the commit's: devml-git checkout --theirs -- {one} (yours is rescued)"
+            ),
         ]
         told.status = REFUSED
         return told
@@ -115,16 +117,20 @@ def _refuse_staged(ws: Workspace, told: Told) -> None:
         told.status = REFUSED
         told.lines += [
             f"devml-git: error: tracked, but staged as content for git: {_names(content)}",
-            f"devml-git: hint: git rm --cached -- {gate.shown(content[0])}   "
-            "(the file stays; its pointer is what is committed)",
+            (
+                f"devml-git: hint: git rm --cached -- {gate.shown(content[0])}   "
+                "(the file stays; its pointer is what is committed)"
+            ),
         ]
     if large:
         told.status = REFUSED
         shown = ", ".join(f"{gate.shown(p)} ({human(n)})" for p, n in large[:_SHOWN])
         told.lines += [
             f"devml-git: error: too large for git itself: {shown}",
-            f"devml-git: hint: devml-git track {gate.shown(large[0][0])}   "
-            "(or raise large-file in devml.toml)",
+            (
+                f"devml-git: hint: devml-git track {gate.shown(large[0][0])}   "
+                "(or raise large-file in devml.toml)"
+            ),
         ]
 
 
@@ -228,15 +234,19 @@ def _fetch_missing(ws: Workspace) -> list[str]:
     names = trust.untrusted(ws.git.shared, remotes)
     if names:
         return [
-            f"devml-git: content is missing, and the DVC remote {_names(names)} is new or was "
-            "changed by a commit: devml-git trust, then devml-git checkout"
+            (
+                f"devml-git: content is missing, and the DVC remote {_names(names)} is new or was "
+                "changed by a commit: devml-git trust, then devml-git checkout"
+            )
         ]
     seconds = float(ws.git.config("devml.fetchTimeout") or FETCH_SECONDS)
     status = plumbing.run_program(
         [sys.executable, "-P", "-m", "devml_git.hook", "fetch"], timeout=seconds
     )
     if status is None:
-        return [f"devml-git: fetching took over {seconds:.0f} s; it goes on with: devml-git checkout"]
+        return [
+            f"devml-git: fetching took over {seconds:.0f} s; it goes on with: devml-git checkout"
+        ]
     return []
 
 
@@ -250,7 +260,9 @@ def fetch(ws: Workspace) -> None:
     observed = [o for o in ws.observe(with_new=False) if o.pointer and o.state is not State.CLEAN]
     restorer = Restorer(ws, cause="fetch", fetch=True)
     with contextlib.suppress(ContentLost, Refused):
-        restorer.obtain([o.pointer for o in observed if o.pointer], {o.path: o.work for o in observed})
+        restorer.obtain(
+            [o.pointer for o in observed if o.pointer], {o.path: o.work for o in observed}
+        )
 
 
 def _rearm(ws: Workspace) -> None:
@@ -304,11 +316,11 @@ def done_lines(done: Done) -> list[str]:
         lines.append(f"devml-git: restored {_names(done.restored)} ({human(done.size)})")
     if done.removed:
         lines.append(f"devml-git: not in this revision, taken away: {_names(done.removed)}")
-    for rescue in done.rescued:
-        lines.append(
-            f"devml-git: {gate.shown(rescue.path)} was in no snapshot; yours is kept: "
-            f"devml-git rescue restore {rescue.id}"
-        )
+    lines += [
+        f"devml-git: {gate.shown(rescue.path)} was in no snapshot; yours is kept: "
+        f"devml-git rescue restore {rescue.id}"
+        for rescue in done.rescued
+    ]
     if done.corrupt:
         lines.append(
             f"devml-git: corrupt in the cache, set aside: {_names(sorted(set(done.corrupt)))}"

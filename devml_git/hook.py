@@ -84,7 +84,7 @@ def _run(event: str, args: list[str], git_pid: str) -> int:
             return e.exit_code if blocking else 0
     except KeyboardInterrupt:
         return 130 if blocking else 0
-    except Exception as e:  # noqa: BLE001 - the hook's end of the funnel
+    except Exception as e:
         if os.environ.get("DEVML_GIT_TRACEBACK"):
             raise
         _say([f"devml-git: internal error in {event}: {type(e).__name__}: {e}"])

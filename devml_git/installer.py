@@ -13,7 +13,6 @@ import re
 import stat
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devml_git.errors import HookInTheWay
@@ -21,6 +20,8 @@ from devml_git.gate import shown
 from devml_git.place import storage_error, temporary_name, write_all
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from devml_git.plumbing import Git
 
 EVENTS = (

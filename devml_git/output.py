@@ -47,7 +47,9 @@ def _coloured(stream: Any) -> bool:  # noqa: ANN401
 class Output:
     """Where a command's answer, remarks and progress go."""
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False, progress: bool = True) -> None:
+    def __init__(
+        self, *, quiet: bool = False, verbose: bool = False, progress: bool = True
+    ) -> None:
         self.quiet = quiet
         self.verbose = verbose
         self.show_progress = progress and not quiet and sys.stderr.isatty()

@@ -73,7 +73,7 @@ def git_version() -> tuple[int, ...]:
     except (OSError, subprocess.CalledProcessError) as e:
         raise GitFailed("git cannot be run", hint="install git 2.30 or later") from e
     words = out.split()
-    digits = [part for part in words[2].split(".") if part.isdigit()] if len(words) > 2 else []
+    digits = [part for part in words[2].split(".") if part.isdigit()] if words[2:] else []
     return tuple(int(part) for part in digits[:3])
 
 
@@ -198,9 +198,7 @@ class Git:
         """Run git with the user's terminal, editor and configuration; return its status."""
         full = dict(os.environ)
         full.update(env or {})
-        return subprocess.run(
-            ["git", *args], cwd=cwd or self.top, env=full, check=False
-        ).returncode
+        return subprocess.run(["git", *args], cwd=cwd or self.top, env=full, check=False).returncode
 
     # -- places ------------------------------------------------------------------------------
 

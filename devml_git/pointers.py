@@ -384,7 +384,7 @@ def _dump(data: object) -> bytes:
 
 def _load(file: str, text: str) -> dict[str, Any]:
     """Parse YAML that is a mapping; refuse what a stranger could use to burn time or memory."""
-    from ruamel.yaml import YAMLError
+    from ruamel.yaml.error import YAMLError
 
     yaml = _yaml("safe")
     try:
@@ -418,4 +418,3 @@ def _check_events(file: str, events: Iterable[Any]) -> None:
 def load_mapping(file: str, text: bytes) -> dict[str, Any]:
     """Parse another YAML file of DVC's (`dvc.yaml`) under the same limits. Raises Refused."""
     return _load(file, text.decode("utf-8", "replace"))
-

@@ -26,7 +26,8 @@ _LOG = "rescue.jsonl"
 @dataclass(frozen=True, slots=True)
 class Rescue:
     """One content set aside. `time` is UTC, ISO 8601; `size` in bytes; `commit`, `branch` and
-    `worktree` are where it happened; `executable` the members with an exec bit."""
+    `worktree` are where it happened; `executable` the members with an exec bit.
+    """
 
     id: str
     time: str

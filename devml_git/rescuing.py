@@ -30,7 +30,9 @@ def restore(ws: Workspace, rescue_id: str, to: str | None) -> str:
     ws.learn([work], store_content=False)
     before = ws.record.materialised().get(path)
     verdict = MISSING if work.kind == "absent" else EDIT
-    observed = Observed(path, pointer, work, None, None, None, verdict, True, pointer.is_dir)
+    observed = Observed(
+        path, pointer, work, None, None, None, verdict, cached=True, is_dir=pointer.is_dir
+    )
     done = Restorer(ws, cause="rescue restore", fetch=True).bring([observed], force=True)
     if done.missing or done.blocked:
         raise lost([path])

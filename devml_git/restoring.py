@@ -65,9 +65,7 @@ class Done:
     @property
     def anything(self) -> bool:
         """Whether there is something to tell."""
-        return bool(
-            self.restored or self.removed or self.missing or self.blocked or self.rescued
-        )
+        return bool(self.restored or self.removed or self.missing or self.blocked or self.rescued)
 
 
 @dataclass(slots=True)
@@ -301,7 +299,9 @@ class Restorer:
             self.ws.progress.finish()
         again = [(p, n) for p, n in jobs if n not in p.temps]
         if again:
-            self._fetch_wanted([Wanted(p.want[n], p.pointer.hash_name, p.pointer.remote) for p, n in again])
+            self._fetch_wanted(
+                [Wanted(p.want[n], p.pointer.hash_name, p.pointer.remote) for p, n in again]
+            )
             for p, n in again:
                 self._copy_one(p, n, scratch)
                 if n not in p.temps:

@@ -97,7 +97,13 @@ class Rules:
             there = [a for a in anchors if a and (self.root / a).exists()]
             return [f":(literal){a}" for a in sorted(set(there))]
         ignored = git.names(
-            "ls-files", "-o", "-i", "-z", "--exclude-standard", "--directory", "--no-empty-directory"
+            "ls-files",
+            "-o",
+            "-i",
+            "-z",
+            "--exclude-standard",
+            "--directory",
+            "--no-empty-directory",
         )
         dirs = [d.rstrip("/") for d in ignored if d.endswith("/")]
         keep = [d for d in dirs if not any(a and _related(a, d) for a in anchors)]

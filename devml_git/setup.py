@@ -42,9 +42,7 @@ class SetUp:
     notes: list[str] = field(default_factory=list)
 
 
-def init(
-    git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: Progress
-) -> SetUp:
+def init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: Progress) -> SetUp:
     """Set a repository up, or bring an earlier set-up up to date (idempotent).
 
     Raises GitFailed or DvcFailed when git or DVC is too old, HookInTheWay for hooks.
@@ -89,7 +87,7 @@ def _settle_cache(git: Git) -> str:
         main = git.common_dir.parent / ".dvc" / "cache"
         place = main if git.is_linked and _has_objects(main) else git.common_dir / OWN_CACHE
     git.set_config(CACHE_KEY, cache_key(git, place))
-    if place != default and settings.directory != place:
+    if place not in {default, settings.directory}:
         point_dvc(git, place)
     place.mkdir(parents=True, exist_ok=True)
     return str(place)
@@ -156,9 +154,8 @@ def add_rule(ws: Workspace, pattern: str, prefix: str) -> Tracked:
         tracked.unstaged.append(file)
     else:
         staged.append(file)
-    if not staged or ".gitignore" not in staged:
-        if ws.git.file_differs_from_index(".gitignore"):
-            tracked.unstaged.append(".gitignore")
+    if ".gitignore" not in staged and ws.git.file_differs_from_index(".gitignore"):
+        tracked.unstaged.append(".gitignore")
     ws.git.stage(staged)
     _take_out_of_git(ws, tracked)
     _forget_removed(ws, rule)
@@ -264,9 +261,7 @@ def untrack(ws: Workspace, paths: Sequence[str], *, delete: bool) -> Untracked:
     return done
 
 
-def _untrack_pointer(
-    ws: Workspace, path: str, file: str, done: Untracked, *, delete: bool
-) -> None:
+def _untrack_pointer(ws: Workspace, path: str, file: str, done: Untracked, *, delete: bool) -> None:
     if delete:
         from devml_git.restoring import Restorer
 

@@ -208,7 +208,7 @@ def _unstaged_pointers(ws: Workspace, observed: Sequence[Observed], taken: Taken
 
 
 def stage_in_partial_commit(ws: Workspace, files: Sequence[str], real_index: Path) -> None:
-    """`git commit -- path`: stage also in what becomes the real index (githooks(5), builtin/commit.c).
+    """`git commit -- path`: stage also in what becomes the real index (git builtin/commit.c).
 
     Without it the next plain commit would revert the pointers.
     """

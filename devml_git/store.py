@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate
-from devml_git.cache import Cache
 from devml_git.errors import DvcFailed, NotARepository, Refused, UsageError
 from devml_git.place import write_text_safely
 from devml_git.pointers import PipelineOut, load_mapping
@@ -27,6 +26,8 @@ from devml_git.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from devml_git.cache import Cache
 
 OLDEST_DVC = (3, 67)
 _LEVELS = ("system", "global", "repo", "local")
@@ -209,6 +210,7 @@ def _repo(root: Path, private: Path) -> Iterator[Any]:
 
 
 # -- .dvcignore ----------------------------------------------------------------------------------
+
 
 def ignore_filter(root: Path, files: Sequence[str]) -> Any:  # noqa: ANN401 - DVC's own type
     """Return DVC's filter (directory, dirs, files) -> (dirs, files), or None for no patterns.

@@ -136,7 +136,7 @@ def would_overwrite(paths: Sequence[str]) -> WouldOverwrite:
     more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""  # noqa: PLR2004
     return WouldOverwrite(
         f"would overwrite what is in no snapshot yet: {shown}{more}",
-        hint="devml-git commit keeps it; --force goes on and keeps it under `devml-git rescue list`",
+        hint="devml-git commit keeps it; --force goes on and keeps it: devml-git rescue list",
     )
 
 
@@ -419,7 +419,8 @@ def _settle_file(ws: Workspace, file: str, blob: str | None) -> None:
 
 def _keep_edit(ws: Workspace, o: Observed) -> None:
     """Ours: the edit was made knowing the pointer; R := P makes it a plain edit, then snapshot."""
-    assert o.pointer is not None and o.pointer.oid is not None
+    assert o.pointer is not None
+    assert o.pointer.oid is not None
     assert o.p is not None
     with ws.record.writing():
         ws.remember_clean(o.path, o.work, o.p, o.pointer.oid)
@@ -430,7 +431,9 @@ def _keep_edit(ws: Workspace, o: Observed) -> None:
 # -- checkout --to DIR ---------------------------------------------------------------------------
 
 
-def export(ws: Workspace, rev: str | None, directory: str, paths: Sequence[str], *, fetch: bool) -> Done:
+def export(
+    ws: Workspace, rev: str | None, directory: str, paths: Sequence[str], *, fetch: bool
+) -> Done:
     """Materialise a revision (or some of its artifacts) in another directory.
 
     The directory must not exist or be empty. The workspace, its index and HEAD stay untouched.
@@ -495,4 +498,3 @@ def _write_elsewhere(
         raise StorageFailed(f"{gate.shown(inner)} vanished") from e
     except OSError as e:
         raise storage_error(e, inner) from e
-

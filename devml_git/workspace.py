@@ -27,6 +27,7 @@ from devml_git.snapshot import LEGACY, Broken, Content, Pointer, Snapshot, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
+    from typing import Self
 
     from devml_git.config import Config
     from devml_git.pointers import PipelineOut
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 CACHE_KEY = "devml.cache"
 OWN_CACHE = "devml/cache"  # below git's common directory
 LOCK_SECONDS = 30
+_NAMED = 5  # how many paths an error names
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ class Workspace:
         """Open the workspace around `start` (default: the current directory)."""
         return cls(Git.discover(start), progress=progress)
 
-    def __enter__(self) -> Workspace:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -225,7 +227,9 @@ class Workspace:
             texts, stats, indexed, frozenset(self._sparse(gone)), stages,
         )  # fmt: skip
 
-    def _read_pointer_files(self, names: Iterable[str]) -> tuple[dict[str, bytes], dict[str, os.stat_result]]:
+    def _read_pointer_files(
+        self, names: Iterable[str]
+    ) -> tuple[dict[str, bytes], dict[str, os.stat_result]]:
         texts, stats = {}, {}
         for name in names:
             try:
@@ -371,7 +375,9 @@ class Workspace:
     def _take_up(
         self, todo: list[tuple[Work, str]], sources: list[Source], *, store_content: bool
     ) -> None:
-        self.progress.start("snapshot" if store_content else "hashing", sum(s.size for s in sources))
+        self.progress.start(
+            "snapshot" if store_content else "hashing", sum(s.size for s in sources)
+        )
         try:
             run = self.cache.put if store_content else self.cache.hash
             stored = run(sources, self.progress)
@@ -408,7 +414,9 @@ class Workspace:
         w = token(oid, executable) if oid is not None else None
         p = self._pointer_token(pointer, r, oid, w)
         look = check_cache or w != p
-        cached = pointer is not None and pointer.oid is not None and (not look or self._has(pointer))
+        cached = (
+            pointer is not None and pointer.oid is not None and (not look or self._has(pointer))
+        )
         if work.odd:
             w = "odd"
         if pointer is None:
@@ -562,10 +570,8 @@ class Workspace:
             broken=snapshot.broken,
             left_alone=tuple(p for p in snapshot.pointers.values() if p.why_left_alone),
             in_git=tuple(held),
-            notes=tuple(
-                [*self.warnings, *(n for o in observed for n in o.work.notes),
-                 *(o.work.odd for o in observed if o.work.odd)]
-            ),
+            notes=(*self.warnings, *(n for o in observed for n in o.work.notes),
+                 *(o.work.odd for o in observed if o.work.odd)),
             rescued=len(rescue.read(self.git.shared)),
         )  # fmt: skip
 
@@ -628,9 +634,8 @@ def _within(place: Path, git: Git) -> bool:
 def lost(paths: Iterable[str]) -> ContentLost:
     """Return the error for content that is nowhere to be had."""
     names = sorted(paths)
-    shown = ", ".join(gate.shown(n) for n in names[:5]) + (", ..." if len(names) > 5 else "")
+    shown = ", ".join(gate.shown(n) for n in names[:_NAMED]) + (", ..." if names[_NAMED:] else "")
     return ContentLost(
         f"content is neither in the cache nor on a DVC remote: {shown}",
         hint="ask whoever made it to run `dvc push`, or configure the remote: dvc remote list",
     )
-

@@ -1,0 +1,1 @@
+"""The hook scripts that `devml-git hooks install` puts in place."""

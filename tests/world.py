@@ -52,7 +52,9 @@ def run(*argv: str | Path, cwd: Path, check: bool = True, env: dict[str, str] | 
         env={**os.environ, **(env or {})}, input=stdin.encode() if stdin is not None else None,
     )  # fmt: skip
     ran = Ran(
-        done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+        done.returncode,
+        done.stdout.decode("utf-8", "replace"),
+        done.stderr.decode("utf-8", "replace"),
     )
     if check and ran.status:
         raise CommandFailed(f"{argv} in {cwd}: {ran.status}\n{ran.out}\n{ran.err}")
@@ -211,7 +213,18 @@ def pull_with_dvc_alone(project: Project, place: Path, remote: Path) -> Path:
     project.dvc("remote", "add", "-f", "--local", "-d", "judge", str(remote))
     project.dvc("push", "-q")
     run("git", "clone", "-q", str(project.path), str(place), cwd=project.path)
-    run(sys.executable, "-m", "dvc", "remote", "add", "--local", "-d", "judge", str(remote), cwd=place)
+    run(
+        sys.executable,
+        "-m",
+        "dvc",
+        "remote",
+        "add",
+        "--local",
+        "-d",
+        "judge",
+        str(remote),
+        cwd=place,
+    )
     run(sys.executable, "-m", "dvc", "pull", "-q", cwd=place)
     return place
 

@@ -11,6 +11,7 @@ from devml_git import gate, switching
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import UsageError
 from devml_git.events import done_lines
+from devml_git.workspace import lost
 
 if TYPE_CHECKING:
     from devml_git.restoring import Done
@@ -88,7 +89,7 @@ def _tell(done: Done, to: str | None) -> None:
     for path in done.kept:
         o.answer(f"your edit stays: {path}")
     if done.missing:
-        raise switching.lost(done.missing)
+        raise lost(done.missing)
 
 
 def _split(ws: Workspace, args: list[str]) -> tuple[str | None, list[str]]:

@@ -42,7 +42,7 @@ def run(argv: list[str]) -> int:
         return 0
     except SystemExit as e:
         return e.code if isinstance(e.code, int) else 1
-    except Exception as e:
+    except Exception as e:  # noqa: BLE001 - the funnel
         return _other(e, out, as_json=as_json)
 
 

@@ -66,6 +66,8 @@ def run(
     Example: devml-git hooks run pre-commit
     """
     if event not in installer.EVENTS:
-        raise UsageError(f"{event} is no hook of ours", hint=f"one of {', '.join(installer.EVENTS)}")
+        raise UsageError(
+            f"{event} is no hook of ours", hint=f"one of {', '.join(installer.EVENTS)}"
+        )
     rest = [a for a in args or [] if a != "--"]
     raise typer.Exit(hook.main([event, *rest]))

@@ -88,10 +88,13 @@ def track(
         for pattern in patterns:
             done = setup.add_rule(ws, pattern, prefix(ws.root))
             o.answer(
-                f"tracked: {done.rule}   (rule in {done.config_file}, ignored in {done.ignore_file})"
+                f"tracked: {done.rule}   (rule in {done.config_file}, "
+                f"ignored in {done.ignore_file})"
             )
             for path in done.moved_out:
-                o.answer(f"  moved out of git's index: {path} (the file stays, and so does history)")
+                o.answer(
+                    f"  moved out of git's index: {path} (the file stays, and so does history)"
+                )
             if done.matches:
                 names = ", ".join(done.matches[:_SHOWN])
                 more = f" and {len(done.matches) - _SHOWN} more" if done.matches[_SHOWN:] else ""
@@ -180,4 +183,3 @@ def demo(
     o.table([row.cells() for row in rows], story.HEADS)
     o.answer()
     o.answer(f"yours to play with: cd {directory}")
-

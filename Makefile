@@ -1,0 +1,47 @@
+# Each target does its own set-up: Python 3.11 or later, git and make are all it takes.
+
+VENV ?= .venv
+DIR ?= demo-repo
+PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 python,$(shell \
+	$(p) -c 'import sys; print("$(p)") if sys.version_info >= (3, 11) else None' 2>/dev/null)))
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: help test test-long lint bench demo clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo       build a repository, train four versions, bring each one back (DIR=$(DIR))"
+	@echo "make test       run the tests"
+	@echo "make test-long  run the campaigns that take minutes"
+	@echo "make lint       ruff and mypy"
+	@echo "make bench      measure against dvc, git-lfs and git alone"
+	@echo "make clean      remove the virtual environment and what was built"
+
+$(READY): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or later is not on PATH" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+		echo "error: no virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: $(READY)
+	$(BIN)/python -m pytest -m long --timeout 3600
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python benchmarks/run.py
+
+demo: $(READY)
+	$(BIN)/devml-git demo $(DIR)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
