@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from devml_git import config, gate, installer, store, trust
 from devml_git.errors import DevmlError
 from devml_git.plumbing import Git, git_version, require_git
+from devml_git.snapshot import State
 from devml_git.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -124,7 +125,11 @@ def _artifacts(git: Git) -> Iterator[Finding]:
     if gone:
         text = f"content is not here: {', '.join(gone[:5])}"
         yield Finding("warn", "content", text, "devml-git checkout")
-    if not status.broken and not gone:
+    bare = [a.path for a in status.artifacts if not a.cached and a.state is State.CLEAN]
+    if bare:
+        text = f"in the workspace only, not in the cache: {', '.join(bare[:5])}"
+        yield Finding("warn", "content", text, "devml-git snapshot")
+    if not status.broken and not gone and not bare:
         yield Finding("ok", "artifacts", f"{len(status.artifacts)}")
 
 

@@ -62,6 +62,7 @@ def checkout_rev(
 
     Raises WouldOverwrite, ContentLost or GitFailed before anything has moved.
     """
+    _ = ws.origin
     told, sha = resolve(ws, rev) if rev is not None else ("HEAD", ws.git.head() or "")
     target = ws.snapshot_at(sha) if sha else None
     observed = ws.observe()

@@ -529,6 +529,11 @@ class Workspace:
 
     # -- rescue and status -------------------------------------------------------------------
 
+    @cached_property
+    def origin(self) -> tuple[str | None, str | None]:
+        """Commit and branch that a rescue comes from; asked before HEAD moves, where we move it."""
+        return self.git.head(), self.git.branch()
+
     def rescue(self, work: Work, cause: str) -> rescue.Rescue:
         """Put what lies at a place into the cache and into the rescue log (P3)."""
         self.learn([work], store_content=True)
@@ -540,8 +545,8 @@ class Workspace:
             oid=content.oid,
             size=content.size,
             cause=cause,
-            commit=self.git.head(),
-            branch=self.git.branch(),
+            commit=self.origin[0],
+            branch=self.origin[1],
             worktree=str(self.root),
             executable=content.executable,
         )
