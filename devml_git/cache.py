@@ -11,14 +11,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
-import json
 import os
 import secrets
 import stat
 import sys
 import threading
 import time
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,22 +24,27 @@ from typing import TYPE_CHECKING
 
 from devml_git import gate
 from devml_git.errors import ContentLost, Refused, StorageFailed
+from devml_git.manifest import manifest_bytes, read_manifest
 from devml_git.place import Stat, storage_error, temporary_name, what_is, write_all
 from devml_git.progress import SILENT, Progress
 from devml_git.snapshot import LEGACY, MD5
+from devml_git.streams import (
+    SMALL,
+    copy_hashing,
+    fsync_directory,
+    hash_file,
+    in_parallel,
+    open_source,
+    read_all,
+    same_bytes,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-CHUNK = 1 << 20
-SMALL = 1 << 20  # read into memory, hashed, and written only when the cache lacks it
 SYNC_TOGETHER = 64  # more new objects than this are made durable by one syncfs(2)
 ATTEMPTS = 3
 MANIFESTS_KEPT = 8  # parsed and verified once per process
-_FICLONE = 0x40049409  # ioctl_ficlone(2)
-_LEGACY_BLOCK = 512  # dvc_data/hashfile/istextfile.py
-_TEXT = bytes(range(32, 127)) + b"\n\r\t\f\b"
-_NONTEXT_SHARE = 0.30
 
 
 class Corrupt(Exception):
@@ -179,7 +182,7 @@ class Cache:
 
     def _read_once(self, source: Source, batch: _Batch | None, progress: Progress) -> Stored | None:
         """Read a file once, hashing it, into `batch` if there is one; None if it changed."""
-        fd = _open_source(source)
+        fd = open_source(source.path, source.name, follow=source.follow)
         try:
             began = time.time_ns()
             before = os.fstat(fd)
@@ -187,12 +190,12 @@ class Cache:
                 raise StorageFailed(f"{gate.shown(source.name)} is a {what_is(before)}, not a file")
             was = Stat.of(before)
             if before.st_size <= SMALL:
-                data = _read_all(fd, before.st_size + 1)
+                data = read_all(fd, before.st_size + 1)
                 oid, length = hashlib.md5(data, usedforsecurity=False).hexdigest(), len(data)
                 progress.advance(length)
                 store = partial(batch.add_bytes, oid, data) if batch else None
             elif batch is None:
-                oid, length, store = _hash(fd, MD5, progress), before.st_size, None
+                oid, length, store = hash_file(fd, MD5, progress), before.st_size, None
             else:
                 temp, oid, length = batch.copy_in(fd, progress)
                 store = partial(batch.add_file, oid, temp)
@@ -228,7 +231,7 @@ class Cache:
             raise storage_error(e, place) from e
         if hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir" != oid:
             raise Corrupt(oid)
-        members = _read_manifest(data, oid)
+        members = read_manifest(data, oid)
         if len(self._manifests) >= MANIFESTS_KEPT:
             self._manifests.clear()
         self._manifests[oid] = members
@@ -271,7 +274,7 @@ class Cache:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
             out = os.open(name, flags, 0o777 if executable else 0o666, dir_fd=fd)
             try:
-                if _copy_hashing(src, out, hash_name, progress)[0] != oid:
+                if copy_hashing(src, out, hash_name, progress)[0] != oid:
                     raise Corrupt(oid)
             except BaseException:
                 with contextlib.suppress(OSError):
@@ -305,7 +308,7 @@ class Cache:
         except OSError:
             return False
         try:
-            digest = _hash(fd, hash_name, progress)
+            digest = hash_file(fd, hash_name, progress)
         finally:
             os.close(fd)
         return digest == oid.removesuffix(".dir")
@@ -322,7 +325,7 @@ class Cache:
         try:
             two = os.open(self._where(oid, hash_name), os.O_RDONLY)
             try:
-                return _same_bytes(one, two)
+                return same_bytes(one, two)
             finally:
                 os.close(two)
         except OSError:
@@ -359,7 +362,7 @@ class Cache:
         """Take a fetched file as the object `oid` if its bytes are; False otherwise."""
         fd = os.open(temp, os.O_RDONLY)
         try:
-            if _hash(fd, hash_name, progress) != oid.removesuffix(".dir"):
+            if hash_file(fd, hash_name, progress) != oid.removesuffix(".dir"):
                 return False
             os.fchmod(fd, 0o444)
             os.fsync(fd)
@@ -368,7 +371,7 @@ class Cache:
         place = self.object_path(oid, hash_name)
         self.make_directory(place.parent)
         os.replace(temp, place)
-        _fsync_directory(place.parent)
+        fsync_directory(place.parent)
         return True
 
     def quarantine(self, oid: str, hash_name: str = MD5) -> Path | None:
@@ -429,7 +432,7 @@ class _Batch:
         """Copy an open file aside while hashing it; return where, its hash, its length."""
         temp, out = self._new_temp(self._cache.objects)
         try:
-            digest, length = _copy_hashing(fd, out, MD5, progress)
+            digest, length = copy_hashing(fd, out, MD5, progress)
             self._seal(out)
         finally:
             os.close(out)
@@ -483,7 +486,7 @@ class _Batch:
             return False
         one = os.open(temp, os.O_RDONLY)
         try:
-            if _same_bytes(one, two):
+            if same_bytes(one, two):
                 return True
         finally:
             os.close(one)
@@ -523,7 +526,7 @@ class _Batch:
                 self._sync_file_system()
             else:
                 for shard in (*shards, self._cache.objects):
-                    _fsync_directory(shard)
+                    fsync_directory(shard)
         except OSError as e:
             raise storage_error(e, self._cache.objects) from e
 
@@ -550,183 +553,3 @@ class _Batch:
         """Remove what was not published."""
         for temp in list(self._temps):
             self.drop(temp)
-
-
-def manifest_bytes(members: Mapping[str, str]) -> bytes:
-    """Return the bytes of a `.dir` manifest, as DVC writes them."""
-    rows = [{"md5": members[name], "relpath": name} for name in sorted(members)]
-    return json.dumps(rows, sort_keys=True).encode()
-
-
-def manifest_oid(members: Mapping[str, str]) -> str:
-    """Return the oid a directory with these members has."""
-    return hashlib.md5(manifest_bytes(members), usedforsecurity=False).hexdigest() + ".dir"
-
-
-def _read_manifest(data: bytes, oid: str) -> dict[str, str]:
-    where = f"manifest {oid}"
-    try:
-        rows = json.loads(data)
-    except (ValueError, RecursionError) as e:
-        raise Refused(f"{where}: not JSON") from e
-    if not isinstance(rows, list) or len(rows) > gate.MAX_MANIFEST_FILES:
-        raise Refused(f"{where}: not a list of at most {gate.MAX_MANIFEST_FILES} files")
-    members = {}
-    for row in rows:
-        if not isinstance(row, dict):
-            raise Refused(f"{where}: an entry that is not a mapping")
-        name = gate.path(row.get("relpath"), where)
-        if name in members:
-            raise Refused(f"{where}: {gate.shown(name)!r} is listed twice")
-        members[name] = gate.file_oid(row.get("md5"), where)
-    gate.manifest_paths(members, where)
-    return members
-
-
-# -- bytes ---------------------------------------------------------------------------------------
-
-
-def _open_source(source: Source) -> int:
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # a named pipe must not hang us
-    if not source.follow:
-        flags |= getattr(os, "O_NOFOLLOW", 0)
-    try:
-        return os.open(source.path, flags)
-    except FileNotFoundError as e:
-        raise StorageFailed(f"{gate.shown(source.name)} vanished while it was read") from e
-    except OSError as e:
-        raise storage_error(e, source.name) from e
-
-
-def _read_all(fd: int, most: int) -> bytes:
-    parts = []
-    while most > 0 and (part := os.read(fd, most)):
-        parts.append(part)
-        most -= len(part)
-    return b"".join(parts)
-
-
-def _copy_hashing(src: int, out: int, hash_name: str, progress: Progress) -> tuple[str, int]:
-    """Copy an open file, hashing what is written; return hash and length.
-
-    Where the file system can share blocks (FICLONE), the clone is made first and then hashed:
-    it cannot change any more.
-    """
-    if _clone(src, out):
-        length = os.fstat(out).st_size
-        return _hash(out, hash_name, progress), length
-    digest = _hasher(hash_name)
-    length = 0
-    if os.fstat(src).st_size <= SMALL:
-        data = _read_all(src, SMALL + CHUNK)
-        if len(data) <= SMALL:
-            digest.update(data)
-            write_all(out, data)
-            progress.advance(len(data))
-            return digest.hexdigest(), len(data)
-        os.lseek(src, 0, os.SEEK_SET)  # it has grown meanwhile
-    with ThreadPoolExecutor(max_workers=1) as beside:  # hashing and writing both free the GIL
-        hashed: Future[None] | None = None
-        while chunk := os.read(src, CHUNK):
-            if hashed is not None:
-                hashed.result()
-            hashed = beside.submit(digest.update, chunk)
-            write_all(out, chunk)
-            length += len(chunk)
-            progress.advance(len(chunk))
-        if hashed is not None:
-            hashed.result()
-    return digest.hexdigest(), length
-
-
-def _clone(src: int, out: int) -> bool:
-    if sys.platform != "linux":
-        return False
-    import fcntl
-
-    try:
-        fcntl.ioctl(out, _FICLONE, src)
-    except OSError:
-        return False
-    return True
-
-
-def _hash(fd: int, hash_name: str, progress: Progress = SILENT) -> str:
-    digest = _hasher(hash_name)
-    os.lseek(fd, 0, os.SEEK_SET)
-    while chunk := os.read(fd, CHUNK):
-        digest.update(chunk)
-        progress.advance(len(chunk))
-    return digest.hexdigest()
-
-
-class _Dos2Unix:
-    """DVC 1 and 2's `md5-dos2unix`: each chunk that looks like text is hashed with LF."""
-
-    def __init__(self) -> None:
-        self._md5 = hashlib.md5(usedforsecurity=False)
-
-    def update(self, chunk: bytes) -> None:
-        block = chunk[:_LEGACY_BLOCK]
-        nontext = len(block.translate(None, _TEXT))
-        is_text = b"\0" not in block and nontext / len(block) <= _NONTEXT_SHARE
-        self._md5.update(chunk.replace(b"\r\n", b"\n") if is_text else chunk)
-
-    def hexdigest(self) -> str:
-        return self._md5.hexdigest()
-
-
-def _hasher(hash_name: str) -> hashlib._Hash | _Dos2Unix:
-    return _Dos2Unix() if hash_name == LEGACY else hashlib.md5(usedforsecurity=False)
-
-
-def legacy_hash(path: Path) -> str:
-    """Return a file's `md5-dos2unix`, as DVC 1 and 2 computed it."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        return _hash(fd, LEGACY)
-    finally:
-        os.close(fd)
-
-
-def _same_bytes(one: int, two: int) -> bool:
-    a, b = os.fstat(one), os.fstat(two)
-    if (a.st_ino, a.st_dev) == (b.st_ino, b.st_dev):
-        return True
-    if a.st_size != b.st_size:
-        return False
-    while True:
-        left, right = os.read(one, CHUNK), os.read(two, CHUNK)
-        if left != right:
-            return False
-        if not left:
-            return True
-
-
-def _fsync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def in_parallel(work: Callable[[int], object], order: Sequence[int], sizes: Sequence[int]) -> None:
-    """Run `work` for each index of `order`; in threads where hashing, which frees the GIL, counts.
-
-    `sizes` are in bytes, by index. The first error ends it and is raised.
-    """
-    large = any(size > SMALL for size in sizes)
-    if not large or len(order) < 2:  # noqa: PLR2004
-        for item in order:
-            work(item)
-        return
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        futures = [pool.submit(work, item) for item in order]
-        try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
-        finally:
-            for future in futures:
-                future.cancel()

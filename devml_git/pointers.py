@@ -67,7 +67,7 @@ def read(file: str, text: bytes, stages: Mapping[str, PipelineOut] | None = None
     if file.rsplit("/", 1)[-1] == "dvc.lock":
         return _read_lock(file, decoded, stages or {})
     found = _CANONICAL.match(decoded)
-    if found and found["path"] not in _NOT_PLAIN:
+    if found and found["path"].lower() not in _NOT_PLAIN:
         return [_canonical_pointer(file, found)]
     return _read_stage_file(file, decoded)
 
@@ -267,7 +267,7 @@ def new(name: str, content: Content) -> bytes:
     `name` is the output's path as the pointer gives it: relative to the pointer's directory.
     """
     simple = content.nfiles is None or not content.executable
-    if simple and _PLAIN.match(name) and name not in _NOT_PLAIN and _plain_oid(content.oid):
+    if simple and _PLAIN.match(name) and name.lower() not in _NOT_PLAIN and _plain_oid(content.oid):
         return _canonical_text(name, content)
     out: dict[str, Any] = {}
     _set_hash(out, content)
@@ -314,7 +314,7 @@ def updated(file: str, text: bytes, artifact: str, content: Content) -> bytes:
 
 def _updated_canonical(text: bytes, content: Content) -> bytes | None:
     found = _CANONICAL.match(text.decode("utf-8", "replace"))
-    if not found or not _plain_oid(content.oid) or found["path"] in _NOT_PLAIN:
+    if not found or not _plain_oid(content.oid) or found["path"].lower() in _NOT_PLAIN:
         return None
     was_dir, is_dir = found["nfiles"] is not None, content.nfiles is not None
     was_exec = found["isexec"] is not None

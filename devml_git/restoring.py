@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from devml_git import gate, store
-from devml_git.cache import Corrupt, in_parallel, manifest_oid
+from devml_git.cache import Corrupt
 from devml_git.errors import ContentLost, DevmlError, Refused, StorageFailed
+from devml_git.manifest import manifest_oid
 from devml_git.place import (
     Absent,
     Stat,
@@ -30,6 +31,7 @@ from devml_git.rule import AtMove
 from devml_git.scan import scan
 from devml_git.snapshot import State
 from devml_git.store import Wanted
+from devml_git.streams import in_parallel
 from devml_git.workspace import token
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # What git must keep seeing inside a tracked place: pointers, and the texts about the data
 VISIBLE = ("*.dvc", ".git*", ".dvcignore", "dvc.yaml", "dvc.lock", "README*")
-_GLOB = re.compile(r"[*?\[]")
+_GLOB = re.compile(r"[*?\[\\]")
 _PRUNED = frozenset({".git", ".dvc", ".hg"})
 
 
@@ -181,7 +181,7 @@ def normalise(pattern: str, prefix: str, root: Path) -> str:
     body = body.removeprefix("./")
     if os.path.isabs(body):
         body, prefix = _inside(body, root), ""
-    if not body or "\n" in body or "\0" in body or gate.shown(body) != body:
+    if not body or "\n" in body or "\0" in body or gate.shown(body, len(body)) != body:
         raise UsageError(f"{gate.shown(pattern)!r} is not a pattern")
     if ".." in body.split("/"):
         joined = os.path.normpath(f"{prefix}{body}").replace(os.sep, "/")
@@ -207,10 +207,10 @@ def _inside(path: str, root: Path) -> str:
 
 
 def _escape_existing(body: str, place: Path) -> str:
-    """A file whose very name has glob characters in it is meant literally."""
-    if _GLOB.search(body) and place.exists():
-        return re.sub(r"([*?\[\]\\])", r"\\\1", body)
-    return body
+    """A name that exists is meant literally, globs and all; git drops spaces at a line's end."""
+    if not place.exists():
+        return body
+    return re.sub(r"([*?\[\]\\]| +\Z)", lambda m: re.sub(r"(.)", r"\\\1", m[0]), body)
 
 
 def literal_line(path: str, is_dir: bool) -> str:  # noqa: FBT001

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate
-from devml_git.cache import Source, manifest_oid
+from devml_git.cache import Source
 from devml_git.errors import Refused
+from devml_git.manifest import manifest_oid
 from devml_git.place import Stat, look, what_is
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devml_git import gate, pointers, restoring, snapshotting
-from devml_git.cache import manifest_oid
 from devml_git.errors import GitFailed, StorageFailed, UsageError, WouldOverwrite
+from devml_git.manifest import manifest_oid
 from devml_git.place import Absent, lstat, parent, storage_error, write_text_safely
 from devml_git.restoring import Done, Restorer
 from devml_git.setup import nearest

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git import config as config_module
 from devml_git import gate, history, pointers, rescue, store, tripwire
-from devml_git.cache import Cache, Source, legacy_hash, manifest_oid
+from devml_git.cache import Cache, Source
 from devml_git.errors import ContentLost, DevmlError, DvcFailed, StorageFailed
+from devml_git.manifest import manifest_oid
 from devml_git.place import Stat, storage_error, wait_out_the_grain
 from devml_git.plumbing import Git, IndexEntry, is_pointer_file
 from devml_git.progress import SILENT, Progress
@@ -24,6 +25,7 @@ from devml_git.rule import NEW, Verdict, decide
 from devml_git.rules import Rules, literal_line
 from devml_git.scan import Work, recall, scan
 from devml_git.snapshot import LEGACY, Broken, Content, Pointer, Snapshot, State
+from devml_git.streams import legacy_hash
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import hashlib
 import os
 import shutil
@@ -66,7 +65,6 @@ def git_and_dvc(root: Path) -> Any:  # noqa: ANN401
     return Repo.init(str(root))
 
 
-@functools.cache
 def _added_by_dvc(root: Path) -> dict[str, bytes]:
     repo = git_and_dvc(root)
     make_corpus(root)
@@ -79,15 +77,15 @@ def _added_by_dvc(root: Path) -> dict[str, bytes]:
     }
 
 
-_place: list[Path] = []
+_added: dict[str, bytes] = {}
 
 
 @pytest.fixture
 def dvc_wrote(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The text files that one `dvc add` of the corpus writes (run once per process)."""
-    if not _place:
-        _place.append(tmp_path_factory.mktemp("dvc-add"))
-    return _added_by_dvc(_place[0])
+    if not _added:
+        _added.update(_added_by_dvc(tmp_path_factory.mktemp("dvc-add")))
+    return _added
 
 
 def content_of(place: Path) -> Content:
@@ -272,7 +270,6 @@ class Updated:
     content: Content
 
 
-@functools.cache
 def _updated_by_dvc(base: Path) -> dict[tuple[str, str], Updated]:
     found: dict[tuple[str, str], Updated] = {}
     texts: dict[tuple[str, str], dict[str, bytes]] = {}
@@ -319,15 +316,15 @@ def _make_shape(place: Path, shape: str) -> None:
         place.chmod(0o755 if shape == "exec" else 0o644)
 
 
-_updates: list[Path] = []
+_updates: dict[tuple[str, str], Updated] = {}
 
 
 @pytest.fixture
 def dvc_updated(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Updated]:
     """What DVC makes of every case and shape (run once per process)."""
     if not _updates:
-        _updates.append(tmp_path_factory.mktemp("dvc-update"))
-    return _updated_by_dvc(_updates[0])
+        _updates.update(_updated_by_dvc(tmp_path_factory.mktemp("dvc-update")))
+    return _updates
 
 
 def ours_of(case: str, shape: str, made: Updated) -> str:
@@ -410,9 +407,8 @@ def test_pointer_without_hash_is_read_as_legacy() -> None:
 
 
 def legacy_pointer(name: str, text: bytes) -> str:
-    from dvc_data.hashfile.hash import HashStreamFile  # noqa: F401 - the module must exist
-
-    return f"outs:\n- md5: {md5(text.replace(b'\r\n', b'\n'))}\n  size: {len(text)}\n  path: {name}\n"
+    oid = md5(text.replace(b"\r\n", b"\n"))
+    return f"outs:\n- md5: {oid}\n  size: {len(text)}\n  path: {name}\n"
 
 
 def test_legacy_artifact_with_crlf_text_is_clean(project: Project) -> None:
