@@ -9,13 +9,10 @@ that a wrong byte is never handed out as right (P5). The workspace file is never
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import os
 import secrets
 import stat
-import sys
-import threading
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,8 +21,9 @@ from typing import TYPE_CHECKING
 
 from devml_git import gate
 from devml_git.errors import ContentLost, Refused, StorageFailed
+from devml_git.intake import Batch
 from devml_git.manifest import manifest_bytes, read_manifest
-from devml_git.place import Stat, storage_error, temporary_name, what_is, write_all
+from devml_git.place import Stat, storage_error, temporary_name, what_is
 from devml_git.progress import SILENT, Progress
 from devml_git.snapshot import LEGACY, MD5
 from devml_git.streams import (
@@ -128,7 +126,7 @@ class Cache:
         Durable when this returns. Raises StorageFailed for a file that cannot be read, vanishes,
         or keeps changing; the cache is then as good as before.
         """
-        batch = _Batch(self, together=len(sources) > SYNC_TOGETHER)
+        batch = Batch(self, together=len(sources) > SYNC_TOGETHER)
         order = sorted(range(len(sources)), key=lambda i: -sources[i].size)
         results: dict[int, Stored] = {}
 
@@ -160,7 +158,7 @@ class Cache:
         """
         data = manifest_bytes(members)
         oid = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
-        batch = _Batch(self, together=False)
+        batch = Batch(self, together=False)
         try:
             batch.add_bytes(oid, data)
             batch.publish()
@@ -168,7 +166,7 @@ class Cache:
             batch.discard()
         return oid, len(data)
 
-    def _held_still(self, source: Source, batch: _Batch | None, progress: Progress) -> Stored:
+    def _held_still(self, source: Source, batch: Batch | None, progress: Progress) -> Stored:
         for attempt in range(ATTEMPTS):
             if attempt:
                 time.sleep(0.05 * attempt)
@@ -180,7 +178,7 @@ class Cache:
             hint="wait until whatever writes it is done, then run the same command again",
         )
 
-    def _read_once(self, source: Source, batch: _Batch | None, progress: Progress) -> Stored | None:
+    def _read_once(self, source: Source, batch: Batch | None, progress: Progress) -> Stored | None:
         """Read a file once, hashing it, into `batch` if there is one; None if it changed."""
         fd = open_source(source.path, source.name, follow=source.follow)
         try:
@@ -416,140 +414,3 @@ class Cache:
         if self.shared:
             with contextlib.suppress(OSError):
                 path.chmod(0o2775)
-
-
-class _Batch:
-    """New objects on their way into the cache: written aside, made durable, then renamed."""
-
-    def __init__(self, cache: Cache, *, together: bool) -> None:
-        self._cache = cache
-        self._together = together and sys.platform == "linux"
-        self._pending: dict[str, Path] = {}
-        self._temps: set[Path] = set()
-        self._lock = threading.Lock()
-
-    def copy_in(self, fd: int, progress: Progress) -> tuple[Path, str, int]:
-        """Copy an open file aside while hashing it; return where, its hash, its length."""
-        temp, out = self._new_temp(self._cache.objects)
-        try:
-            digest, length = copy_hashing(fd, out, MD5, progress)
-            self._seal(out)
-        finally:
-            os.close(out)
-        return temp, digest, length
-
-    def add_file(self, oid: str, temp: Path) -> None:
-        """Take a copied file as the content of `oid`, unless the cache has those bytes."""
-        if self._already(oid, temp):
-            self.drop(temp)
-        else:
-            with self._lock:
-                other = self._pending.setdefault(oid, temp)
-            if other is not temp:
-                self.drop(temp)
-
-    def add_bytes(self, oid: str, data: bytes) -> None:
-        """Take bytes as the content of `oid`, unless the cache has them."""
-        with self._lock:
-            if oid in self._pending:
-                return
-        place = self._cache.object_path(oid)
-        try:
-            if place.read_bytes() == data:
-                return
-            self._cache.quarantine(oid)
-        except OSError:
-            pass
-        try:
-            temp, out = self._new_temp(place.parent)
-            try:
-                write_all(out, data)
-                self._seal(out)
-            finally:
-                os.close(out)
-        except OSError as e:
-            raise storage_error(e, place.parent) from e
-        self.add_pending(oid, temp)
-
-    def add_pending(self, oid: str, temp: Path) -> None:
-        """Note a finished temporary file; a second one for the same oid is dropped."""
-        with self._lock:
-            other = self._pending.setdefault(oid, temp)
-        if other is not temp:
-            self.drop(temp)
-
-    def _already(self, oid: str, temp: Path) -> bool:
-        """Whether the cache has these bytes; a corrupt object of that name is set aside."""
-        try:
-            two = os.open(self._cache.object_path(oid), os.O_RDONLY)
-        except OSError:
-            return False
-        one = os.open(temp, os.O_RDONLY)
-        try:
-            if same_bytes(one, two):
-                return True
-        finally:
-            os.close(one)
-            os.close(two)
-        self._cache.quarantine(oid)
-        return False
-
-    def _new_temp(self, directory: Path) -> tuple[Path, int]:
-        self._cache.make_directory(directory)
-        temp = directory / temporary_name()
-        fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        with self._lock:
-            self._temps.add(temp)
-        return temp, fd
-
-    def _seal(self, fd: int) -> None:
-        os.fchmod(fd, 0o444)
-        if not self._together:
-            os.fsync(fd)
-
-    def publish(self) -> None:
-        """Make everything durable, then give the objects their names, then make that durable."""
-        if not self._pending:
-            return
-        try:
-            if self._together:
-                self._sync_file_system()
-            shards = set()
-            for oid, temp in self._pending.items():
-                place = self._cache.object_path(oid)
-                if place.parent not in shards:
-                    self._cache.make_directory(place.parent)
-                    shards.add(place.parent)
-                os.replace(temp, place)
-                self._temps.discard(temp)
-            if self._together:
-                self._sync_file_system()
-            else:
-                for shard in (*shards, self._cache.objects):
-                    fsync_directory(shard)
-        except OSError as e:
-            raise storage_error(e, self._cache.objects) from e
-
-    def _sync_file_system(self) -> None:
-        """syncfs(2): one flush for thousands of small objects; errors are reported since 5.8."""
-        fd = os.open(self._cache.objects, os.O_RDONLY)
-        try:
-            libc = ctypes.CDLL(None, use_errno=True)
-            if libc.syncfs(fd) != 0:
-                code = ctypes.get_errno()
-                raise OSError(code, os.strerror(code))
-        finally:
-            os.close(fd)
-
-    def drop(self, temp: Path | None) -> None:
-        """Remove one temporary file."""
-        if temp is not None:
-            with self._lock:
-                self._temps.discard(temp)
-            with contextlib.suppress(OSError):
-                temp.unlink()
-
-    def discard(self) -> None:
-        """Remove what was not published."""
-        for temp in list(self._temps):
-            self.drop(temp)

@@ -10,6 +10,7 @@ from devml_git import config, gate, installer, store, trust
 from devml_git.errors import DevmlError
 from devml_git.plumbing import Git, git_version, require_git
 from devml_git.snapshot import State
+from devml_git.status import report
 from devml_git.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _remote(git: Git) -> Iterator[Finding]:
 def _artifacts(git: Git) -> Iterator[Finding]:
     store.require_project(git.top)
     with Workspace(git) as ws:
-        status = ws.status()
+        status = report(ws)
     for broken in status.broken:
         yield Finding("fail", "pointers", f"{broken.file}: {broken.why}", "devml-git status")
     gone = [a.path for a in status.artifacts if not a.cached and a.state.value == "missing"]

@@ -17,11 +17,11 @@ from devml_git import gate, plumbing, snapshotting, store, trust
 from devml_git.errors import ContentLost, DevmlError, Refused
 from devml_git.restoring import Restorer, bring_in_step
 from devml_git.snapshot import State
+from devml_git.wording import done_lines, human, listed, taken_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from devml_git.restoring import Done
     from devml_git.workspace import Workspace
 
 REFUSED = 31
@@ -70,7 +70,7 @@ def _pre_commit(ws: Workspace, git_pid: str) -> Told:
     taken = snapshotting.take(ws, restore_stale=not ws.git.half_way())
     told.lines += taken_lines(taken)
     if taken.conflicts:
-        names = _names(taken.conflicts)
+        names = listed(taken.conflicts)
         one = taken.conflicts[0]
         told.lines += [
             f"devml-git: error: edited here and changed by a commit since: {names}",
@@ -116,7 +116,7 @@ def _refuse_staged(ws: Workspace, told: Told) -> None:
     if content:
         told.status = REFUSED
         told.lines += [
-            f"devml-git: error: tracked, but staged as content for git: {_names(content)}",
+            f"devml-git: error: tracked, but staged as content for git: {listed(content)}",
             (
                 f"devml-git: hint: git rm --cached -- {gate.shown(content[0])}   "
                 "(the file stays; its pointer is what is committed)"
@@ -138,7 +138,7 @@ def _check(ws: Workspace, told: Told) -> Told:
     wrong = [o for o in ws.observe() if o.state in {State.MODIFIED, State.NEW, State.CONFLICT}]
     if wrong or ws.tree.snapshot.broken:
         told.status = REFUSED
-        names = _names([o.path for o in wrong] + [b.file for b in ws.tree.snapshot.broken])
+        names = listed([o.path for o in wrong] + [b.file for b in ws.tree.snapshot.broken])
         told.lines += [
             f"devml-git: error: not in a snapshot yet: {names}",
             "devml-git: hint: devml-git snapshot",
@@ -200,7 +200,7 @@ def _tell_unverified(ws: Workspace, told: Told) -> None:
     behind = [o.path for o in observed if o.state in {State.MODIFIED, State.NEW}]
     if behind:
         told.lines.append(
-            f"devml-git: this commit does not have what lies there of {_names(behind)} "
+            f"devml-git: this commit does not have what lies there of {listed(behind)} "
             "(kept in the cache); to add it: devml-git commit --amend --no-edit"
         )
 
@@ -235,7 +235,7 @@ def _fetch_missing(ws: Workspace) -> list[str]:
     if names:
         return [
             (
-                f"devml-git: content is missing, and the DVC remote {_names(names)} is new or was "
+                f"devml-git: content is missing, and the DVC remote {listed(names)} is new or was "
                 "changed by a commit: devml-git trust, then devml-git checkout"
             )
         ]
@@ -280,71 +280,3 @@ def parent_command(git_pid: str) -> list[str]:
     except (OSError, ValueError):
         return []
     return [part.decode("utf-8", "replace") for part in raw.split(b"\0") if part]
-
-
-# -- words ---------------------------------------------------------------------------------------
-
-
-def taken_lines(taken: snapshotting.Taken) -> list[str]:
-    """Return one or two lines on what a snapshot did; none when it did nothing."""
-    lines = []
-    stored = [*taken.changed, *taken.new]
-    if stored:
-        lines.append(f"devml-git: snapshot of {_names(stored)} ({human(taken.size)})")
-    for old, new in taken.moved:
-        lines.append(f"devml-git: {gate.shown(old)} moved to {gate.shown(new)}")
-    if taken.restored:
-        lines.append(f"devml-git: brought in step with the commit: {_names(taken.restored)}")
-    if taken.deleted:
-        lines.append(
-            f"devml-git: not in the workspace, its pointer is kept: {_names(taken.deleted)} "
-            "(devml-git checkout restores, devml-git untrack --delete deletes)"
-        )
-    if taken.missing:
-        lines.append(f"devml-git: content is missing: {_names(taken.missing)}")
-    if taken.busy:
-        lines.append(f"devml-git: left out, a DVC command is writing it: {_names(taken.busy)}")
-    if stored:
-        lines += [f"devml-git: note: {note}" for note in taken.notes]
-    return lines
-
-
-def done_lines(done: Done) -> list[str]:
-    """Return the lines on what a restore did; none when it did nothing."""
-    lines = []
-    if done.restored:
-        lines.append(f"devml-git: restored {_names(done.restored)} ({human(done.size)})")
-    if done.removed:
-        lines.append(f"devml-git: not in this revision, taken away: {_names(done.removed)}")
-    lines += [
-        f"devml-git: {gate.shown(rescue.path)} was in no snapshot; yours is kept: "
-        f"devml-git rescue restore {rescue.id}"
-        for rescue in done.rescued
-    ]
-    if done.corrupt:
-        lines.append(
-            f"devml-git: corrupt in the cache, set aside: {_names(sorted(set(done.corrupt)))}"
-        )
-    if done.missing:
-        lines.append(
-            f"devml-git: content is missing: {_names(done.missing)} "
-            "(devml-git checkout fetches it from the DVC remote)"
-        )
-    for path, why in done.blocked:
-        lines.append(f"devml-git: left as it lies: {gate.shown(path)} ({why})")
-    return lines
-
-
-def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(gate.shown(n) for n in names[:_SHOWN])
-    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-
-
-def human(nbytes: int) -> str:
-    """Return a size in bytes as people read it, in powers of ten: 12.3 MB."""
-    value = float(nbytes)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":  # noqa: PLR2004
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    raise AssertionError

@@ -8,7 +8,8 @@ from devml_git import gate, rescue
 from devml_git.restoring import Restorer
 from devml_git.rule import EDIT, MISSING
 from devml_git.snapshot import Pointer
-from devml_git.workspace import Observed, lost
+from devml_git.wording import lost
+from devml_git.workspace import Observed
 
 if TYPE_CHECKING:
     from devml_git.workspace import Workspace

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from devml_git import config, gate, ignoring, installer, rules, snapshotting, store, trust
 from devml_git.errors import DevmlError, UsageError
+from devml_git.location import CACHE_KEY, OWN_CACHE, cache_key, point_dvc
 from devml_git.place import what_is
 from devml_git.plumbing import require_git
-from devml_git.workspace import CACHE_KEY, OWN_CACHE, Workspace, cache_key, point_dvc
+from devml_git.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devml_git import gate, pointers, restoring, snapshotting
-from devml_git.errors import GitFailed, StorageFailed, UsageError, WouldOverwrite
+from devml_git.errors import GitFailed, StorageFailed, UsageError
 from devml_git.manifest import manifest_oid
 from devml_git.place import Absent, lstat, parent, storage_error, write_text_safely
 from devml_git.restoring import Done, Restorer
 from devml_git.setup import nearest
 from devml_git.snapshot import Content, State
-from devml_git.workspace import lost, token
+from devml_git.wording import lost, would_overwrite
+from devml_git.workspace import token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,16 +130,6 @@ def _would_be_lost(o: Observed, pointer: Pointer | None) -> bool:
     if o.state is State.MODIFIED and same_pointer:
         return False  # the edit is carried along, as git carries edits of code
     return pointer.oid is not None and o.w != token(pointer.oid, pointer.executable)
-
-
-def would_overwrite(paths: Sequence[str]) -> WouldOverwrite:
-    """Return the error for work that is in no snapshot."""
-    shown = ", ".join(gate.shown(p) for p in sorted(paths)[:5])
-    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""  # noqa: PLR2004
-    return WouldOverwrite(
-        f"would overwrite what is in no snapshot yet: {shown}{more}",
-        hint="devml-git commit keeps it; --force goes on and keeps it: devml-git rescue list",
-    )
 
 
 def _obtain(ws: Workspace, observed: Sequence[Observed], target: Snapshot, *, fetch: bool) -> None:

@@ -5,37 +5,38 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import stat
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devml_git import config as config_module
-from devml_git import gate, history, pointers, rescue, store, tripwire
-from devml_git.cache import Cache, Source
-from devml_git.errors import ContentLost, DevmlError, DvcFailed, StorageFailed
+from devml_git import history, rescue, store, tripwire
+from devml_git.errors import DevmlError, StorageFailed
+from devml_git.location import open_cache
 from devml_git.manifest import manifest_oid
 from devml_git.place import Stat, storage_error, wait_out_the_grain
-from devml_git.plumbing import Git, IndexEntry, is_pointer_file
+from devml_git.plumbing import Git
 from devml_git.progress import SILENT, Progress
 from devml_git.record import Materialised, Record
 from devml_git.rule import NEW, Verdict, decide
 from devml_git.rules import Rules, literal_line
 from devml_git.scan import Work, recall, scan
-from devml_git.snapshot import LEGACY, Broken, Content, Pointer, Snapshot, State
+from devml_git.snapshot import LEGACY, Content, Pointer, Snapshot, State
 from devml_git.streams import legacy_hash
+from devml_git.tree import read_commit, read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
+    from pathlib import Path
     from typing import Self
 
+    from devml_git.cache import Source
     from devml_git.config import Config
     from devml_git.pointers import PipelineOut
+    from devml_git.snapshot import Snapshot
+    from devml_git.tree import Tree
 
-CACHE_KEY = "devml.cache"
-OWN_CACHE = "devml/cache"  # below git's common directory
 LOCK_SECONDS = 30
 _NAMED = 5  # how many paths an error names
 
@@ -63,87 +64,12 @@ class Observed:
         return self.verdict.state
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What `status` reports. `left_alone` are outputs this tool does not manage, and why."""
-
-    head: str | None
-    branch: str | None
-    artifacts: tuple[Observed, ...]
-    broken: tuple[Broken, ...]
-    left_alone: tuple[Pointer, ...]
-    in_git: tuple[str, ...]
-    notes: tuple[str, ...]
-    rescued: int
-
-    def in_order(self) -> bool:
-        """Whether everything is clean and readable."""
-        return not self.broken and all(a.state is State.CLEAN for a in self.artifacts)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return product.md's `devml.status/v1`."""
-        return {
-            "schema": "devml.status/v1",
-            "head": self.head,
-            "branch": self.branch,
-            "artifacts": sorted(
-                [*map(_artifact_dict, self.artifacts), *self._unmerged()], key=lambda a: a["path"]
-            ),
-            "rescued": self.rescued,
-            "broken": [{"pointer": b.file, "why": b.why} for b in self.broken],
-            "unmanaged": [
-                {"path": p.path, "pointer": p.file, "why": p.why_left_alone}
-                for p in self.left_alone
-            ],
-            "in_git": list(self.in_git),
-            "notes": list(self.notes),
-        }
-
-    def _unmerged(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "path": b.file.removesuffix(".dvc"), "kind": "file", "state": "conflict",
-                "oid": None, "size": None, "cached": False, "pointer": b.file,
-            }
-            for b in self.broken
-            if b.unmerged and b.file.endswith(".dvc")
-        ]  # fmt: skip
-
-
-def _artifact_dict(a: Observed) -> dict[str, Any]:
-    pointer = a.pointer
-    entry: dict[str, Any] = {
-        "path": a.path,
-        "kind": "dir" if a.is_dir else "file",
-        "state": a.state.value,
-        "oid": pointer.oid if pointer else None,
-        "size": pointer.size if pointer else a.work.size,
-        "cached": a.cached,
-        "pointer": pointer.file if pointer else f"{a.path}.dvc",
-    }
-    if a.is_dir:
-        entry["nfiles"] = pointer.nfiles if pointer else len(a.work.files)
-    return entry
-
-
 def token(oid: str, executable: Iterable[str]) -> str:
     """Return what the three-way rule compares: an oid, and which files have an exec bit."""
     names = sorted(executable)
     if not names:
         return oid
     return f"{oid}+x{hashlib.sha256('/'.join(names).encode()).hexdigest()[:16]}"
-
-
-@dataclass(slots=True)
-class _Tree:
-    """The pointer files as they lie there, and the other files that decide what they mean."""
-
-    snapshot: Snapshot
-    texts: dict[str, bytes]
-    stats: dict[str, os.stat_result]
-    indexed: dict[str, IndexEntry]
-    sparse: frozenset[str]
-    stages: dict[str, PipelineOut] = field(default_factory=dict)
 
 
 class Workspace:
@@ -205,56 +131,11 @@ class Workspace:
     # -- P -----------------------------------------------------------------------------------
 
     @cached_property
-    def tree(self) -> _Tree:
+    def tree(self) -> Tree:
         """The pointers as they lie in the worktree, read once."""
-        listed = self.git.index_entries(":(glob)**/*.dvc", ":(glob)**/dvc.lock")
-        entries = [e for e in listed if is_pointer_file(e.path)]
-        indexed = {e.path: e for e in entries if e.stage == 0}
-        unmerged = sorted({e.path for e in entries if e.stage})
-        names = self.git.names(
-            "ls-files", "-z", "-c", "-o", "--exclude-standard", "--deduplicate", "--",
-            ":(glob)**/*.dvc", ":(glob)**/dvc.lock", ":(glob)**/dvc.yaml", ":(glob)**/.dvcignore",
-        )  # fmt: skip
-        texts, stats = self._read_pointer_files(
-            n for n in names if is_pointer_file(n) and n not in unmerged
-        )
-        gone = [path for path in indexed if path not in texts]
-        yamls = [n for n in names if n.endswith("dvc.yaml") and (self.root / n).is_file()]
-        stages = self._pipeline(yamls) if yamls else {}
-        snapshot = pointers.collect(texts.items(), stages)
-        conflicts = tuple(Broken(f, "is unmerged", unmerged=True) for f in unmerged)
-        self._dvcignores = [n for n in names if n.endswith(".dvcignore")]
-        return _Tree(
-            Snapshot(snapshot.pointers, (*snapshot.broken, *conflicts)),
-            texts, stats, indexed, frozenset(self._sparse(gone)), stages,
-        )  # fmt: skip
+        return read_tree(self.git, self._stages)
 
-    def _read_pointer_files(
-        self, names: Iterable[str]
-    ) -> tuple[dict[str, bytes], dict[str, os.stat_result]]:
-        texts, stats = {}, {}
-        for name in names:
-            try:
-                fd = os.open(self.root / name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-            except OSError:
-                continue
-            try:
-                st = os.fstat(fd)
-                if stat.S_ISREG(st.st_mode) and st.st_size <= gate.MAX_POINTER_BYTES:
-                    texts[name] = os.read(fd, st.st_size + 1)
-                    stats[name] = st
-            finally:
-                os.close(fd)
-        return texts, stats
-
-    def _sparse(self, gone: list[str]) -> list[str]:
-        """Return which absent pointer files a sparse checkout leaves out."""
-        if not gone or self.git.config("core.sparseCheckout") != "true":
-            return []
-        tagged = self.git.names("ls-files", "-t", "-z", "--", *(f":(literal){g}" for g in gone))
-        return [line[2:] for line in tagged if line.startswith("S ")]
-
-    def _pipeline(self, yamls: list[str]) -> dict[str, PipelineOut]:
+    def _stages(self, yamls: list[str]) -> dict[str, PipelineOut]:
         return store.pipeline_outs(
             self.root, self.git.shared, yamls, self.record.pipeline, self.record.set_pipeline
         )
@@ -266,39 +147,14 @@ class Workspace:
 
     def snapshot_at(self, commit: str) -> Snapshot:
         """Return the snapshot of a commit: the pointers in its tree."""
-        entries = self.git.tree_entries(commit)
-        texts = self.git.blobs([e.blob for e in entries])
-        files = [(e.path, text) for e, text in zip(entries, texts, strict=True)]
-        stages = self._stages_at(commit, files)
-        return pointers.collect(files, stages)
-
-    def _stages_at(
-        self, commit: str, files: list[tuple[str, bytes]]
-    ) -> dict[str, PipelineOut] | None:
-        """What the pipelines say; for another commit, today's answer where its text is the same.
-
-        Outputs of a `dvc.lock` that today's `dvc.yaml` does not know count as cached unless the
-        commit has the path in git itself.
-        """
-        locks = [(name, text) for name, text in files if name.endswith("dvc.lock")]
-        if not locks:
-            return None
-        known = dict(self.tree.stages)
-        tracked = {e.path for e in self.git.tree_entries(commit, all_paths=True)}
-        for name, text in locks:
-            with contextlib.suppress(DevmlError):
-                for path in pointers.lock_paths(name, text):
-                    if path not in known and path not in tracked:
-                        known[path] = pointers.PipelineOut(stage="")
-        return known
+        return read_commit(self.git, commit, self.tree)
 
     # -- W, P and R --------------------------------------------------------------------------
 
     @cached_property
     def ignores(self) -> Any:  # noqa: ANN401
         """DVC's ignore filter for this workspace, or None where nothing is ignored."""
-        _ = self.tree
-        return store.ignore_filter(self.root, self._dvcignores)
+        return store.ignore_filter(self.root, self.tree.dvcignores)
 
     @cached_property
     def _file_mode(self) -> bool:
@@ -527,7 +383,7 @@ class Workspace:
         """Files whose change can change what is an artifact or where its content lies."""
         fixed = [config_module.OWN_FILE, config_module.PYPROJECT, ".dvc/config",
                  ".dvc/config.local", ".dvcignore"]  # fmt: skip
-        return [n for n in {*fixed, *self._dvcignores} if (self.root / n).is_file()]
+        return [n for n in {*fixed, *self.tree.dvcignores} if (self.root / n).is_file()]
 
     # -- rescue and status -------------------------------------------------------------------
 
@@ -565,23 +421,6 @@ class Workspace:
         oid, _ = self.cache.put_manifest(members)
         return Content(oid, work.size, len(members), executable)
 
-    def status(self) -> Status:
-        """Report what differs between workspace, pointers and cache; changes nothing there."""
-        observed = self.observe()
-        _, held = self.new_artifacts()
-        snapshot = self.tree.snapshot
-        return Status(
-            head=self.git.head(),
-            branch=self.git.branch(),
-            artifacts=tuple(sorted(observed, key=lambda o: o.path)),
-            broken=snapshot.broken,
-            left_alone=tuple(p for p in snapshot.pointers.values() if p.why_left_alone),
-            in_git=tuple(held),
-            notes=(*self.warnings, *(n for o in observed for n in o.work.notes),
-                 *(o.work.odd for o in observed if o.work.odd)),
-            rescued=len(rescue.read(self.git.shared)),
-        )  # fmt: skip
-
 
 def _inside_any(path: str, places: Collection[str]) -> bool:
     cut = path.rfind("/")
@@ -590,59 +429,3 @@ def _inside_any(path: str, places: Collection[str]) -> bool:
             return True
         cut = path.rfind("/", 0, cut)
     return False
-
-
-# -- where the cache is --------------------------------------------------------------------------
-
-
-def open_cache(git: Git) -> Cache:
-    """Open the cache of a project, and see to it that plain DVC uses the same one.
-
-    The private `git config devml.cache` decides; without it, DVC's own configuration, but for a
-    place outside of the workspace that only the tracked `.dvc/config` names (P9).
-    """
-    settings = store.cache_settings(git.top)
-    known = git.config(CACHE_KEY)
-    if known is None:
-        if settings.tracked and settings.directory and not _within(settings.directory, git):
-            raise DvcFailed(
-                f"the tracked .dvc/config puts the cache at {gate.shown(settings.directory)}",
-                hint="devml-git init   (accepts that place)",
-            )
-        place = settings.directory or git.top / ".dvc" / "cache"
-    else:
-        place = Path(os.path.normpath(git.common_dir / known))
-        local = settings.directory if not settings.tracked else None
-        if local and local != place and local.is_dir() and not git.is_linked:
-            place = local  # the user moved it: `dvc cache dir --local`
-            git.set_config(CACHE_KEY, cache_key(git, place))
-        elif settings.directory != place and place != git.top / ".dvc" / "cache":
-            point_dvc(git, place)
-    return Cache(place, settings.types, settings.shared)
-
-
-def point_dvc(git: Git, place: Path) -> None:
-    """Write the cache's place to `.dvc/config.local`, relative where both move together."""
-    inside = not git.is_linked and _within(place, git)
-    text = os.path.relpath(place, git.top / ".dvc") if inside else str(place)
-    store.set_cache_dir(git.top, text.replace(os.sep, "/"))
-
-
-def cache_key(git: Git, place: Path) -> str:
-    """Return how `git config devml.cache` names a place: relative to the common directory."""
-    relative = os.path.relpath(place, git.common_dir).replace(os.sep, "/")
-    return relative if _within(place, git) else str(place)
-
-
-def _within(place: Path, git: Git) -> bool:
-    return any(place.is_relative_to(base) for base in (git.top, git.common_dir))
-
-
-def lost(paths: Iterable[str]) -> ContentLost:
-    """Return the error for content that is nowhere to be had."""
-    names = sorted(paths)
-    shown = ", ".join(gate.shown(n) for n in names[:_NAMED]) + (", ..." if names[_NAMED:] else "")
-    return ContentLost(
-        f"content is neither in the cache nor on a DVC remote: {shown}",
-        hint="ask whoever made it to run `dvc push`, or configure the remote: dvc remote list",
-    )

@@ -240,7 +240,7 @@ CASES = {
     "legacy": f"outs:\n- md5: {OLD}\n  size: 3\n  path: NAME\n",
     "legacy with comments": f"outs:\n# mine\n- md5: {OLD}  # x\n  size: 3\n  path: NAME  # y\n",
     "legacy with fields": f"outs:\n- md5: {OLD}\n  size: 3\n  path: NAME\n  desc: mine\n  push: false\n",
-    "legacy dvc 1": f"md5: {OLD}\nouts:\n- md5: {OLD}\n  path: NAME\n  cache: true\n  metric: false\n",
+    "legacy dvc 1": f"md5: {OLD}\nouts:\n- md5: {OLD}\n  path: NAME\n  cache: true\n",
     "was a directory": f"outs:\n- md5: {OLD}.dir\n  size: 9\n  nfiles: 2\n  hash: md5\n  path: NAME\n",
     "was a directory, comments": (
         f"outs:\n- md5: {OLD}.dir\n  size: 9\n  nfiles: 2  # two\n  hash: md5\n  path: NAME\n  desc: d\n"
@@ -287,7 +287,7 @@ def _updated_by_dvc(base: Path) -> dict[tuple[str, str], Updated]:
                 before = CASES[case].replace("NAME", name).encode()
                 (root / f"{name}.dvc").write_bytes(before)
                 if how == "commit":
-                    repo.commit(target=f"{name}.dvc", force=True, relink=False)
+                    repo.commit(target=str(root / f"{name}.dvc"), force=True, relink=False)
         if how == "add":
             repo.add([str(root / f"{s}{i}") for i in range(len(CASES)) for s in SHAPES])
         repo.close()
@@ -486,7 +486,8 @@ def pipeline(project: Project) -> Project:
 
 
 def changed_lines(before: str, after: str) -> list[str]:
-    return [x for x in difflib.ndiff(before.splitlines(), after.splitlines()) if x[0] in "+-"]
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
+    return [x for x in lines if not x.startswith(("---", "+++", "@@"))]
 
 
 def test_pipeline_outputs_are_read_from_the_lock(pipeline: Project) -> None:
@@ -498,10 +499,10 @@ def test_changed_output_changes_only_its_own_lines_of_the_lock(pipeline: Project
     pipeline.write("model.pt", "made by hand, and longer")
     pipeline.devml("snapshot")
     assert changed_lines(before, pipeline.read("dvc.lock")) == [
-        f"-       md5: {md5(b'model.pt')}",
-        "-       size: 8",
-        f"+       md5: {md5(b'made by hand, and longer')}",
-        "+       size: 24",
+        f"-      md5: {md5(b'model.pt')}",
+        "-      size: 8",
+        f"+      md5: {md5(b'made by hand, and longer')}",
+        "+      size: 24",
     ]
 
 

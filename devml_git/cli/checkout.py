@@ -10,8 +10,7 @@ import typer
 from devml_git import gate, switching
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import UsageError
-from devml_git.events import done_lines
-from devml_git.workspace import lost
+from devml_git.wording import done_lines, lost
 
 if TYPE_CHECKING:
     from devml_git.restoring import Done

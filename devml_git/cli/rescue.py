@@ -8,7 +8,7 @@ import typer
 
 from devml_git import rescue, rescuing
 from devml_git.cli.context import out, repo_paths, workspace
-from devml_git.events import human
+from devml_git.wording import human
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -9,12 +9,13 @@ import typer
 from devml_git import setup
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import UsageError
-from devml_git.events import human, taken_lines
 from devml_git.snapshot import State
-from devml_git.switching import would_overwrite
+from devml_git.status import report
+from devml_git.wording import human, taken_lines, would_overwrite
 
 if TYPE_CHECKING:
-    from devml_git.workspace import Status, Workspace
+    from devml_git.status import Status
+    from devml_git.workspace import Workspace
 
 _HINTS = {
     State.MODIFIED: "git commit snapshots it, or now: devml-git snapshot",
@@ -50,7 +51,7 @@ def status(
     Example: devml-git status --json
     """
     with workspace(writes=False) as ws:
-        found = ws.status()
+        found = report(ws)
         ws.warnings.clear()
     if as_json:
         out().document(found.to_dict())

@@ -1,0 +1,61 @@
+"""Where a project's cache is, and how plain DVC is told of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devml_git import gate, store
+from devml_git.cache import Cache
+from devml_git.errors import DvcFailed
+
+if TYPE_CHECKING:
+    from devml_git.plumbing import Git
+
+CACHE_KEY = "devml.cache"
+OWN_CACHE = "devml/cache"  # below git's common directory
+
+
+def open_cache(git: Git) -> Cache:
+    """Open the cache of a project, and see to it that plain DVC uses the same one.
+
+    The private `git config devml.cache` decides; without it, DVC's own configuration, but for a
+    place outside of the workspace that only the tracked `.dvc/config` names (P9).
+    """
+    settings = store.cache_settings(git.top)
+    known = git.config(CACHE_KEY)
+    if known is None:
+        if settings.tracked and settings.directory and not within(settings.directory, git):
+            raise DvcFailed(
+                f"the tracked .dvc/config puts the cache at {gate.shown(settings.directory)}",
+                hint="devml-git init   (accepts that place)",
+            )
+        place = settings.directory or git.top / ".dvc" / "cache"
+    else:
+        place = Path(os.path.normpath(git.common_dir / known))
+        local = settings.directory if not settings.tracked else None
+        if local and local != place and local.is_dir() and not git.is_linked:
+            place = local  # the user moved it: `dvc cache dir --local`
+            git.set_config(CACHE_KEY, cache_key(git, place))
+        elif settings.directory != place and place != git.top / ".dvc" / "cache":
+            point_dvc(git, place)
+    return Cache(place, settings.types, settings.shared)
+
+
+def point_dvc(git: Git, place: Path) -> None:
+    """Write the cache's place to `.dvc/config.local`, relative where both move together."""
+    inside = not git.is_linked and within(place, git)
+    text = os.path.relpath(place, git.top / ".dvc") if inside else str(place)
+    store.set_cache_dir(git.top, text.replace(os.sep, "/"))
+
+
+def cache_key(git: Git, place: Path) -> str:
+    """Return how `git config devml.cache` names a place: relative to the common directory."""
+    relative = os.path.relpath(place, git.common_dir).replace(os.sep, "/")
+    return relative if within(place, git) else str(place)
+
+
+def within(place: Path, git: Git) -> bool:
+    """Whether a place lies in the workspace or in git's common directory: it moves with them."""
+    return any(place.is_relative_to(base) for base in (git.top, git.common_dir))

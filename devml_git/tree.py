@@ -1,0 +1,118 @@
+"""The pointer files of a worktree or a commit, read into a snapshot (P of the three-way rule)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from devml_git import gate, pointers
+from devml_git.errors import DevmlError
+from devml_git.plumbing import POINTER_PATHSPECS, is_pointer_file
+from devml_git.snapshot import Broken, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from devml_git.plumbing import Git, IndexEntry
+    from devml_git.pointers import PipelineOut
+
+
+@dataclass(slots=True)
+class Tree:
+    """The pointer files as they lie in the worktree, and what else decides what they mean.
+
+    `texts` and `stats` are by pointer file; `indexed` are the index's entries at merge stage 0;
+    `sparse` are the files a sparse checkout leaves out; `stages` is what the pipelines say.
+    """
+
+    snapshot: Snapshot
+    texts: dict[str, bytes]
+    stats: dict[str, os.stat_result]
+    indexed: dict[str, IndexEntry]
+    sparse: frozenset[str]
+    dvcignores: list[str]
+    stages: dict[str, PipelineOut] = field(default_factory=dict)
+
+
+def read_tree(git: Git, ask: Callable[[list[str]], dict[str, PipelineOut]]) -> Tree:
+    """Read the worktree's pointers; `ask` is told the `dvc.yaml` files and answers for DVC."""
+    entries = [e for e in git.index_entries(*POINTER_PATHSPECS) if is_pointer_file(e.path)]
+    indexed = {e.path: e for e in entries if e.stage == 0}
+    unmerged = sorted({e.path for e in entries if e.stage})
+    names = git.names(
+        "ls-files", "-z", "-c", "-o", "--exclude-standard", "--deduplicate", "--",
+        *POINTER_PATHSPECS, ":(glob)**/dvc.yaml", ":(glob)**/.dvcignore",
+    )  # fmt: skip
+    texts, stats = _read_files(git, (n for n in names if is_pointer_file(n) and n not in unmerged))
+    yamls = [n for n in names if n.endswith("dvc.yaml") and (git.top / n).is_file()]
+    stages = ask(yamls) if yamls else {}
+    snapshot = pointers.collect(texts.items(), stages)
+    conflicts = tuple(Broken(f, "is unmerged", unmerged=True) for f in unmerged)
+    return Tree(
+        snapshot=Snapshot(snapshot.pointers, (*snapshot.broken, *conflicts)),
+        texts=texts,
+        stats=stats,
+        indexed=indexed,
+        sparse=frozenset(_sparse(git, [path for path in indexed if path not in texts])),
+        dvcignores=[n for n in names if n.endswith(".dvcignore")],
+        stages=stages,
+    )
+
+
+def _read_files(
+    git: Git, names: Iterable[str]
+) -> tuple[dict[str, bytes], dict[str, os.stat_result]]:
+    texts, stats = {}, {}
+    for name in names:
+        try:
+            fd = os.open(git.top / name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        except OSError:
+            continue
+        try:
+            st = os.fstat(fd)
+            if stat.S_ISREG(st.st_mode) and st.st_size <= gate.MAX_POINTER_BYTES:
+                texts[name] = os.read(fd, st.st_size + 1)
+                stats[name] = st
+        finally:
+            os.close(fd)
+    return texts, stats
+
+
+def _sparse(git: Git, gone: list[str]) -> list[str]:
+    """Return which absent pointer files a sparse checkout leaves out."""
+    if not gone or git.config("core.sparseCheckout") != "true":
+        return []
+    tagged = git.names("ls-files", "-t", "-z", "--", *(f":(literal){g}" for g in gone))
+    return [line[2:] for line in tagged if line.startswith("S ")]
+
+
+def read_commit(git: Git, commit: str, now: Tree) -> Snapshot:
+    """Return the snapshot of a commit; `now` is the worktree's, for what pipelines say today."""
+    entries = git.tree_entries(commit)
+    texts = git.blobs([e.blob for e in entries])
+    files = [(e.path, text) for e, text in zip(entries, texts, strict=True)]
+    return pointers.collect(files, _stages_at(git, commit, files, now))
+
+
+def _stages_at(
+    git: Git, commit: str, files: list[tuple[str, bytes]], now: Tree
+) -> dict[str, PipelineOut] | None:
+    """What the pipelines say of another commit's outputs.
+
+    An output that today's `dvc.yaml` does not know counts as cached, unless that commit holds
+    the path in git itself.
+    """
+    locks = [(name, text) for name, text in files if name.endswith("dvc.lock")]
+    if not locks:
+        return None
+    known = dict(now.stages)
+    tracked = {e.path for e in git.tree_entries(commit, all_paths=True)}
+    for name, text in locks:
+        with contextlib.suppress(DevmlError):
+            for path in pointers.lock_paths(name, text):
+                if path not in known and path not in tracked:
+                    known[path] = pointers.PipelineOut(stage="")
+    return known

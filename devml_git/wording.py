@@ -1,0 +1,98 @@
+"""What commands and hooks say of the same things in the same words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from devml_git import gate
+from devml_git.errors import ContentLost, WouldOverwrite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from devml_git.restoring import Done
+    from devml_git.snapshotting import Taken
+
+_SHOWN = 4
+
+
+def taken_lines(taken: Taken) -> list[str]:
+    """Return one or two lines on what a snapshot did; none when it did nothing."""
+    lines = []
+    stored = [*taken.changed, *taken.new]
+    if stored:
+        lines.append(f"devml-git: snapshot of {listed(stored)} ({human(taken.size)})")
+    for old, new in taken.moved:
+        lines.append(f"devml-git: {gate.shown(old)} moved to {gate.shown(new)}")
+    if taken.restored:
+        lines.append(f"devml-git: brought in step with the commit: {listed(taken.restored)}")
+    if taken.deleted:
+        lines.append(
+            f"devml-git: not in the workspace, its pointer is kept: {listed(taken.deleted)} "
+            "(devml-git checkout restores, devml-git untrack --delete deletes)"
+        )
+    if taken.missing:
+        lines.append(f"devml-git: content is missing: {listed(taken.missing)}")
+    if taken.busy:
+        lines.append(f"devml-git: left out, a DVC command is writing it: {listed(taken.busy)}")
+    if stored:
+        lines += [f"devml-git: note: {note}" for note in taken.notes]
+    return lines
+
+
+def done_lines(done: Done) -> list[str]:
+    """Return the lines on what a restore did; none when it did nothing."""
+    lines = []
+    if done.restored:
+        lines.append(f"devml-git: restored {listed(done.restored)} ({human(done.size)})")
+    if done.removed:
+        lines.append(f"devml-git: not in this revision, taken away: {listed(done.removed)}")
+    lines += [
+        f"devml-git: {gate.shown(rescue.path)} was in no snapshot; yours is kept: "
+        f"devml-git rescue restore {rescue.id}"
+        for rescue in done.rescued
+    ]
+    if done.corrupt:
+        lines.append(
+            f"devml-git: corrupt in the cache, set aside: {listed(sorted(set(done.corrupt)))}"
+        )
+    if done.missing:
+        lines.append(
+            f"devml-git: content is missing: {listed(done.missing)} "
+            "(devml-git checkout fetches it from the DVC remote)"
+        )
+    for path, why in done.blocked:
+        lines.append(f"devml-git: left as it lies: {gate.shown(path)} ({why})")
+    return lines
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return a few names, and how many more there are."""
+    shown = ", ".join(gate.shown(n) for n in names[:_SHOWN])
+    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def human(nbytes: int) -> str:
+    """Return a size in bytes as people read it, in powers of ten: 12.3 MB."""
+    value = float(nbytes)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":  # noqa: PLR2004
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError
+
+
+def lost(paths: Iterable[str]) -> ContentLost:
+    """Return the error for content that is nowhere to be had."""
+    return ContentLost(
+        f"content is neither in the cache nor on a DVC remote: {listed(sorted(paths))}",
+        hint="ask whoever made it to run `dvc push`, or configure the remote: dvc remote list",
+    )
+
+
+def would_overwrite(paths: Iterable[str]) -> WouldOverwrite:
+    """Return the error for work that is in no snapshot."""
+    return WouldOverwrite(
+        f"would overwrite what is in no snapshot yet: {listed(sorted(paths))}",
+        hint="devml-git commit keeps it; --force goes on and keeps it: devml-git rescue list",
+    )
