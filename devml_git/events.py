@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from devml_git import gate, plumbing, snapshotting, store, trust
 from devml_git.errors import ContentLost, DevmlError, Refused
-from devml_git.restoring import Restorer, bring_in_step
+from devml_git.restoring import bring_in_step
 from devml_git.snapshot import State
+from devml_git.supply import Supply
 from devml_git.wording import done_lines, human, listed, taken_lines
 
 if TYPE_CHECKING:
@@ -258,11 +259,9 @@ def _anything_missing(ws: Workspace) -> bool:
 def fetch(ws: Workspace) -> None:
     """Bring into the cache what the pointers need and the workspace does not have."""
     observed = [o for o in ws.observe(with_new=False) if o.pointer and o.state is not State.CLEAN]
-    restorer = Restorer(ws, cause="fetch", fetch=True)
     with contextlib.suppress(ContentLost, Refused):
-        restorer.obtain(
-            [o.pointer for o in observed if o.pointer], {o.path: o.work for o in observed}
-        )
+        pointers = [o.pointer for o in observed if o.pointer]
+        Supply(ws, fetch=True).obtain(pointers, {o.path: o.work for o in observed})
 
 
 def _rearm(ws: Workspace) -> None:

@@ -45,6 +45,9 @@ _OUT_KEYS_LEFT_ALONE = {
     "checksum": "external",
     "fs_config": "external",
 }
+# What DVC leaves out when it writes a `.dvc` file anew (`get_dump`, `Output.dumpd`)
+_STAGE_DEFAULTS = {"wdir": ".", "frozen": False, "always_changed": False}
+_OUT_DEFAULTS = {"cache": True, "persist": False, "push": True}
 # Absolute, or with a scheme: not an output of this workspace
 _EXTERNAL = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -302,14 +305,22 @@ def updated(file: str, text: bytes, artifact: str, content: Content) -> bytes:
         if direct is not None:
             return direct
     yaml = _yaml("rt")
-    data = yaml.load(text.decode("utf-8"))
+    data = yaml.load(text.decode("utf-8").replace("\r\n", "\n"))
     out = _find_out(file, data, artifact)
     _set_hash(out, content)
     if "hash" not in out:
         out["hash"] = MD5
     if file.rsplit("/", 1)[-1] != "dvc.lock":
         _set_meta(out, content)
+        _drop_defaults(data, _STAGE_DEFAULTS)
+        _drop_defaults(out, _OUT_DEFAULTS)
     return _dump(data)
+
+
+def _drop_defaults(table: dict[str, Any], defaults: Mapping[str, object]) -> None:
+    for key, default in defaults.items():
+        if key in table and table[key] == default:
+            del table[key]
 
 
 def _updated_canonical(text: bytes, content: Content) -> bytes | None:

@@ -13,7 +13,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from devml_git import gate, store
+from devml_git import gate
 from devml_git.cache import Corrupt
 from devml_git.errors import ContentLost, DevmlError, Refused, StorageFailed
 from devml_git.manifest import manifest_oid
@@ -32,12 +32,12 @@ from devml_git.scan import scan
 from devml_git.snapshot import State
 from devml_git.store import Wanted
 from devml_git.streams import in_parallel
+from devml_git.supply import Supply
 from devml_git.workspace import token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from devml_git.cache import Cache
     from devml_git.record import Materialised
     from devml_git.rescue import Rescue
     from devml_git.scan import Work
@@ -98,78 +98,9 @@ class Restorer:
     def __init__(self, ws: Workspace, *, cause: str, fetch: bool) -> None:
         self.ws = ws
         self.cause = cause
-        self.fetch = fetch
-        self.done = Done()
+        self.supply = Supply(ws, fetch)
+        self.done = Done(corrupt=self.supply.corrupt)
         self._newest = 0
-
-    # -- content -----------------------------------------------------------------------------
-
-    def obtain(self, pointers: Iterable[Pointer], have: Mapping[str, Work]) -> list[str]:
-        """See to it that the cache has what these pointers need beyond what lies there.
-
-        Fetches if allowed; returns the artifact paths (or members) that are nowhere to be had.
-        """
-        items = [p for p in pointers if p.oid is not None]
-        self._fetch([p for p in items if p.is_dir and not self.ws.cache.has(_oid(p), p.hash_name)])
-        wanted: dict[str, tuple[Wanted, str]] = {}
-        lost: list[str] = []
-        for p in items:
-            try:
-                members = self.members(p)
-            except ContentLost:
-                lost.append(p.path)
-                continue
-            work = have.get(p.path)
-            for name, oid in members.items():
-                there = work is not None and work.oids.get(name) == oid
-                if not there and not self.ws.cache.has(oid, p.hash_name):
-                    place = f"{p.path}/{name}" if name else p.path
-                    wanted[oid] = (Wanted(oid, p.hash_name, p.remote), place)
-        missing = self._fetch_wanted([w for w, _ in wanted.values()])
-        return sorted({*lost, *(wanted[oid][1] for oid in missing)})
-
-    def obtain_manifest(self, pointer: Pointer) -> None:
-        """See to it that the cache has a directory's manifest."""
-        if pointer.is_dir and not self.ws.cache.has(_oid(pointer), pointer.hash_name):
-            self._fetch([pointer])
-
-    def obtain_objects(self, pointer: Pointer, oids: Iterable[str]) -> list[str]:
-        """Fetch those of a pointer's objects that the cache lacks; return what is not to be had."""
-        lacking = [o for o in set(oids) if not self.ws.cache.has(o, pointer.hash_name)]
-        return self._fetch_wanted([Wanted(o, pointer.hash_name, pointer.remote) for o in lacking])
-
-    def members(self, pointer: Pointer) -> dict[str, str]:
-        """Return a pointer's files: name inside the artifact ("" for a file) to oid.
-
-        Raises ContentLost when a manifest is missing or corrupt beyond repair.
-        """
-        assert pointer.oid is not None
-        if not pointer.is_dir:
-            return {"": pointer.oid}
-        try:
-            return self.ws.cache.manifest(pointer.oid, pointer.hash_name)
-        except Corrupt as e:
-            self._set_aside(pointer.oid, pointer.hash_name, pointer.path)
-            if not self._fetch([pointer]):
-                return self.ws.cache.manifest(pointer.oid, pointer.hash_name)
-            raise ContentLost(f"{gate.shown(pointer.path)}: its manifest is corrupt") from e
-
-    def _fetch(self, pointers: Sequence[Pointer]) -> list[str]:
-        return self._fetch_wanted([Wanted(_oid(p), p.hash_name, p.remote) for p in pointers])
-
-    def _fetch_wanted(self, wanted: Sequence[Wanted]) -> list[str]:
-        if not wanted or not self.fetch:
-            return sorted({w.oid for w in wanted})
-        ws = self.ws
-        ws.progress.start("fetching", 0)
-        try:
-            return store.fetch(ws.root, ws.git.shared, ws.cache, wanted, ws.progress)
-        finally:
-            ws.progress.finish()
-
-    def _set_aside(self, oid: str, hash_name: str, path: str) -> None:
-        self.ws.cache.quarantine(oid, hash_name)
-        self.done.corrupt.append(path)
 
     # -- artifacts that have a pointer -------------------------------------------------------
 
@@ -179,7 +110,7 @@ class Restorer:
         `force` replaces the user's edits too; they are rescued first. Writes R.
         """
         todo = [o for o in observed if self._wanted(o, force=force)]
-        self.obtain([o.pointer for o in todo if o.pointer], {o.path: o.work for o in todo})
+        self.supply.obtain([o.pointer for o in todo if o.pointer], {o.path: o.work for o in todo})
         plans = [plan for o in todo if (plan := self._plan(o)) is not None]
         scratch = self._scratch()
         try:
@@ -217,36 +148,6 @@ class Restorer:
                 self.ws.remember_clean(plan.path, work, oid, oid)
         wait_out_the_grain(self._newest)
 
-    def write_verified(
-        self,
-        cache: Cache,
-        pointer: Pointer,
-        oid: str,
-        fd: int,
-        base: str,
-        *,
-        executable: bool,
-    ) -> None:
-        """Write one verified file; a corrupt object is set aside and fetched again if it can be.
-
-        Raises ContentLost when no good copy is to be had.
-        """
-        for again in (False, True):
-            try:
-                cache.write_out(
-                    oid, fd, base, executable=executable, hash_name=pointer.hash_name,
-                    progress=self.ws.progress,
-                )  # fmt: skip
-            except Corrupt as e:
-                self._set_aside(oid, pointer.hash_name, pointer.path)
-                if again or self.obtain_objects(pointer, [oid]):
-                    raise ContentLost(
-                        f"{gate.shown(pointer.path)}: its content is corrupt, and no DVC remote "
-                        "has a good copy"
-                    ) from e
-            else:
-                return
-
     def _wanted(self, o: Observed, *, force: bool) -> bool:
         """Decide about one artifact; rescue what would be replaced."""
         if o.pointer is None or o.pointer.oid is None or o.verdict.at_move is AtMove.NOTHING:
@@ -269,7 +170,7 @@ class Restorer:
         pointer = o.pointer
         assert pointer is not None
         try:
-            want = self.members(pointer)
+            want = self.supply.members(pointer)
         except (ContentLost, Refused) as e:
             if isinstance(e, Refused):
                 self.done.blocked.append((o.path, e.message))
@@ -301,7 +202,7 @@ class Restorer:
             self.ws.progress.finish()
         again = [(p, n) for p, n in jobs if n not in p.temps]
         if again:
-            self._fetch_wanted(
+            self.supply.fetch_wanted(
                 [Wanted(p.want[n], p.pointer.hash_name, p.pointer.remote) for p, n in again]
             )
             for p, n in again:
@@ -320,7 +221,7 @@ class Restorer:
                 progress=self.ws.progress,
             )  # fmt: skip
         except Corrupt:
-            self._set_aside(oid, hash_name, plan.place_of(name))
+            self.supply.set_aside(oid, hash_name, plan.place_of(name))
         except ContentLost:
             pass
         except OSError as e:
@@ -501,11 +402,6 @@ class Restorer:
             if name.endswith(".tmp"):
                 with contextlib.suppress(OSError):
                     os.unlink(name, dir_fd=scratch)
-
-
-def _oid(pointer: Pointer) -> str:
-    assert pointer.oid is not None
-    return pointer.oid
 
 
 def _same_file(now: os.stat_result, seen: Stat) -> bool:

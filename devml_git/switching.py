@@ -21,6 +21,7 @@ from devml_git.place import Absent, lstat, parent, storage_error, write_text_saf
 from devml_git.restoring import Done, Restorer
 from devml_git.setup import nearest
 from devml_git.snapshot import Content, State
+from devml_git.supply import Supply
 from devml_git.wording import lost, would_overwrite
 from devml_git.workspace import token
 
@@ -134,7 +135,7 @@ def _would_be_lost(o: Observed, pointer: Pointer | None) -> bool:
 
 def _obtain(ws: Workspace, observed: Sequence[Observed], target: Snapshot, *, fetch: bool) -> None:
     have = {o.path: o.work for o in observed}
-    missing = Restorer(ws, cause=_CAUSE, fetch=fetch).obtain(target.managed().values(), have)
+    missing = Supply(ws, fetch).obtain(target.managed().values(), have)
     if missing:
         raise lost(missing)
 
@@ -196,7 +197,7 @@ def checkout_paths(
     if not force:
         _refuse_paths(whole, chosen, observed, ws)
     manifests = [p for p in chosen.values() if p.path in whole]
-    missing = restorer.obtain(manifests, works)
+    missing = restorer.supply.obtain(manifests, works)
     picked = {path: _pick(restorer, chosen[path], patterns) for path, patterns in parts.items()}
     missing += _obtain_members(restorer, chosen, picked)
     if missing:
@@ -269,8 +270,8 @@ def _refuse_paths(
 
 def _pick(restorer: Restorer, pointer: Pointer, patterns: Sequence[str]) -> dict[str, str]:
     """Return the members (name to oid) of a directory artifact that files or globs mean."""
-    restorer.obtain_manifest(pointer)
-    members = restorer.members(pointer)
+    restorer.supply.obtain_manifest(pointer)
+    members = restorer.supply.members(pointer)
     picked = {}
     for pattern in patterns:
         plain = pattern.rstrip("/")
@@ -291,7 +292,7 @@ def _obtain_members(
 ) -> list[str]:
     missing = []
     for path, members in picked.items():
-        lost_oids = set(restorer.obtain_objects(chosen[path], members.values()))
+        lost_oids = set(restorer.supply.obtain_objects(chosen[path], members.values()))
         missing += [f"{path}/{n}" for n, oid in members.items() if oid in lost_oids]
     return missing
 
@@ -307,7 +308,7 @@ def _bring_members(
 ) -> None:
     """Bring some members; the pointer then has them beside what it had."""
     current = ws.tree.snapshot.managed().get(path)
-    base = restorer.members(current) if current is not None and current.is_dir else {}
+    base = restorer.supply.members(current) if current is not None and current.is_dir else {}
     work = ws.look(path)
     ws.learn([work], store_content=False)
     edited = [n for n, oid in picked.items() if work.oids.get(n) not in {None, oid, base.get(n)}]
@@ -437,13 +438,13 @@ def export(
     restorer = Restorer(ws, cause=_CAUSE, fetch=fetch)
     whole, parts = select(ws, source, paths) if paths else (list(source.managed()), {})
     want: list[tuple[str, Pointer, str, bool]] = []
-    missing = restorer.obtain([source.pointers[p] for p in whole], {})
+    missing = restorer.supply.obtain([source.pointers[p] for p in whole], {})
     picked = {a: _pick(restorer, source.pointers[a], globs) for a, globs in parts.items()}
     missing += _obtain_members(restorer, source.pointers, picked)
     if missing:
         raise lost(missing)
     for path in whole:
-        picked[path] = restorer.members(source.pointers[path])
+        picked[path] = restorer.supply.members(source.pointers[path])
     for path, members in picked.items():
         pointer = source.pointers[path]
         for name, oid in members.items():
@@ -483,7 +484,7 @@ def _write_elsewhere(
         with parent(place, inner, create=True) as (fd, base):
             if lstat(fd, base) is not None:
                 raise StorageFailed(f"{gate.shown(inner)}: git has a file of that name there")
-            restorer.write_verified(copies, pointer, oid, fd, base, executable=executable)
+            restorer.supply.write_verified(copies, pointer, oid, fd, base, executable=executable)
             done = os.stat(base, dir_fd=fd, follow_symlinks=False)
             restorer.done.size += done.st_size
     except Absent as e:

@@ -1,0 +1,135 @@
+"""Content for the workspace: from the cache, or from a DVC remote if the cache lacks it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from devml_git import gate, store
+from devml_git.cache import Corrupt
+from devml_git.errors import ContentLost
+from devml_git.store import Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from devml_git.cache import Cache
+    from devml_git.scan import Work
+    from devml_git.snapshot import Pointer
+    from devml_git.workspace import Workspace
+
+
+@dataclass(slots=True)
+class Supply:
+    """Where content comes from. `fetch`: a DVC remote may be asked; `corrupt`: what was bad."""
+
+    ws: Workspace
+    fetch: bool
+    corrupt: list[str] = field(default_factory=list)
+
+    def obtain(self, pointers: Iterable[Pointer], have: Mapping[str, Work]) -> list[str]:
+        """See to it that the cache has what these pointers need beyond what lies there.
+
+        Fetches if allowed; returns the artifact paths (or members) that are nowhere to be had.
+        """
+        items = [p for p in pointers if p.oid is not None]
+        self._fetch(
+            [p for p in items if p.is_dir and not self.ws.cache.has(oid_of(p), p.hash_name)]
+        )
+        wanted: dict[str, tuple[Wanted, str]] = {}
+        lost: list[str] = []
+        for p in items:
+            try:
+                members = self.members(p)
+            except ContentLost:
+                lost.append(p.path)
+                continue
+            work = have.get(p.path)
+            for name, oid in members.items():
+                there = work is not None and work.oids.get(name) == oid
+                if not there and not self.ws.cache.has(oid, p.hash_name):
+                    place = f"{p.path}/{name}" if name else p.path
+                    wanted[oid] = (Wanted(oid, p.hash_name, p.remote), place)
+        missing = self.fetch_wanted([w for w, _ in wanted.values()])
+        return sorted({*lost, *(wanted[oid][1] for oid in missing)})
+
+    def obtain_manifest(self, pointer: Pointer) -> None:
+        """See to it that the cache has a directory's manifest."""
+        if pointer.is_dir and not self.ws.cache.has(oid_of(pointer), pointer.hash_name):
+            self._fetch([pointer])
+
+    def obtain_objects(self, pointer: Pointer, oids: Iterable[str]) -> list[str]:
+        """Fetch those of a pointer's objects that the cache lacks; return what is not to be had."""
+        lacking = [o for o in set(oids) if not self.ws.cache.has(o, pointer.hash_name)]
+        return self.fetch_wanted([Wanted(o, pointer.hash_name, pointer.remote) for o in lacking])
+
+    def members(self, pointer: Pointer) -> dict[str, str]:
+        """Return a pointer's files: name inside the artifact ("" for a file) to oid.
+
+        Raises ContentLost when a manifest is missing or corrupt beyond repair.
+        """
+        assert pointer.oid is not None
+        if not pointer.is_dir:
+            return {"": pointer.oid}
+        try:
+            return self.ws.cache.manifest(pointer.oid, pointer.hash_name)
+        except Corrupt as e:
+            self.set_aside(pointer.oid, pointer.hash_name, pointer.path)
+            if not self._fetch([pointer]):
+                return self.ws.cache.manifest(pointer.oid, pointer.hash_name)
+            raise ContentLost(f"{gate.shown(pointer.path)}: its manifest is corrupt") from e
+
+    def _fetch(self, pointers: Sequence[Pointer]) -> list[str]:
+        return self.fetch_wanted([Wanted(oid_of(p), p.hash_name, p.remote) for p in pointers])
+
+    def fetch_wanted(self, wanted: Sequence[Wanted]) -> list[str]:
+        """Fetch objects if that is allowed; return the oids that are not to be had."""
+        if not wanted or not self.fetch:
+            return sorted({w.oid for w in wanted})
+        ws = self.ws
+        ws.progress.start("fetching", 0)
+        try:
+            return store.fetch(ws.root, ws.git.shared, ws.cache, wanted, ws.progress)
+        finally:
+            ws.progress.finish()
+
+    def set_aside(self, oid: str, hash_name: str, path: str) -> None:
+        """Move a corrupt object out of the way, and note whose it is."""
+        self.ws.cache.quarantine(oid, hash_name)
+        self.corrupt.append(path)
+
+    def write_verified(
+        self,
+        cache: Cache,
+        pointer: Pointer,
+        oid: str,
+        fd: int,
+        base: str,
+        *,
+        executable: bool,
+    ) -> None:
+        """Write one verified file; a corrupt object is set aside and fetched again if it can be.
+
+        Raises ContentLost when no good copy is to be had.
+        """
+        for again in (False, True):
+            try:
+                cache.write_out(
+                    oid, fd, base, executable=executable, hash_name=pointer.hash_name,
+                    progress=self.ws.progress,
+                )  # fmt: skip
+            except Corrupt as e:
+                self.set_aside(oid, pointer.hash_name, pointer.path)
+                if again or self.obtain_objects(pointer, [oid]):
+                    raise ContentLost(
+                        f"{gate.shown(pointer.path)}: its content is corrupt, and no DVC remote "
+                        "has a good copy"
+                    ) from e
+            else:
+                return
+
+
+def oid_of(pointer: Pointer) -> str:
+    """Return the oid of a pointer that has one."""
+    assert pointer.oid is not None
+    return pointer.oid
