@@ -85,7 +85,7 @@ def _pre_commit(ws: Workspace, git_pid: str) -> Told:
     partial = _real_index_of_partial_commit(ws)
     if partial is not None:
         snapshotting.stage_in_partial_commit(ws, taken.staged, partial)
-    if taken.anything and nothing_else and partial is None:
+    if taken.anything and nothing_else and partial is None and _may_refuse(ws, git_pid):
         told.lines.append(
             'devml-git: if git now says "nothing to commit", run the same command again: '
             "it had looked before the pointers were staged"
@@ -94,6 +94,13 @@ def _pre_commit(ws: Workspace, git_pid: str) -> Told:
     how = "python" if partial is not None and taken.staged else "quick"
     (ws.git.private / COMMITTING).write_text(f"{how} {git_pid}\n")
     return told
+
+
+def _may_refuse(ws: Workspace, git_pid: str) -> bool:
+    """Whether git may call the commit empty; where its arguments can be seen, they are asked."""
+    words = set(parent_command(git_pid))
+    merging = (ws.git.git_dir / "MERGE_HEAD").exists()
+    return not merging and not words & {"--amend", "--allow-empty"}
 
 
 def _refuse_staged(ws: Workspace, told: Told) -> None:

@@ -65,7 +65,8 @@ def _show(found: Status) -> None:
     o = out()
     wrong = [a for a in found.artifacts if a.state is not State.CLEAN]
     where = f"branch {found.branch}" if found.branch else f"HEAD at {(found.head or 'none')[:12]}"
-    step = "all in step" if found.in_order() else f"{len(wrong)} not in step"
+    count = len(wrong) + len(found.broken)
+    step = "all in step" if found.in_order() else f"{count} not in step"
     o.answer(f"{where}: {len(found.artifacts)} artifacts, {step}")
     shown = found.artifacts if o.verbose else wrong
     o.table((a.state.value, a.path, human(_size(a.pointer, a.work.size))) for a in shown)

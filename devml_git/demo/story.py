@@ -6,10 +6,12 @@ with its output. Whatever does not come out as promised raises.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.resources
 import importlib.util
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -46,7 +48,9 @@ _GIT_ENV = frozenset(
     }
 )
 # Lines of git's that tell a learner nothing
-_NOISE = (" create mode ", " delete mode ", " rewrite ", "Previous HEAD position was ")
+_NOISE = re.compile(
+    r" (create|delete) mode | rewrite | \d+ files? changed|Previous HEAD position|HEAD is now at "
+)
 _MOST_LINES = 8
 
 
@@ -72,13 +76,32 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """All files of the artifacts in the workspace: one hash over names and bytes, and the size."""
+
+    digest: str
+    size: int
+
+    @classmethod
+    def read(cls, place: Path) -> Content:
+        """Read the models and the data that lie in the demo's directory."""
+        total = hashlib.sha256()
+        size = 0
+        for file in sorted(file for path in (*MODELS, DATA) for file in _files(place / path)):
+            data = file.read_bytes()
+            size += len(data)
+            total.update(f"{file.relative_to(place)} {hashlib.sha256(data).hexdigest()}\n".encode())
+        return cls(total.hexdigest(), size)
+
+
+@dataclass(frozen=True, slots=True)
 class Version:
-    """A commit of the demo, and the size of its models and data in bytes."""
+    """A commit of the demo, and the models and data it was made with."""
 
     commit: str
     subject: str
     committed: Metrics
-    size: int
+    content: Content
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +183,8 @@ def run(directory: str, say: Callable[[str], None]) -> list[Row]:
     after_git = _revisit(
         stage, versions, "5. Each version again, by git alone.", ("git", "checkout", "--detach")
     )
-    after_devml = _revisit(
-        stage, versions, "6. The same by devml-git.", ("devml-git", "checkout")
-    )
-    stage.run("devml-git", "checkout", "main")
+    after_devml = _revisit(stage, versions, "6. The same by devml-git.", ("devml-git", "checkout"))
+    stage.run(("devml-git", "checkout", "main"))
     _best_model_into_newest_code(stage, versions)
     _sizes(stage, versions)
     return [
@@ -197,9 +218,7 @@ def _fresh(directory: str) -> Path:
     except OSError as e:
         raise StorageFailed(f"{shown(place)} cannot be used: {e.strerror}") from e
     if occupied:
-        raise UsageError(
-            f"{shown(place)} is not empty", hint="devml-git demo SOME-NEW-DIRECTORY"
-        )
+        raise UsageError(f"{shown(place)} is not empty", hint="devml-git demo SOME-NEW-DIRECTORY")
     return place
 
 
@@ -220,22 +239,29 @@ class _Stage:
         self.say = say
         self._env = _environment()
 
-    def run(self, *words: str) -> str:
-        """Tell and run a command, tell what it says; return that. Raises if it fails."""
-        self.say(f"$ {shlex.join(words)}")
-        done = self._call(words)
+    def run(self, *commands: Sequence[str]) -> str:
+        """Tell and run commands one after the other; return what the last one says.
+
+        Raises if one fails; the others are then not run.
+        """
+        self.say(f"$ {' && '.join(shlex.join(words) for words in commands)}")
+        output = ""
+        for words in commands:
+            done = self._call(words)
+            output = done.stdout
+            self._tell(output)
+            if done.returncode:
+                raise _failure(words, done.returncode, output)
+        return output
+
+    def _tell(self, output: str) -> None:
         lines = [
-            line.rstrip()
-            for line in done.stdout.splitlines()
-            if line.strip() and not line.startswith(_NOISE)
+            line.rstrip() for line in output.splitlines() if line.strip() and not _NOISE.match(line)
         ]
         for line in lines[:_MOST_LINES]:
             self.say(line)
         if len(lines) > _MOST_LINES:
             self.say(f"... {len(lines) - _MOST_LINES} more lines")
-        if done.returncode:
-            raise _failure(words, done.returncode, done.stdout)
-        return done.stdout
 
     def ask(self, *words: str) -> str | None:
         """Run a command without a word; return its output, or None if it failed."""
@@ -283,20 +309,19 @@ def _failure(words: Sequence[str], status: int, output: str) -> DevmlError:
 
 def _set_up(stage: _Stage) -> None:
     stage.say(f"# A project of a few files, in {stage.place}")
-    stage.run("git", "init", "--quiet", "-b", "main")
+    stage.run(("git", "init", "--quiet", "-b", "main"))
     _settle_git(stage)
     source = importlib.resources.files(__package__).joinpath("project")
     for name in PROJECT:
         (stage.place / name).write_bytes(source.joinpath(name).read_bytes())
-    stage.run("devml-git", "init", "--track", "models/**", "--track", f"{DATA}/")
+    stage.run(("devml-git", "init", "--track", "models/**", "--track", f"{DATA}/"))
 
 
 def _settle_git(stage: _Stage) -> None:
     """Make the repository work whatever the user's own configuration says."""
     wanted = {"advice.detachedHead": "false", "commit.gpgSign": "false"}
-    for key, value in (("user.name", "devml-git demo"), ("user.email", "demo@example.invalid")):
-        if not stage.ask("git", "config", key):
-            wanted[key] = value
+    somebody = {"user.name": "devml-git demo", "user.email": "demo@example.invalid"}
+    wanted |= {key: name for key, name in somebody.items() if not stage.ask("git", "config", key)}
     if stage.ask("git", "config", "core.hooksPath") is not None:
         wanted["core.hooksPath"] = str(stage.place / ".git" / "hooks")
     for key, value in wanted.items():
@@ -309,16 +334,13 @@ def _make(stage: _Stage, step: _Step) -> Version:
     stage.say(f"# {step.remark}")
     for name, old, new in step.edits:
         _edit(stage, name, old, new)
-    for script in step.scripts:
-        stage.run("python", script)
-    stage.run("git", "add", "-A")
-    stage.run("git", "commit", "-m", step.subject)
+    stage.run(*(("python", script) for script in step.scripts))
+    stage.run(("git", "add", "-A"), ("git", "commit", "-m", step.subject))
     commit = stage.need("git", "rev-parse", "HEAD")
     for path in (*MODELS, DATA):
         stage.need("git", "cat-file", "-e", f"{commit}:{path}.dvc")
     metrics = Metrics.parse(stage.need("git", "show", f"{commit}:metrics.json"))
-    size = sum(_total(stage.place / path) for path in (*MODELS, DATA))
-    return Version(commit, step.subject, metrics, size)
+    return Version(commit, step.subject, metrics, Content.read(stage.place))
 
 
 def _edit(stage: _Stage, name: str, old: str, new: str) -> None:
@@ -338,16 +360,17 @@ def _revisit(
     stage.say(f"# {remark}")
     found = {}
     for version in versions:
-        stage.run(*checkout, version.commit[:7])
+        found[version.commit] = _measure(stage, (*checkout, version.commit[:7]), version)
         if stage.need("git", "rev-parse", "HEAD") != version.commit:
             raise DemoFailed(f"HEAD is not at {version.commit[:7]}")
-        found[version.commit] = _evaluate(stage, version)
+        if Content.read(stage.place) != version.content:
+            raise DemoFailed(f"models and data are not those of {version.commit[:7]}")
     return found
 
 
-def _evaluate(stage: _Stage, expected: Version) -> Metrics:
-    """Measure what lies in the workspace. Raises unless it is `expected` to the last digit."""
-    found = Metrics.parse(stage.run("python", "evaluate.py"))
+def _measure(stage: _Stage, checkout: Sequence[str], expected: Version) -> Metrics:
+    """Check out and measure. Raises unless the metrics are `expected` to the last digit."""
+    found = Metrics.parse(stage.run(checkout, ("python", "evaluate.py")).splitlines()[-1])
     if found != expected.committed:
         raise DemoFailed(
             f"measured {found}, but {expected.commit[:7]} was committed with {expected.committed}"
@@ -359,17 +382,17 @@ def _best_model_into_newest_code(stage: _Stage, versions: Sequence[Version]) -> 
     best = max(versions, key=lambda v: v.committed.accuracy)
     stage.say("")
     stage.say(f"# 7. The best model ({best.commit[:7]}: {best.subject}) into the newest code.")
-    stage.run("devml-git", "checkout", best.commit[:7], "--", *MODELS)
-    _evaluate(stage, best)
+    _measure(stage, ("devml-git", "checkout", best.commit[:7], "--", *MODELS), best)
     if stage.need("git", "rev-parse", "HEAD") != versions[-1].commit:
         raise DemoFailed("HEAD moved, though only models were asked for")
-    stage.run("devml-git", "status")
-    stage.run("git", "status", "--short")
+    stage.run(("devml-git", "status"))
+    stage.run(("git", "status", "--short"))
 
 
 def _sizes(stage: _Stage, versions: Sequence[Version]) -> None:
-    cache = _total(Path(stage.need("git", "rev-parse", "--absolute-git-dir")) / "devml" / "cache")
-    copies = sum(version.size for version in versions)
+    place = Path(stage.need("git", "rev-parse", "--absolute-git-dir")) / "devml" / "cache"
+    cache = sum(file.stat().st_size for file in _files(place))
+    copies = sum(version.content.size for version in versions)
     stage.say("")
     stage.say("# 8. What it costs: equal content is kept once.")
     stage.say(f"all {len(versions)} versions, each as a copy: {copies / 1e6:.1f} MB")
@@ -378,12 +401,8 @@ def _sizes(stage: _Stage, versions: Sequence[Version]) -> None:
         raise DemoFailed("the cache is not smaller than copies of all versions")
 
 
-def _total(place: Path) -> int:
-    """Return the bytes of a file, or of all files below a directory."""
-    return sum(file.stat().st_size for file in _files(place))
-
-
 def _files(place: Path) -> Iterator[Path]:
+    """Yield a file itself, or all files below a directory."""
     if place.is_file():
         yield place
     else:
