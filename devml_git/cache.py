@@ -356,11 +356,11 @@ class Cache:
         self.make_directory(self.objects)
         return self.objects / temporary_name()
 
-    def adopt(self, oid: str, temp: Path, hash_name: str, progress: Progress = SILENT) -> bool:
+    def adopt(self, oid: str, temp: Path, hash_name: str) -> bool:
         """Take a fetched file as the object `oid` if its bytes are; False otherwise."""
         fd = os.open(temp, os.O_RDONLY)
         try:
-            if hash_file(fd, hash_name, progress) != oid.removesuffix(".dir"):
+            if hash_file(fd, hash_name) != oid.removesuffix(".dir"):
                 return False
             os.fchmod(fd, 0o444)
             os.fsync(fd)

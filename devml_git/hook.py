@@ -66,10 +66,11 @@ def _run(event: str, args: list[str], git_pid: str) -> int:
     try:
         from devml_git import events
         from devml_git.errors import DevmlError, NotARepository
+        from devml_git.output import Output
         from devml_git.workspace import Workspace
 
         try:
-            with Workspace.discover() as ws:
+            with Workspace.discover(progress=Output().progress()) as ws:
                 if event == "fetch":
                     events.fetch(ws)
                     return 0

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from devml_git.gate import shown
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _LINE = 1 << 16
+_PATIENCE = 0.7  # seconds of work before a bar is worth showing
 _STYLES = {
     "clean": "green", "modified": "yellow", "new": "cyan", "deleted": "red", "missing": "red",
     "stale": "magenta", "conflict": "bold red", "ok": "green", "warn": "yellow", "fail": "red",
@@ -110,15 +112,30 @@ class Output:
 
 
 class _Bar(Progress):
-    """A bar on stderr: bytes, rate, time left. It appears only after a moment of work."""
+    """A bar on stderr: bytes, rate, time left. It appears only once work has taken a moment."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._bar: Any = None
         self._task: Any = None
-        self._lock = threading.Lock()
+        self._what, self._total, self._done, self._began = "", 0, 0, 0.0
 
     def start(self, what: str, total: int) -> None:
-        """Begin a bar; `total` 0 means that the amount is not known."""
+        """Begin a piece of work; `total` 0 means that the amount is not known."""
+        with self._lock:
+            self._what, self._total, self._done = what, total, 0
+            self._began = time.monotonic()
+
+    def advance(self, nbytes: int) -> None:
+        """Count bytes; show the bar if this takes long."""
+        with self._lock:
+            self._done += nbytes
+            if self._bar is not None:
+                self._bar.update(self._task, completed=self._done)
+            elif time.monotonic() - self._began > _PATIENCE:
+                self._show()
+
+    def _show(self) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -138,14 +155,8 @@ class _Bar(Progress):
             console=Console(stderr=True),
             transient=True,
         )
-        self._task = self._bar.add_task(what, total=total or None)
+        self._task = self._bar.add_task(self._what, total=self._total or None, completed=self._done)
         self._bar.start()
-
-    def advance(self, nbytes: int) -> None:
-        """Count bytes."""
-        with self._lock:
-            if self._bar is not None:
-                self._bar.advance(self._task, nbytes)
 
     def finish(self) -> None:
         """Take the bar away."""

@@ -328,11 +328,15 @@ def _alive(pid: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An object to be fetched: its oid, hash name, and the remote its output names (or None)."""
+    """An object to be fetched: its oid, hash name, and the remote its output names (or None).
+
+    `size` is in bytes, about: a directory's members share its size evenly.
+    """
 
     oid: str
     hash_name: str
     remote: str | None = None
+    size: int = 0
 
 
 def remotes(root: Path) -> dict[str, dict[str, str]]:
@@ -407,13 +411,24 @@ def _fetch_one(cache: Cache, odb: Any, oid: str, hash_name: str, progress: Progr
     temp = cache.new_temporary()
     try:
         try:
-            odb.fs.get_file(odb.oid_to_path(oid), str(temp))
+            odb.fs.get_file(odb.oid_to_path(oid), str(temp), callback=_counting(progress))
         except FileNotFoundError:
             return False
-        return cache.adopt(oid, temp, hash_name, progress)
+        return cache.adopt(oid, temp, hash_name)
     finally:
         with contextlib.suppress(OSError):
             temp.unlink()
+
+
+def _counting(progress: Progress) -> Any:  # noqa: ANN401
+    """Return what DVC's file systems report transferred bytes to."""
+    from fsspec import Callback
+
+    class Counting(Callback):  # type: ignore[misc]
+        def relative_update(self, inc: int = 1) -> None:
+            progress.advance(inc)
+
+    return Counting()
 
 
 def require_remote(table: Mapping[str, Mapping[str, str]], name: str) -> None:

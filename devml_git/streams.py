@@ -15,7 +15,7 @@ from devml_git.progress import SILENT, Progress
 from devml_git.snapshot import LEGACY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 CHUNK = 1 << 20
@@ -69,7 +69,7 @@ def copy_hashing(src: int, out: int, hash_name: str, progress: Progress) -> tupl
         os.lseek(src, 0, os.SEEK_SET)  # it has grown meanwhile
     with ThreadPoolExecutor(max_workers=1) as beside:  # hashing and writing both free the GIL
         hashed: Future[None] | None = None
-        while chunk := os.read(src, CHUNK):
+        for chunk in _chunks(src):
             if hashed is not None:
                 hashed.result()
             hashed = beside.submit(digest.update, chunk)
@@ -97,10 +97,18 @@ def hash_file(fd: int, hash_name: str, progress: Progress = SILENT) -> str:
     """Return the hash of an open file, from its beginning (hex digits)."""
     digest = _hasher(hash_name)
     os.lseek(fd, 0, os.SEEK_SET)
-    while chunk := os.read(fd, CHUNK):
+    for chunk in _chunks(fd):
         digest.update(chunk)
         progress.advance(len(chunk))
     return digest.hexdigest()
+
+
+def _chunks(fd: int) -> Iterator[bytes]:
+    """Yield a file's bytes, one more than it has now at most: one that keeps growing must end."""
+    left = os.fstat(fd).st_size + 1
+    while left and (chunk := os.read(fd, min(CHUNK, left))):
+        left -= len(chunk)
+        yield chunk
 
 
 class _Dos2Unix:

@@ -9,6 +9,7 @@ from devml_git import gate, store
 from devml_git.cache import Corrupt
 from devml_git.errors import ContentLost
 from devml_git.store import Wanted
+from devml_git.streams import in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,31 +28,59 @@ class Supply:
     fetch: bool
     corrupt: list[str] = field(default_factory=list)
 
-    def obtain(self, pointers: Iterable[Pointer], have: Mapping[str, Work]) -> list[str]:
+    def obtain(
+        self, pointers: Iterable[Pointer], have: Mapping[str, Work], *, verify: bool = False
+    ) -> list[str]:
         """See to it that the cache has what these pointers need beyond what lies there.
 
-        Fetches if allowed; returns the artifact paths (or members) that are nowhere to be had.
+        Fetches if allowed; `verify` also reads what the cache has, and sets aside what is corrupt.
+        Returns the artifact paths (or members) that are nowhere to be had.
         """
         items = [p for p in pointers if p.oid is not None]
         self._fetch(
             [p for p in items if p.is_dir and not self.ws.cache.has(oid_of(p), p.hash_name)]
         )
-        wanted: dict[str, tuple[Wanted, str]] = {}
         lost: list[str] = []
+        needed: dict[str, tuple[Wanted, str]] = {}
         for p in items:
             try:
-                members = self.members(p)
+                needed.update(self._needed(p, have.get(p.path)))
             except ContentLost:
                 lost.append(p.path)
-                continue
-            work = have.get(p.path)
-            for name, oid in members.items():
-                there = work is not None and work.oids.get(name) == oid
-                if not there and not self.ws.cache.has(oid, p.hash_name):
-                    place = f"{p.path}/{name}" if name else p.path
-                    wanted[oid] = (Wanted(oid, p.hash_name, p.remote), place)
-        missing = self.fetch_wanted([w for w, _ in wanted.values()])
-        return sorted({*lost, *(wanted[oid][1] for oid in missing)})
+        if verify:
+            self._verify(list(needed.values()))
+        cache = self.ws.cache
+        wanted = [w for w, _ in needed.values() if not cache.has(w.oid, w.hash_name)]
+        return sorted({*lost, *(needed[oid][1] for oid in self.fetch_wanted(wanted))})
+
+    def _needed(self, p: Pointer, work: Work | None) -> dict[str, tuple[Wanted, str]]:
+        """Return by oid what has to come from the cache, and the place it is for."""
+        there = work.oids if work is not None else {}
+        size = (p.size or 0) // max(p.nfiles or 1, 1)
+        return {
+            oid: (
+                Wanted(oid, p.hash_name, p.remote, size),
+                f"{p.path}/{name}" if name else p.path,
+            )
+            for name, oid in self.members(p).items()
+            if there.get(name) != oid
+        }
+
+    def _verify(self, needed: Sequence[tuple[Wanted, str]]) -> None:
+        cache = self.ws.cache
+        here = [(w, place) for w, place in needed if cache.has(w.oid, w.hash_name)]
+        sizes = [cache.size_of(w.oid, w.hash_name) for w, _ in here]
+        self.ws.progress.start("checking", sum(sizes))
+
+        def check(i: int) -> None:
+            w, place = here[i]
+            if not cache.verify(w.oid, w.hash_name, self.ws.progress):
+                self.set_aside(w.oid, w.hash_name, place)
+
+        try:
+            in_parallel(check, sorted(range(len(here)), key=lambda i: -sizes[i]), sizes)
+        finally:
+            self.ws.progress.finish()
 
     def obtain_manifest(self, pointer: Pointer) -> None:
         """See to it that the cache has a directory's manifest."""
@@ -87,7 +116,7 @@ class Supply:
         if not wanted or not self.fetch:
             return sorted({w.oid for w in wanted})
         ws = self.ws
-        ws.progress.start("fetching", 0)
+        ws.progress.start("fetching", sum(w.size for w in wanted))
         try:
             return store.fetch(ws.root, ws.git.shared, ws.cache, wanted, ws.progress)
         finally:

@@ -135,7 +135,7 @@ def _would_be_lost(o: Observed, pointer: Pointer | None) -> bool:
 
 def _obtain(ws: Workspace, observed: Sequence[Observed], target: Snapshot, *, fetch: bool) -> None:
     have = {o.path: o.work for o in observed}
-    missing = Supply(ws, fetch).obtain(target.managed().values(), have)
+    missing = Supply(ws, fetch).obtain(target.managed().values(), have, verify=True)
     if missing:
         raise lost(missing)
 
@@ -197,7 +197,7 @@ def checkout_paths(
     if not force:
         _refuse_paths(whole, chosen, observed, ws)
     manifests = [p for p in chosen.values() if p.path in whole]
-    missing = restorer.supply.obtain(manifests, works)
+    missing = restorer.supply.obtain(manifests, works, verify=True)
     picked = {path: _pick(restorer, chosen[path], patterns) for path, patterns in parts.items()}
     missing += _obtain_members(restorer, chosen, picked)
     if missing:

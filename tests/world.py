@@ -201,10 +201,16 @@ def dvc_changed(root: Path) -> set[str]:
     from dvc.repo import Repo
 
     with Repo(str(root)) as repo:
-        status = repo.data_status(granular=False, untracked_files="no")
+        data = repo.data_status(granular=False, untracked_files="no")
+        status = repo.status()
     found = set()
     for kind in ("added", "modified", "deleted", "unknown"):
-        found |= {str(p).rstrip("/") for p in status.get("uncommitted", {}).get(kind, [])}
+        found |= {str(p).rstrip("/") for p in data.get("uncommitted", {}).get(kind, [])}
+    outs = set()
+    for changes in status.values():
+        for change in changes:
+            outs |= set(change.get("changed outs", {})) if isinstance(change, dict) else set()
+    assert outs == found, f"dvc status {outs}, dvc data status {found}"
     return found
 
 
