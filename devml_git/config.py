@@ -96,8 +96,11 @@ def _table_in_pyproject(root: Path) -> dict[str, Any] | None:
     text = _read(root, PYPROJECT)
     if text is None or TABLE not in text:
         return None
-    table = _toml(PYPROJECT, text).get("tool", {}).get(TABLE)
-    return table if isinstance(table, dict) else None
+    tools = _toml(PYPROJECT, text).get("tool")
+    table = tools.get(TABLE) if isinstance(tools, dict) else None
+    if table is not None and not isinstance(table, dict):
+        raise UsageError(f"{PYPROJECT}: tool.{TABLE} is not a table")
+    return table
 
 
 def _parse(table: Mapping[str, Any], name: str) -> Config:
@@ -173,8 +176,9 @@ def parse_size(value: object) -> int:
     """Return bytes of a size such as 4096, "10MB" (10**7) or "1 GiB". Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(value))
-    if isinstance(value, bool) or not found or found[2].lower() not in _UNITS:
+    text = value if isinstance(value, str) else ""
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
+    if not found or found[2].lower() not in _UNITS:
         raise ValueError(value)
     return int(float(found[1]) * _UNITS[found[2].lower()])
 

@@ -349,6 +349,33 @@ class Git:
         )
         return [int(line) if line.isdigit() else 0 for line in out.split(b"\n")[: len(ids)]]
 
+    def committed(self, oids: Iterable[str]) -> set[str]:
+        """Return which of DVC's oids the pointers of some commit name (stashes and reflog too).
+
+        The commits just left are asked first: one `git grep`, and nearly always the answer.
+        """
+        wanted = set(oids)
+        if not wanted:
+            return set()
+        names = b"HEAD^{commit}\nHEAD@{1}^{commit}\nORIG_HEAD^{commit}\n"
+        _, out = self.raw("cat-file", "--batch-check=%(objectname)", stdin=names)
+        revs = {line for line in _decode(out).splitlines() if " " not in line}
+        found: set[str] = set()
+        if revs:
+            patterns = [word for oid in wanted for word in ("-e", oid)]
+            where = ("--", *POINTER_PATHSPECS)
+            _, out = self.raw("grep", "-h", "-F", *patterns, *revs, *where, ok=(0, 1))
+            found = {oid for oid in wanted if oid.encode() in out}
+        return found | {oid for oid in wanted - found if self._ever_committed(oid)}
+
+    def _ever_committed(self, oid: str) -> bool:
+        return bool(
+            self.out(
+                "log", "--all", "--reflog", "-m", "-1", "--format=%H", f"-S{oid}", "--",
+                *POINTER_PATHSPECS,
+            )
+        )  # fmt: skip
+
     def staged_changes(self) -> list[IndexEntry]:
         """Return the entries the index adds or changes against HEAD (or the empty tree)."""
         against = self.head() or self._empty_tree()

@@ -109,7 +109,8 @@ class Restorer:
 
         `force` replaces the user's edits too; they are rescued first. Writes R.
         """
-        todo = [o for o in observed if self._wanted(o, force=force)]
+        uncommitted = self._uncommitted(observed)
+        todo = [o for o in observed if self._wanted(o, uncommitted, force=force)]
         self.supply.obtain([o.pointer for o in todo if o.pointer], {o.path: o.work for o in todo})
         plans = [plan for o in todo if (plan := self._plan(o)) is not None]
         scratch = self._scratch()
@@ -148,7 +149,15 @@ class Restorer:
                 self.ws.remember_clean(plan.path, work, oid, oid)
         wait_out_the_grain(self._newest)
 
-    def _wanted(self, o: Observed, *, force: bool) -> bool:
+    def _uncommitted(self, observed: Sequence[Observed]) -> set[str]:
+        """Return the oids lying at stale places that no commit names.
+
+        The cache holds them, but nobody would find them again: they are rescued.
+        """
+        oids = {o.r.oid for o in observed if o.state is State.STALE and o.r is not None}
+        return oids - self.ws.git.committed(oids)
+
+    def _wanted(self, o: Observed, uncommitted: set[str], *, force: bool) -> bool:
         """Decide about one artifact; rescue what would be replaced."""
         if o.pointer is None or o.pointer.oid is None or o.verdict.at_move is AtMove.NOTHING:
             return False
@@ -158,7 +167,8 @@ class Restorer:
         if o.verdict.at_move is AtMove.KEEP_EDIT and not force:
             self.done.kept.append(o.path)
             return False
-        if o.work.kind != "absent" and o.verdict.at_move is not AtMove.RESTORE:
+        new_to_history = o.r is not None and o.r.oid in uncommitted
+        if o.work.kind != "absent" and (new_to_history or o.verdict.at_move is not AtMove.RESTORE):
             self.rescue(o.work)
         return True
 
@@ -312,7 +322,7 @@ class Restorer:
         if work.odd:
             self.done.blocked.append((path, work.odd))
             return
-        if work.oid() == r.oid and self._all_held(work):
+        if work.oid() == r.oid and self._all_held(work) and ws.git.committed([r.oid]):
             self._remove_files(work, work.files)
             self.done.removed.append(path)
         else:
@@ -326,6 +336,9 @@ class Restorer:
         if work.odd:
             raise StorageFailed(work.odd)
         self.ws.learn([work], store_content=False)
+        oid = work.oid()
+        if oid is not None and not self.ws.git.committed([oid]):
+            self.rescue(work)
         self._hold(work, work.files)
         self._remove_files(work, work.files)
         with self.ws.record.writing():

@@ -90,6 +90,8 @@ def _settle_cache(git: Git) -> str:
     git.set_config(CACHE_KEY, cache_key(git, place))
     if place not in {default, settings.directory}:
         point_dvc(git, place)
+    if not settings.shared:
+        _ = git.shared  # makes it private; mkdir below would make it readable by everybody
     place.mkdir(parents=True, exist_ok=True)
     return str(place)
 

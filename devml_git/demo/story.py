@@ -247,7 +247,7 @@ class _Stage:
         self.say(f"$ {' && '.join(shlex.join(words) for words in commands)}")
         output = ""
         for words in commands:
-            done = self._call(words)
+            done = self._call(words, errors=subprocess.STDOUT)
             output = done.stdout
             self._tell(output)
             if done.returncode:
@@ -272,10 +272,12 @@ class _Stage:
         """Run a command without a word; return its output. Raises if it fails."""
         done = self._call(words)
         if done.returncode:
-            raise _failure(words, done.returncode, done.stdout)
+            raise _failure(words, done.returncode, done.stderr)
         return done.stdout.strip()
 
-    def _call(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    def _call(
+        self, words: Sequence[str], *, errors: int = subprocess.PIPE
+    ) -> subprocess.CompletedProcess[str]:
         argv = [*_PROGRAMS.get(words[0], (words[0],)), *words[1:]]
         return subprocess.run(
             argv,
@@ -284,7 +286,7 @@ class _Stage:
             check=False,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=errors,
             encoding="utf-8",
             errors="backslashreplace",
         )
@@ -370,7 +372,9 @@ def _revisit(
 
 def _measure(stage: _Stage, checkout: Sequence[str], expected: Version) -> Metrics:
     """Check out and measure. Raises unless the metrics are `expected` to the last digit."""
-    found = Metrics.parse(stage.run(checkout, ("python", "evaluate.py")).splitlines()[-1])
+    found = Metrics.parse(
+        stage.run(checkout, ("python", "evaluate.py")).strip().rpartition("\n")[2]
+    )
     if found != expected.committed:
         raise DemoFailed(
             f"measured {found}, but {expected.commit[:7]} was committed with {expected.committed}"
