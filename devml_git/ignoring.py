@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from devml_git.place import write_text_safely
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from devml_git.plumbing import Git
 
@@ -47,11 +47,16 @@ def ignore_rule(git: Git, lines: Sequence[str]) -> list[str]:
     """Add a track rule's lines to the `.gitignore` at the root; return what is to be staged."""
 
     def add(old: list[str]) -> list[str]:
-        new = [line for line in lines if line not in old]
+        new = _in_order(lines, old)
         heading = [_HEADING] if new and _HEADING not in old else []
         return [*old, *heading, *new]
 
     return _change(git, ".gitignore", add)
+
+
+def _in_order(lines: Sequence[str], old: Collection[str]) -> list[str]:
+    """Return what to append: the last line that matches wins, so exceptions go after their rule."""
+    return [] if set(lines) <= set(old) else list(lines)
 
 
 def unignore_rule(git: Git, lines: Sequence[str], kept: Sequence[str]) -> list[str]:
@@ -71,7 +76,7 @@ def exclude_privately(git: Git, lines: Sequence[str]) -> None:
     place.parent.mkdir(exist_ok=True)
     old = place.read_text("utf-8", "surrogateescape") if place.exists() else ""
     present = set(old.splitlines())
-    new = [line for line in lines if line not in present]
+    new = _in_order(lines, present)
     if new:
         start = old if not old or old.endswith("\n") else old + "\n"
         text = start + "".join(f"{line}\n" for line in new)

@@ -433,6 +433,14 @@ class Git:
         )
         return {_decode(name) for name in out.split(b"\0") if name} if not status else set()
 
+    def ignored_directories(self) -> list[str]:
+        """Return the directories that git's rules ignore as such (not only all that is in them)."""
+        listed = self.names(
+            "--no-optional-locks", "status", "--porcelain", "-z", "--no-renames",
+            "--ignore-submodules=all", "--untracked-files=all", "--ignored=matching",
+        )  # fmt: skip
+        return [d[3:].rstrip("/") for d in listed if d.startswith("!! ") and d.endswith("/")]
+
     def staged_blob_for(self, pathname: str) -> str | None:
         """Return the blob id of a path in the index, stage 0, or None."""
         entries = self.index_entries(f":(literal){pathname}")

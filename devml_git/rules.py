@@ -74,13 +74,14 @@ class Rules:
             return [pattern]
         if self._is_directory(pattern):
             return [pattern if pattern.endswith("/") else f"{pattern}/"]
-        if not pattern.endswith("*"):
-            return [pattern]  # cannot match a pointer
         base, slash, last = pattern.rpartition("/")
-        if not slash:
-            return [pattern, "!*.dvc"]
-        directories = f"!{base}/**/" if last in {"*", "**"} else f"!{pattern}/"
-        return [pattern, directories, *(f"!{base}/**/{name}" for name in VISIBLE)]
+        if last in {"*", "**"}:  # matches all there is: directories, pointers, texts
+            below = f"{base}/**/" if slash else ""
+            return [pattern, f"!{below or '*/'}", *(f"!{below}{name}" for name in VISIBLE)]
+        if not _GLOB.search(last):
+            return [pattern]
+        pointers = [f"!{pattern}.dvc"] if pattern.endswith("*") else []
+        return [pattern, f"!{pattern}/", *pointers]
 
     def literal_directories(self) -> list[str]:
         """Return the directories that rules name without globs, each one artifact."""
@@ -96,16 +97,7 @@ class Rules:
         if all(anchors):
             there = [a for a in anchors if a and (self.root / a).exists()]
             return [f":(literal){a}" for a in sorted(set(there))]
-        ignored = git.names(
-            "ls-files",
-            "-o",
-            "-i",
-            "-z",
-            "--exclude-standard",
-            "--directory",
-            "--no-empty-directory",
-        )
-        dirs = [d.rstrip("/") for d in ignored if d.endswith("/")]
+        dirs = git.ignored_directories()
         keep = [d for d in dirs if not any(a and _related(a, d) for a in anchors)]
         return [".", *(f":(exclude,literal){d}" for d in keep if gate.shown(d, 1 << 16) == d)]
 
@@ -179,7 +171,7 @@ def normalise(pattern: str, prefix: str, root: Path) -> str:
     """
     negated, body = pattern.startswith("!"), pattern.removeprefix("!")
     body = body.removeprefix("./")
-    if os.path.isabs(body):
+    if _is_path(body, root):
         body, prefix = _inside(body, root), ""
     if not body or "\n" in body or "\0" in body or gate.shown(body, len(body)) != body:
         raise UsageError(f"{gate.shown(pattern)!r} is not a pattern")
@@ -197,6 +189,14 @@ def normalise(pattern: str, prefix: str, root: Path) -> str:
     elif anchored and "/" not in body.rstrip("/"):
         body = f"/{body}"
     return f"{'!' if negated else ''}{_escape_existing(body, place)}"
+
+
+def _is_path(body: str, root: Path) -> bool:
+    """Whether a leading slash begins a place on this machine, not a pattern's anchor."""
+    if not os.path.isabs(body):
+        return False
+    real = os.path.realpath(root)
+    return os.path.lexists(body) or os.path.realpath(body).startswith(f"{real}{os.sep}")
 
 
 def _inside(path: str, root: Path) -> str:
@@ -220,8 +220,10 @@ def literal_line(path: str, is_dir: bool) -> str:  # noqa: FBT001
 
 
 def covering(patterns: Sequence[str], path: str) -> str | None:
-    """Return the one rule that tracks exactly this path (what `untrack` removes), or None."""
+    """Return the rule given, or that tracks exactly this path (what `untrack` removes), or None."""
     for pattern in patterns:
+        if pattern == path:
+            return pattern
         literal = re.sub(r"\\(.)", r"\1", pattern).strip("/")
         if literal == path and not (_GLOB.search(pattern) and "\\" not in pattern):
             return pattern

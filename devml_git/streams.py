@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import threading
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ _FICLONE = 0x40049409  # ioctl_ficlone(2)
 _LEGACY_BLOCK = 512  # dvc_data/hashfile/istextfile.py
 _TEXT = bytes(range(32, 127)) + b"\n\r\t\f\b"
 _NONTEXT_SHARE = 0.30
+_stop = threading.Event()
 
 
 def open_source(path: str, name: str, *, follow: bool) -> int:
@@ -107,6 +109,8 @@ def _chunks(fd: int) -> Iterator[bytes]:
     """Yield a file's bytes, one more than it has now at most: one that keeps growing must end."""
     left = os.fstat(fd).st_size + 1
     while left and (chunk := os.read(fd, min(CHUNK, left))):
+        if _stop.is_set():  # a thread whose work is no longer wanted
+            raise InterruptedError
         left -= len(chunk)
         yield chunk
 
@@ -118,6 +122,8 @@ class _Dos2Unix:
         self._md5 = hashlib.md5(usedforsecurity=False)
 
     def update(self, chunk: bytes) -> None:
+        if not chunk:
+            return
         block = chunk[:_LEGACY_BLOCK]
         nontext = len(block.translate(None, _TEXT))
         is_text = b"\0" not in block and nontext / len(block) <= _NONTEXT_SHARE
@@ -180,6 +186,11 @@ def in_parallel(work: Callable[[int], object], order: Sequence[int], sizes: Sequ
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             for future in done:
                 future.result()
+        except BaseException:
+            _stop.set()  # a Ctrl-C must not wait for the copy of a large model
+            raise
         finally:
             for future in futures:
                 future.cancel()
+            wait(futures)
+            _stop.clear()

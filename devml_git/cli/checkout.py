@@ -87,6 +87,8 @@ def _tell(done: Done, to: str | None) -> None:
         o.answer(f"{text} into {to}" if to and text.startswith("restored") else text)
     for path in done.kept:
         o.answer(f"your edit stays: {path}")
+    if not done.anything and not done.kept:
+        o.answer("all in step")
     if done.missing:
         raise lost(done.missing)
 

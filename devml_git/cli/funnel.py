@@ -16,6 +16,8 @@ from devml_git.output import Output
 _GLOBAL = ("-q", "--quiet", "-v", "--verbose", "--no-progress", "--traceback")
 # Their arguments belong to git: `devml-git commit -v` is git's -v
 _PASS_THROUGH = frozenset({"commit"})
+# Tells REV from PATH by `--`
+_SEES_DASHES = frozenset({"checkout"})
 _INTERRUPTED = 130
 _OUR_BUG = 70
 
@@ -84,6 +86,7 @@ def _sort_out(argv: list[str]) -> tuple[list[str], State]:
         return [*head, *(tail if plain_help else [tail[0], "--", *tail[1:]])], state
     rest = [a for a in _before_dashes(tail) if a not in _GLOBAL]
     after = tail[len(_before_dashes(tail)) :]
-    if after:  # the parser takes the first `--` away; the commands need to see one
-        rest += ["--", *after]
+    if command in _SEES_DASHES and after:  # the parser takes the first `--` away
+        rest.append("--")
+    rest += after
     return [*head, *rest], state

@@ -51,6 +51,8 @@ _GIT_ENV = frozenset(
 _NOISE = re.compile(
     r" (create|delete) mode | rewrite | \d+ files? changed|Previous HEAD position|HEAD is now at "
 )
+# `color.ui = always` in the user's own configuration
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _MOST_LINES = 8
 
 
@@ -256,7 +258,9 @@ class _Stage:
 
     def _tell(self, output: str) -> None:
         lines = [
-            line.rstrip() for line in output.splitlines() if line.strip() and not _NOISE.match(line)
+            line.rstrip()
+            for line in _COLOUR.sub("", output).splitlines()
+            if line.strip() and not _NOISE.match(line)
         ]
         for line in lines[:_MOST_LINES]:
             self.say(line)
