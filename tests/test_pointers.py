@@ -58,7 +58,7 @@ def make_corpus(root: Path) -> None:
             place.chmod(0o755)
 
 
-def git_and_dvc(root: Path) -> Any:  # noqa: ANN401
+def git_and_dvc(root: Path) -> Any:
     from dvc.repo import Repo
 
     run("git", "init", "-q", cwd=root)
@@ -411,22 +411,27 @@ def legacy_pointer(name: str, text: bytes) -> str:
     return f"outs:\n- md5: {oid}\n  size: {len(text)}\n  path: {name}\n"
 
 
-def test_legacy_artifact_with_crlf_text_is_clean(project: Project) -> None:
+def legacy_artifact(project: Project) -> str:
+    """Make an artifact as DVC 2 left it, content in the cache's old layout; return its pointer."""
     text = b"a line\r\nand another\r\n" * 40
+    oid = md5(text.replace(b"\r\n", b"\n"))
     project.write("models/old.txt", text)
-    project.write("models/old.txt.dvc", legacy_pointer("old.txt", text))
-    cached = project.cache.parent.parent / md5(text.replace(b"\r\n", b"\n"))[:2]
-    cached.mkdir(parents=True)
-    (cached / md5(text.replace(b"\r\n", b"\n"))[2:]).write_bytes(text)
+    pointer = legacy_pointer("old.txt", text)
+    project.write("models/old.txt.dvc", pointer)
+    place = project.cache.parent.parent / oid[:2] / oid[2:]
+    place.parent.mkdir(parents=True)
+    place.write_bytes(text)
+    return pointer
+
+
+def test_legacy_artifact_with_crlf_text_is_clean(project: Project) -> None:
+    legacy_artifact(project)
     assert project.states() == {"models/old.txt": "clean"}
     project.agree()
 
 
 def test_clean_legacy_artifact_is_not_migrated_by_a_snapshot(project: Project) -> None:
-    text = b"a line\r\nand another\r\n" * 40
-    project.write("models/old.txt", text)
-    pointer = legacy_pointer("old.txt", text)
-    project.write("models/old.txt.dvc", pointer)
+    pointer = legacy_artifact(project)
     project.devml("snapshot")
     assert project.read("models/old.txt.dvc") == pointer
 

@@ -30,6 +30,8 @@ def run(argv: list[str]) -> int:
     out = state.output
     try:
         result = commands.app(args=args, prog_name="devml-git", standalone_mode=False)
+        if result == _INTERRUPTED:  # how Typer returns a KeyboardInterrupt
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except DevmlError as e:
         if state.traceback:
