@@ -30,12 +30,15 @@ _STYLES = {
 def _write(stream: Any, text: str) -> None:  # noqa: ANN401
     data = (text + "\n").encode("utf-8", "backslashreplace")
     buffer = getattr(stream, "buffer", None)
-    if buffer is None:
-        stream.write(data.decode("utf-8"))
-    else:
+    try:
+        if buffer is None:
+            stream.write(data.decode("utf-8"))
+        else:
+            stream.flush()
+            buffer.write(data)
         stream.flush()
-        buffer.write(data)
-    stream.flush()
+    except BrokenPipeError:  # `| head` has read enough: the work goes on, unheard
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _coloured(stream: Any) -> bool:  # noqa: ANN401

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import traceback
 
 import typer
@@ -41,9 +39,6 @@ def run(argv: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         out.error("interrupted", "run the same command again: it goes on", 130, as_json=as_json)
         return _INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except SystemExit as e:
         return e.code if isinstance(e.code, int) else 1
     except Exception as e:  # noqa: BLE001 - the funnel
