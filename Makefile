@@ -20,7 +20,8 @@ help:
 
 $(READY): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or later is not on PATH" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	@# half an environment (no ensurepip, Python upgraded since) is made anew, not built upon
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { \
 		echo "error: no virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
@@ -41,7 +42,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/run.py
 
 demo: $(READY)
-	$(BIN)/devml-git demo $(DIR)
+	$(BIN)/devml-git demo "$(DIR)"
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

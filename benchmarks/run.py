@@ -36,7 +36,11 @@ STEPS = (
 
 def environment(home: Path) -> dict[str, str]:
     """A sealed HOME, and the tools of this interpreter first on PATH."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "DVC_", "DEVML_", "PYTHON"))}
+    env = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("GIT_", "DVC_", "DEVML_", "PYTHON"))
+    }
     (home / ".gitconfig").write_text(
         "[user]\n name = b\n email = b@example.org\n[init]\n defaultBranch = main\n"
         "[gc]\n auto = 0\n[advice]\n detachedHead = false\n"

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 SYNC_TOGETHER = 64  # more new objects than this are made durable by one syncfs(2)
 ATTEMPTS = 3
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 MANIFESTS_KEPT = 8  # parsed and verified once per process
 
 
@@ -302,7 +303,7 @@ class Cache:
     def verify(self, oid: str, hash_name: str = MD5, progress: Progress = SILENT) -> bool:
         """Read an object and say whether its bytes are what its name says; False if absent."""
         try:
-            fd = os.open(self.object_path(oid, hash_name), os.O_RDONLY)
+            fd = os.open(self._where(oid, hash_name), os.O_RDONLY | _NO_LINK)
         except OSError:
             return False
         try:

@@ -121,7 +121,7 @@ def _artifacts(git: Git) -> Iterator[Finding]:
     with Workspace(git) as ws:
         status = report(ws)
     for broken in status.broken:
-        yield Finding("fail", "pointers", f"{broken.file}: {broken.why}", "devml-git status")
+        yield Finding("fail", "pointers", f"{broken.file} {broken.why}", "devml-git status")
     gone = [a.path for a in status.artifacts if not a.cached and a.state.value == "missing"]
     if gone:
         text = f"content is not here: {', '.join(gone[:5])}"

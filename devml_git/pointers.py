@@ -96,13 +96,13 @@ def collect(
         try:
             found = read(file, text, stages)
         except Refused as e:
-            broken.append(Broken(file, e.message))
+            broken.append(Broken(file, f"is {e.message.removeprefix(f'{gate.shown(file)}: ')}"))
             continue
         for pointer in found:
             other = pointers.setdefault(pointer.path, pointer)
             if other is not pointer:
-                why = f"{pointer.path!r} has two pointers: {other.file} and {file}"
-                broken.append(Broken(file, why))
+                why = f"points to {pointer.path!r}, and so does {other.file}"
+                broken.append(Broken(file, why, overlaps=True))
     return Snapshot(pointers, (*broken, *_overlaps(pointers)))
 
 
@@ -112,8 +112,8 @@ def _overlaps(pointers: Mapping[str, Pointer]) -> list[Broken]:
         cut = path.rfind("/")
         while cut > 0:
             if path[:cut] in pointers:
-                why = f"{path!r} lies inside the artifact {path[:cut]!r}"
-                broken.append(Broken(pointer.file, why))
+                why = f"points to {path!r}, which lies inside the artifact {path[:cut]!r}"
+                broken.append(Broken(pointer.file, why, overlaps=True))
                 break
             cut = path.rfind("/", 0, cut)
     return broken

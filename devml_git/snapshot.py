@@ -75,11 +75,16 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A pointer file that cannot be read: malformed, hostile, or full of conflict markers."""
+    """A pointer file that cannot be followed, and why.
+
+    Malformed, hostile, full of conflict markers (`unmerged`), or in the way of another pointer
+    (`overlaps`).
+    """
 
     file: str
     why: str
     unmerged: bool = False
+    overlaps: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,6 @@ def take(
         o for o in ws.observe(store_content=True, only=paths) if not _is_busy(o.path, busy, taken)
     ]
     for o in observed:
-        taken.notes += o.work.notes
         if o.work.odd:
             raise StorageFailed(o.work.odd, hint="move it away, or: devml-git untrack " + o.path)
     moves = _find_moves(observed)
@@ -93,12 +92,12 @@ def _refuse_broken(ws: Workspace, paths: Collection[str] | None) -> None:
     for broken in ws.tree.snapshot.broken:
         if paths is None or broken.file.removesuffix(".dvc") in paths:
             path = broken.file.removesuffix(".dvc")
-            hint = (
-                f"devml-git checkout --ours -- {path}   or   --theirs"
-                if broken.unmerged
-                else f"git checkout HEAD -- {broken.file}   (or mend it by hand)"
-            )
-            raise WouldOverwrite(f"pointer {gate.shown(broken.file)}: {broken.why}", hint=hint)
+            hint = f"mend it by hand, or: git checkout HEAD -- {broken.file}"
+            if broken.unmerged:
+                hint = f"devml-git checkout --ours -- {path}   or   --theirs"
+            elif broken.overlaps:
+                hint = f"keep one of them: git rm -f --cached {broken.file}; rm {broken.file}"
+            raise WouldOverwrite(f"pointer {gate.shown(broken.file)} {broken.why}", hint=hint)
 
 
 def _is_busy(path: str, busy: set[str], taken: Taken) -> bool:
@@ -125,6 +124,7 @@ def _find_moves(observed: Sequence[Observed]) -> dict[str, Observed]:
 def _one(ws: Workspace, o: Observed, taken: Taken, moves: dict[str, Observed]) -> None:
     action = o.verdict.at_commit
     if action is AtCommit.SNAPSHOT and o.w is not None:
+        taken.notes += o.work.notes
         source = moves.get(o.path)
         content = _stored(ws, o)
         if source is not None:

@@ -80,6 +80,7 @@ def report(ws: Workspace) -> Status:
     observed = ws.observe()
     _, held = ws.new_artifacts()
     snapshot = ws.tree.snapshot
+    places = [n for o in observed for n in o.work.notes]
     odd = [o.work.odd for o in observed if o.work.odd]
     return Status(
         head=ws.git.head(),
@@ -88,6 +89,11 @@ def report(ws: Workspace) -> Status:
         broken=snapshot.broken,
         left_alone=tuple(p for p in snapshot.pointers.values() if p.why_left_alone),
         in_git=tuple(held),
-        notes=(*ws.warnings, *(n for o in observed for n in o.work.notes), *odd),
+        notes=(
+            *ws.warnings,
+            *ws.unfit.values(),
+            *(n for o in observed for n in o.work.notes),
+            *odd,
+        ),
         rescued=len(rescue.read(ws.git.shared)),
     )

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from devml_git import config as config_module
-from devml_git import history, rescue, store, tripwire
+from devml_git import gate, history, rescue, store, tripwire
 from devml_git.errors import DevmlError, StorageFailed
 from devml_git.location import open_cache
 from devml_git.manifest import manifest_oid
@@ -85,6 +85,7 @@ class Workspace:
         self.record = Record(git.private)
         self.rules = Rules(self.root, self.config.track)
         self.warnings: list[str] = []
+        self.unfit: dict[str, str] = {}  # matches of rules that cannot be artifacts, and why
         if self.record.rebuilt:
             self.warnings.append("the record was broken: it has been set aside and begun anew")
 
@@ -177,6 +178,7 @@ class Workspace:
         sparse = {f.removesuffix(".dvc") for f in self.tree.sparse}
         found = []
         for path, _is_dir in self.rules.find(self.git) if self.rules else ():
+            gate.path(path, "track rules")
             skip = path in materialised or path in broken or path in sparse
             if path not in known and not skip and not _inside_any(path, known):
                 found.append(path)
@@ -201,18 +203,33 @@ class Workspace:
         """
         managed = self.tree.snapshot.managed()
         paths = [p for p in managed if only is None or p in only]
+        works = {path: self.look(path) for path in paths}
         if with_new:
             fresh, _ = self.new_artifacts()
-            paths += [p for p in fresh if only is None or p in only]
-        works = {path: self.look(path) for path in paths}
+            works |= self._fit([p for p in fresh if only is None or p in only])
         self.learn(works.values(), store_content=store_content)
         materialised = self.record.materialised()
         return [
-            self.judge(
-                works[path], managed.get(path), materialised.get(path), check_cache=check_cache
-            )
-            for path in paths
+            self.judge(work, managed.get(path), materialised.get(path), check_cache=check_cache)
+            for path, work in works.items()
         ]
+
+    def _fit(self, paths: Iterable[str]) -> dict[str, Work]:
+        """Look at new matches of rules, and leave out what cannot be an artifact: it is noted.
+
+        A link beside the models (`latest.pt`) must not stop every commit.
+        """
+        self.unfit = {}
+        fit = {}
+        for path in paths:
+            work = self.look(path)
+            if work.odd:
+                self.unfit[path] = f"{work.odd}: not tracked"
+            elif work.kind == "dir" and not work.files:
+                self.unfit[path] = f"{gate.shown(path)} is empty: tracked once it has a file"
+            else:
+                fit[path] = work
+        return fit
 
     def learn(self, works: Iterable[Work], *, store_content: bool) -> None:
         """Compute all unknown hashes of these places, and remember them."""
@@ -263,8 +280,6 @@ class Workspace:
         if r is not None and not r.token:
             r = None  # released by `untrack`
         oid = None if work.odd else work.oid()
-        if pointer is None and work.kind == "dir" and not work.files:
-            oid = None  # an empty directory becomes an artifact once it has a file
         legacy = pointer is not None and pointer.hash_name == LEGACY
         if oid is not None and legacy and pointer is not None and oid != pointer.oid:
             oid = self._legacy_oid(work, pointer) or oid
@@ -375,7 +390,7 @@ class Workspace:
             rule_lines=lines,
             rule_places=self.rules.places(self.git) if lines else [],
             owned=[*lines, *(literal_line(o.path, o.work.kind == "dir") for o in items)],
-            held=sorted(self.git.tracked_matching(lines)),
+            held=[*self.git.tracked_matching(lines), *self.unfit],
             large_file=self.config.large_file,
         )
 

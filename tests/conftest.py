@@ -11,13 +11,9 @@ import pytest
 
 from tests.world import GIT_CONFIG, Project, build_template
 
-REAL_HOME = Path.home()
 
-
-@pytest.fixture(autouse=True)
-def sealed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give every test a HOME of its own, and git and DVC no settings but ours."""
-    home = tmp_path_factory.mktemp("home")
+def seal(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give this process a HOME of its own, and git and DVC no settings but ours."""
     (home / ".gitconfig").write_text(GIT_CONFIG)
     for name in list(os.environ):
         if name.startswith(("GIT_", "DVC_", "DEVML_")):
@@ -43,13 +39,22 @@ def sealed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(home)
+
+
+@pytest.fixture(autouse=True)
+def sealed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Seal every test."""
+    home = tmp_path_factory.mktemp("home")
+    seal(home, monkeypatch)
     return home
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository after `devml-git init --track 'models/**' --track data/`, built once."""
-    return build_template(tmp_path_factory.mktemp("template"))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        seal(tmp_path_factory.mktemp("template-home"), monkeypatch)
+        return build_template(tmp_path_factory.mktemp("template"))
 
 
 @pytest.fixture

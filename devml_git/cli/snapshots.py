@@ -73,8 +73,8 @@ def _show(found: Status) -> None:
     for state in sorted({a.state for a in wrong}):
         o.answer(f"  {state.value}: {_HINTS[state]}")
     for broken in found.broken:
-        o.answer(f"conflict  {broken.file}: {broken.why}" if broken.unmerged
-                 else f"broken    {broken.file}: {broken.why}")  # fmt: skip
+        word = "conflict" if broken.unmerged else "broken"
+        o.answer(f"{word}  {broken.file} {broken.why}")
     if any(b.unmerged for b in found.broken):
         o.answer(f"  conflict: {_HINTS[State.CONFLICT]}")
     for pointer in found.left_alone:
