@@ -114,7 +114,8 @@ class Rules:
         exclude = git.private / "rules"
         exclude.write_text("".join(f"{line}\n" for line in lines), "utf-8", "surrogateescape")
         for path in git.others_matching(exclude, places):
-            if not any(parent in taken for parent in _parents(path)):
+            private = not _PRUNED.isdisjoint(path.split("/"))
+            if not private and not any(parent in taken for parent in _parents(path)):
                 yield path.rstrip("/"), False
 
     def _find_directories(self) -> Iterator[str]:

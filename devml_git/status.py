@@ -92,7 +92,7 @@ def report(ws: Workspace) -> Status:
         notes=(
             *ws.warnings,
             *ws.unfit.values(),
-            *(n for o in observed for n in o.work.notes),
+            *places,
             *odd,
         ),
         rescued=len(rescue.read(ws.git.shared)),

@@ -652,7 +652,7 @@ def test_two_pointers_for_one_path_are_reported() -> None:
     found = pointers.collect(
         [("sub/x.dvc", pointers.new("x", Content("a" * 32, 1))), ("y.dvc", text)]
     )
-    assert [b.why for b in found.broken] == ["'sub/x' has two pointers: sub/x.dvc and y.dvc"]
+    assert [b.why for b in found.broken] == ["points to 'sub/x', and so does sub/x.dvc"]
 
 
 def test_artifact_inside_an_artifact_is_reported() -> None:
