@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devml_git import gate, plumbing, snapshotting, store, trust
+from devml_git import gate, plumbing, snapshotting, store, tripwire, trust
 from devml_git.errors import ContentLost, DevmlError, Refused
 from devml_git.restoring import bring_in_step
 from devml_git.snapshot import State
@@ -230,7 +230,11 @@ def _moved(ws: Workspace, event: str) -> Told:
     told.lines += done_lines(done)
     with contextlib.suppress(FileNotFoundError):
         mark.unlink()
-    _rearm(ws)
+    if done.missing or done.blocked:
+        tripwire.disarm(ws.git)
+    else:
+        with contextlib.suppress(DevmlError, OSError):
+            ws.arm_pointers()
     return told
 
 

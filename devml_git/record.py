@@ -116,6 +116,10 @@ class Record:
         self._db.execute("DELETE FROM artifact WHERE path = ?", (path,))
         self._db.execute("DELETE FROM file WHERE artifact = ?", (path,))
 
+    def forget_content(self, path: str) -> None:
+        """Forget R of one artifact; what is known of its files stays."""
+        self._db.execute("DELETE FROM artifact WHERE path = ?", (path,))
+
     # -- stat cache --------------------------------------------------------------------------
 
     def hashes(self, artifact: str) -> dict[str, tuple[Stat, str]]:

@@ -28,7 +28,7 @@ from devml_git.place import (
     wait_out_the_grain,
 )
 from devml_git.rule import AtMove
-from devml_git.scan import scan
+from devml_git.scan import Found, Work
 from devml_git.snapshot import State
 from devml_git.store import Wanted
 from devml_git.streams import in_parallel
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
     from devml_git.record import Materialised
     from devml_git.rescue import Rescue
-    from devml_git.scan import Work
     from devml_git.snapshot import Pointer
     from devml_git.workspace import Observed, Workspace
 
@@ -80,6 +79,7 @@ class _Plan:
     want: dict[str, str]
     executable: frozenset[str]
     temps: dict[str, str] = field(default_factory=dict)
+    placed: dict[str, os.stat_result] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
 
     def to_write(self) -> list[str]:
@@ -276,6 +276,9 @@ class Restorer:
             st = os.stat(base, dir_fd=fd, follow_symlinks=False)
             self._newest = max(self._newest, st.st_ctime_ns)
             self.done.size += st.st_size
+        if stat.S_ISLNK(st.st_mode):
+            st = os.stat(self.ws.root / place)
+        plan.placed[name] = st
 
     def _fix_modes(self, plan: _Plan) -> None:
         """Set exec bits where only they differ."""
@@ -289,26 +292,34 @@ class Restorer:
     def _write_record(self, plan: _Plan) -> None:
         """R := P for what was brought; a part that is missing leaves R without it."""
         ws = self.ws
-        work = scan(ws.root, plan.path, ws.cache, ws.ignores)
-        rows = []
-        for name, found in work.files.items():
-            before = plan.work.files.get(name)
-            written = name in plan.temps
-            same = before is not None and before.stat == found.stat
-            oid = plan.want.get(name) if written else plan.work.oids.get(name)
-            if oid and (written or same):
-                work.oids[name] = oid
-                rows.append((name, found.stat, oid))
+        work = self._as_it_lies_now(plan)
         oid = plan.pointer.oid
-        members = {n: o for n, o in plan.want.items() if n not in plan.missing}
         if plan.missing:
-            oid = manifest_oid(members) if plan.pointer.is_dir else None
+            left = {n: o for n, o in plan.want.items() if n not in plan.missing}
+            oid = manifest_oid(left) if plan.pointer.is_dir else None
+        known = work.files if plan.work.kind == work.kind else {}
+        gone = [n for n in plan.work.files if n not in known]
+        rows = [
+            (n, work.files[n].stat, plan.want[n]) for n in plan.placed if not work.files[n].link
+        ]
         with ws.record.writing():
-            ws.record.forget(plan.path)
-            ws.record.remember(plan.path, [r for r in rows if not work.files[r[0]].link])
-            if oid is not None and plan.pointer.oid is not None:
+            ws.record.forget_files(plan.path, [*gone, *plan.placed])
+            ws.record.remember(plan.path, rows)
+            ws.record.forget_content(plan.path)
+            if oid is not None:
                 executable = frozenset(n for n in plan.executable if n not in plan.missing)
                 ws.remember_clean(plan.path, work, token(oid, executable), oid)
+
+    def _as_it_lies_now(self, plan: _Plan) -> Work:
+        """What was there and stayed, and what was put there; nothing is read again."""
+        files = {
+            n: f for n, f in plan.work.files.items() if n in plan.want and n not in plan.missing
+        }
+        links = {"symlink"} & set(self.ws.cache.types)
+        for name, st in plan.placed.items():
+            link = bool(links) and (self.ws.root / plan.place_of(name)).is_symlink()
+            files[name] = Found(Stat.of(st), bool(st.st_mode & _EXEC), link, st)
+        return Work(plan.path, "dir" if plan.pointer.is_dir else "file", files)
 
     # -- artifacts that have none here -------------------------------------------------------
 

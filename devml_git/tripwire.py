@@ -51,6 +51,19 @@ def disarm(git: Git) -> None:
         (directory(git) / READY).unlink()
 
 
+def arm_pointers(git: Git, *, large_file: int) -> None:
+    """Let the shell answer only whether the pointers have moved; at a commit Python will look.
+
+    For a workspace that needs nothing until then: files just restored, whose times git could not
+    tell from a later change's, or the user's own edits.
+    """
+    unsure = {"devml.toml": None}
+    arm(
+        git, files=unsure, member_places=[], rule_lines=[], rule_places=[], owned=[], held=[],
+        large_file=large_file,
+    )  # fmt: skip
+
+
 def arm(
     git: Git,
     *,

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from devml_git.tree import Tree
 
 LOCK_SECONDS = 30
+# States that nothing is to be done about until the next commit
+_CALM = frozenset({State.CLEAN, State.MODIFIED, State.NEW})
 _NAMED = 5  # how many paths an error names
 
 
@@ -368,9 +370,11 @@ class Workspace:
         """Let the shell answer at the next hook if all is in order; else make it start Python."""
         items = list(observed)
         self.refresh()
-        in_step = all(o.state is State.CLEAN and not o.work.unknown() for o in items)
-        if self.tree.snapshot.broken or not in_step or self.git.half_way():
+        if not self.calm() or any(o.state not in _CALM for o in items):
             tripwire.disarm(self.git)
+            return
+        if any(o.state is not State.CLEAN for o in items):
+            tripwire.arm_pointers(self.git, large_file=self.config.large_file)
             return
         files: dict[str, os.stat_result | None] = dict(self.tree.stats)
         for o in items:
@@ -393,6 +397,18 @@ class Workspace:
             held=[*self.git.tracked_matching(lines), *self.unfit],
             large_file=self.config.large_file,
         )
+
+    def arm_pointers(self) -> None:
+        """Let the shell answer whether the pointers have moved since now, and nothing more."""
+        self.refresh()
+        if self.calm():
+            tripwire.arm_pointers(self.git, large_file=self.config.large_file)
+        else:
+            tripwire.disarm(self.git)
+
+    def calm(self) -> bool:
+        """Whether no pointer is broken and no rebase half-way."""
+        return not self.tree.snapshot.broken and not self.git.half_way()
 
     def _deciding_files(self) -> list[str]:
         """Files whose change can change what is an artifact or where its content lies."""
