@@ -217,7 +217,8 @@ def _forget_removed(ws: Workspace, rule: str) -> None:
     one = rules.Rules(ws.root, (rule,))
     with ws.record.writing():
         for path in ws.record.materialised():
-            if path not in ws.tree.snapshot.pointers and one.match(path):
+            matches = one.match(path) or one.match(f"{path}/member")
+            if path not in ws.tree.snapshot.pointers and matches:
                 ws.record.forget(path)
 
 
