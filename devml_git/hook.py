@@ -22,9 +22,11 @@ _ENDS_HERE = frozenset(
 def main(argv: list[str] | None = None) -> int:
     """Run one hook event; return git's exit status for it."""
     args = sys.argv[1:] if argv is None else argv
-    if not args or os.environ.get("DEVML_GIT_ACTIVE"):
+    if not args:
         return 0
     event, rest = args[0], args[1:]
+    if os.environ.get("DEVML_GIT_ACTIVE") and event != "fetch":  # our own child asks for that
+        return 0
     git_pid = os.environ.get("DEVML_GIT_PARENT", "")
     if event == "post-index-change" and not _acts_now(git_pid):
         return 0

@@ -142,7 +142,9 @@ def test_c4_commit_from_a_symlinked_directory(one: Project, tmp_path: Path) -> N
     assert_tied(one)
 
 
-@pytest.mark.parametrize("way", [["commit", "--no-verify"], ["-c", "core.hooksPath=/dev/null", "commit"]])
+@pytest.mark.parametrize(
+    "way", [["commit", "--no-verify"], ["-c", "core.hooksPath=/dev/null", "commit"]]
+)
 def test_c5_commit_past_our_hook_is_noticed_and_loses_nothing(one: Project, way: list[str]) -> None:
     one.write("models/a.pt", "two")
     one.write("code.py", "2")
@@ -192,8 +194,7 @@ def test_c8_file_written_during_the_commit_is_consistent_or_refused_by_name(one:
         while not stop.is_set():
             n += 1
             with open(place, "wb") as f:
-                for _ in range(40):
-                    f.write(bytes([n % 256]) * 100_000)
+                f.writelines(bytes([n % 256]) * 100_000 for _ in range(40))
 
     one.differential = False
     writer = threading.Thread(target=scribble)
@@ -387,7 +388,13 @@ def test_c15_strict_umask_is_obeyed(one: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"x", b"outs:\n- md5: d41d8cd98f00b204e9800998ecf8427e\n  size: 0\n", bytes(range(256)) * 9000]
+    "data",
+    [
+        b"",
+        b"x",
+        b"outs:\n- md5: d41d8cd98f00b204e9800998ecf8427e\n  size: 0\n",
+        bytes(range(256)) * 9000,
+    ],
 )
 def test_c16_any_bytes_come_back(one: Project, data: bytes) -> None:
     one.write("models/b.pt", data)

@@ -1,0 +1,177 @@
+"""Promise P7: with nothing to do no interpreter starts; with anything to do, one does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.world import Project, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def counted(models: Project, tmp_path: Path) -> Project:
+    """A project at rest, whose hooks start a Python that leaves a line in `started`."""
+    wrapper = tmp_path / "python"
+    wrapper.write_text(f'#!/bin/sh\necho "$4" >> {tmp_path}/started\nexec {sys.executable} "$@"\n')
+    wrapper.chmod(0o755)
+    models.git("config", "devml.python", str(wrapper))
+    models.differential = False
+    settle(models)
+    started(models)
+    return models
+
+
+def settle(project: Project) -> None:
+    """Wait until git can tell the files' second from a later one, and let the hooks see that."""
+    time.sleep(1.1)
+    project.git("commit", "-q", "--allow-empty", "-m", "settle")
+
+
+def started(project: Project) -> list[str]:
+    """Return the events Python was started for since the last call."""
+    place = project.path.parent / "started"
+    lines = place.read_text().split() if place.exists() else []
+    place.unlink(missing_ok=True)
+    return lines
+
+
+def test_code_only_commit_starts_no_python(counted: Project) -> None:
+    counted.write("train.py", "changed")
+    counted.git("commit", "-qam", "code")
+    counted.write("train.py", "again")
+    counted.git("commit", "-qm", "code", "--", "train.py")
+    counted.git("commit", "-q", "--amend", "-m", "code")
+    assert started(counted) == []
+
+
+def test_branching_status_and_add_start_no_python(counted: Project) -> None:
+    counted.write("train.py", "changed")
+    counted.git("add", "-A")
+    counted.git("status")
+    counted.git("checkout", "-q", "-b", "other")
+    counted.git("checkout", "-q", "main")
+    counted.git("reset", "-q", "--hard")
+    assert started(counted) == []
+
+
+CHANGES = {
+    "edited model": lambda p: p.write("models/a.pt", "edited"),
+    "deleted model": lambda p: (p.path / "models/a.pt").unlink(),
+    "new match of a rule": lambda p: p.write("models/deep/new.pt", "new"),
+    "new member": lambda p: p.write("data/sub/new.csv", "new"),
+    "deleted member": lambda p: (p.path / "data/x.csv").unlink(),
+    "chmod of a member": lambda p: (p.path / "data/x.csv").chmod(0o755),
+    "pointer rewritten": lambda p: p.write("models/a.pt.dvc", p.read("models/a.pt.dvc") + "# x\n"),
+    "rules changed": lambda p: p.write("devml.toml", p.read("devml.toml") + "# x\n"),
+    "private settings gone": lambda p: (p.path / ".dvc/config.local").unlink(),
+    "dvcignore changed": lambda p: p.write(".dvcignore", "*.tmp\n"),
+    "pointer removed from the index": lambda p: run("git", "rm", "-q", "--cached", "models/a.pt.dvc", cwd=p.path),
+    "content staged": lambda p: run("git", "add", "-f", "models/a.pt", cwd=p.path),
+    "same size and mtime": lambda p: same_size_and_mtime(p),
+}  # fmt: skip
+
+
+def same_size_and_mtime(project: Project) -> None:
+    place = project.path / "models/a.pt"
+    before = place.stat()
+    place.write_bytes(b"x" * before.st_size)
+    os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_any_change_that_concerns_us_starts_python(counted: Project, what: str) -> None:
+    CHANGES[what](counted)
+    counted.git("commit", "-q", "--allow-empty", "-m", "x", check=False)
+    assert "pre-commit" in started(counted)
+
+
+def test_large_staged_file_starts_python(counted: Project) -> None:
+    counted.write("big", bytes(10_000_001))
+    counted.git("add", "big")
+    assert counted.git("commit", "-qm", "big", check=False).status != 0
+    assert "pre-commit" in started(counted)
+
+
+def test_git_file_in_a_tracked_place_does_not_cost_anything(counted: Project) -> None:
+    counted.write("models/README.md", "about")
+    counted.commit("readme")
+    settle(counted)
+    started(counted)
+    counted.git("commit", "-q", "--allow-empty", "-m", "x")
+    assert started(counted) == []
+
+
+def test_same_size_edits_within_the_second_of_a_commit_are_never_missed(project: Project) -> None:
+    project.differential = False
+    for n in range(20):
+        project.write("models/a.pt", f"{n:04}")
+        project.git("add", "-A")
+        project.git("commit", "-q", "--allow-empty", "-m", str(n))
+        assert project.object("models/a.pt.dvc").read_text() == f"{n:04}"
+
+
+def test_mid_rebase_picks_start_no_library(counted: Project) -> None:
+    counted.git("checkout", "-q", "-b", "topic", "v2")
+    for n in range(3):
+        counted.write(f"t{n}.py", "1")
+        counted.commit(f"t{n}")
+    settle(counted)
+    started(counted)
+    counted.git("rebase", "-q", "main")
+    assert "post-commit" not in started(counted)
+    assert counted.in_step()
+
+
+def test_idle_hook_imports_only_the_standard_library(models: Project) -> None:
+    code = (
+        "import sys, os; os.environ['DEVML_GIT_PARENT'] = '0'\n"
+        "from devml_git import hook; hook.main(['post-index-change', '0', '0'])\n"
+        "heavy = {'typer', 'rich', 'dvc', 'git', 'ruamel', 'asyncio', 'yaml', 'sqlite3'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    env = {**os.environ, "DEVML_GIT_ACTIVE": "1"}
+    out = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True,
+                         check=True, cwd=models.path, env=env).stdout  # fmt: skip
+    assert out == "[]\n"
+
+
+def test_hook_called_by_ourselves_leaves_at_once(models: Project) -> None:
+    models.write("models/a.pt", "edited")
+    ran = models.git("commit", "-q", "--allow-empty", "-m", "x", env={"DEVML_GIT_ACTIVE": "1"})
+    assert ran.err == ""
+
+
+@pytest.mark.parametrize("python", ["/nowhere/python", "/bin/false"])
+def test_s8_missing_tool_lets_git_go_on_with_one_line(
+    models: Project, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models.git("config", "devml.python", python)
+    models.differential = False
+    models.write("models/a.pt", "edited")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    ran = models.git("commit", "-q", "--allow-empty", "-m", "x")
+    assert "devml-git: not found" in ran.err
+    assert "devml-git init" in ran.err
+
+
+def test_s8_falls_back_to_the_command_on_path(models: Project) -> None:
+    models.git("config", "devml.python", "/nowhere/python")
+    models.write("models/a.pt", "edited")
+    models.git("commit", "-q", "--allow-empty", "-m", "x")
+    assert models.in_step()
+
+
+def test_users_own_modules_do_not_shadow_ours(models: Project) -> None:
+    for name in ("json.py", "sqlite3.py", "devml_git.py"):
+        models.write(name, "raise SystemExit('shadowed')\n")
+    models.write("models/a.pt", "edited")
+    models.commit("shadow")
+    assert models.in_step()

@@ -1,0 +1,234 @@
+"""Hooks installed, chained, upgraded and removed; nobody else's bytes are touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from devml_git import installer
+from tests.world import Project, devml, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOREIGN = {
+    "sh": b'#!/bin/sh\necho "sh:$*:$MINE" >> "$OUT"\nexit ${CODE:-0}\n',
+    "python": b"#!/usr/bin/env python3\nimport os,sys\nopen(os.environ['OUT'],'a').write('python\\n')\n",
+    "binary": None,
+}  # fmt: skip
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A repository without hooks of ours."""
+    run("git", "init", "-q", cwd=tmp_path)
+    return tmp_path
+
+
+def states(place: Path) -> set[str]:
+    return {
+        h["state"] for h in json.loads(devml("hooks", "status", "--json", cwd=place).out)["hooks"]
+    }
+
+
+def put(place: Path, data: bytes) -> None:
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(data)
+    place.chmod(0o755)
+
+
+def test_s1_install_twice_changes_nothing(bare: Path) -> None:
+    assert "installed" in devml("hooks", "install", cwd=bare).out
+    before = {p.name: p.read_bytes() for p in (bare / ".git/hooks").iterdir()}
+    assert devml("hooks", "install", cwd=bare).out == "all hooks are in place\n"
+    assert {p.name: p.read_bytes() for p in (bare / ".git/hooks").iterdir()} == before
+    assert states(bare) == {"ours"}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_s2_foreign_hook_runs_first_and_comes_back_unchanged(project: Project, kind: str) -> None:
+    devml("hooks", "uninstall", cwd=project.path)
+    place = project.path / ".git/hooks/post-checkout"
+    data = FOREIGN[kind] or open("/bin/true", "rb").read()
+    put(place, data)
+    devml("hooks", "install", cwd=project.path)
+    out = project.path.parent / "out"
+    env = {"OUT": str(out), "MINE": "env"}
+    project.git("checkout", "-q", "-b", "x", env=env)
+    if kind == "sh":
+        head = project.head()
+        assert out.read_text() == f"sh:{head} {head} 1:env\n"
+    elif kind == "python":
+        assert out.read_text() == "python\n"
+    devml("hooks", "uninstall", cwd=project.path)
+    assert place.read_bytes() == data
+    assert stat.S_IMODE(place.stat().st_mode) == 0o755
+    assert not [p for p in place.parent.iterdir() if "devml" in p.name]
+
+
+def test_s2_foreign_hooks_exit_status_counts(project: Project) -> None:
+    put(project.path / ".git/hooks/post-checkout.before-devml", FOREIGN["sh"] or b"")
+    env = {"OUT": "/dev/null", "CODE": "3"}
+    assert project.git("checkout", "-q", "-b", "x", env=env, check=False).status == 1  # git's word
+
+
+def test_s2_foreign_hook_gets_its_stdin(project: Project) -> None:
+    out = project.path.parent / "out"
+    put(project.path / ".git/hooks/post-rewrite.before-devml", b'#!/bin/sh\ncat > "$OUT"\n')
+    project.git("commit", "-q", "--amend", "-m", "amended", env={"OUT": str(out)})
+    assert project.head() in out.read_text()
+
+
+def test_s3_doctor_tells_when_somebody_has_overwritten_ours(project: Project) -> None:
+    put(project.path / ".git/hooks/pre-commit", b"#!/bin/sh\n")
+    ran = project.devml("doctor", check=False)
+    assert ran.status == 1
+    assert "devml-git hooks install" in ran.out
+    project.devml("hooks", "install")
+    assert (project.path / ".git/hooks/pre-commit.before-devml").read_bytes() == b"#!/bin/sh\n"
+
+
+@pytest.mark.parametrize("form", ["hooks", "{top}/hooks", "{top}/.git/myhooks"])
+def test_s4_hooks_path_inside_the_repository_is_used(project: Project, form: str) -> None:
+    place = form.format(top=project.path)
+    project.git("config", "core.hooksPath", place)
+    project.devml("hooks", "install")
+    assert (project.path / place / "pre-commit").exists()
+    project.write("models/a.pt", "one")
+    project.commit("one")
+    assert project.in_step()
+    text = (project.path / place / "pre-commit").read_text()
+    assert str(project.path) not in text  # git may track it
+
+
+@pytest.mark.parametrize("place", ["/dev/null", "{tmp}/global", "~/hooks"])
+def test_s4_hooks_path_outside_is_refused_with_the_way_on(
+    bare: Path, tmp_path: Path, place: str
+) -> None:
+    run("git", "config", "core.hooksPath", place.format(tmp=tmp_path.parent), cwd=bare)
+    ran = devml("hooks", "install", cwd=bare)
+    assert ran.status == 40
+    assert "core.hooksPath" in ran.err
+    assert "hint: " in ran.err
+
+
+def test_s4_hooks_path_outside_is_used_when_asked(project: Project, tmp_path: Path) -> None:
+    project.git("config", "core.hooksPath", str(tmp_path / "global"))
+    project.devml("hooks", "install", "--outside")
+    project.write("models/a.pt", "one")
+    project.commit("one")
+    assert project.in_step()
+
+
+def test_s5_install_in_a_linked_worktree_serves_all(project: Project, tmp_path: Path) -> None:
+    project.git("worktree", "add", "-q", str(tmp_path / "linked"))
+    devml("hooks", "uninstall", cwd=tmp_path / "linked")
+    devml("hooks", "install", cwd=tmp_path / "linked")
+    assert (project.path / ".git/hooks/pre-commit").exists()
+
+
+def test_s6_hooks_place_that_is_a_file_leaves_nothing_half_done(bare: Path) -> None:
+    (bare / "afile").write_text("x")
+    run("git", "config", "core.hooksPath", "afile", cwd=bare)
+    assert devml("hooks", "install", cwd=bare).status == 40
+    assert (bare / "afile").read_text() == "x"
+
+
+def test_s7_uninstall_without_ours_says_so(bare: Path) -> None:
+    put(bare / ".git/hooks/pre-commit", b"#!/bin/sh\n")
+    assert devml("hooks", "uninstall", cwd=bare).out == "no hooks of ours are here\n"
+    assert (bare / ".git/hooks/pre-commit").read_bytes() == b"#!/bin/sh\n"
+
+
+@pytest.mark.parametrize("change", ["other version", "not executable", "crlf"])
+def test_s9_outdated_hook_is_upgraded_in_place(bare: Path, change: str) -> None:
+    devml("hooks", "install", cwd=bare)
+    place = bare / ".git/hooks/post-merge"
+    if change == "other version":
+        place.write_bytes(place.read_bytes().replace(b"hook shim 1", b"hook shim 0") + b"# old\n")
+    elif change == "crlf":
+        place.write_bytes(place.read_bytes().replace(b"\n", b"\r\n"))
+    else:
+        place.chmod(0o644)
+    assert states(bare) == {"ours", "outdated"}
+    devml("hooks", "install", cwd=bare)
+    assert states(bare) == {"ours"}
+    assert place.read_bytes() == installer.shim_bytes()
+    assert not (bare / ".git/hooks/post-merge.before-devml").exists()
+
+
+def test_foreign_hook_that_replaced_ours_is_not_lost_when_one_is_chained(bare: Path) -> None:
+    put(bare / ".git/hooks/pre-commit", b"#!/bin/sh\n# first\n")
+    devml("hooks", "install", cwd=bare)
+    put(bare / ".git/hooks/pre-commit", b"#!/bin/sh\n# second\n")
+    assert devml("hooks", "install", cwd=bare).status == 40
+    assert b"second" in (bare / ".git/hooks/pre-commit").read_bytes()
+    assert b"first" in (bare / ".git/hooks/pre-commit.before-devml").read_bytes()
+
+
+def test_s11_fresh_clone_is_told_and_one_command_repairs_it(
+    models: Project, tmp_path: Path
+) -> None:
+    run("git", "clone", "-q", str(models.path), "clone", cwd=tmp_path)
+    clone = Project(tmp_path / "clone")
+    found = json.loads(devml("doctor", "--json", cwd=clone.path).out)["findings"]
+    assert any(f["verdict"] == "fail" and f["mend"] for f in found if f["subject"] == "hooks")
+    clone.devml("init")
+    assert states(clone.path) == {"ours"}
+
+
+@pytest.mark.parametrize("name", ["GIT_DIR", "GIT_WORK_TREE"])
+def test_s13_environment_that_git_set_leads_to_the_right_repository(
+    models: Project, name: str
+) -> None:
+    value = {"GIT_DIR": str(models.path / ".git"), "GIT_WORK_TREE": str(models.path)}
+    env = value if name == "GIT_WORK_TREE" else {"GIT_DIR": value["GIT_DIR"]}
+    models.write("models/a.pt", "two")
+    run("git", "commit", "-q", "--allow-empty", "-m", "x", cwd=models.path, env=env)
+    assert models.in_step()
+
+
+def test_init_is_idempotent_and_quietly_so(project: Project) -> None:
+    before = {
+        p: p.read_bytes() for p in project.path.rglob("*") if p.is_file() and ".git/" not in str(p)
+    }
+    project.devml("init", "--track", "models/**")
+    after = {
+        p: p.read_bytes() for p in project.path.rglob("*") if p.is_file() and ".git/" not in str(p)
+    }
+    assert {k: v for k, v in after.items() if ".dvc/tmp" not in str(k)} == {
+        k: v for k, v in before.items() if ".dvc/tmp" not in str(k)
+    }
+    assert project.porcelain() == ""
+
+
+def test_init_without_hooks_installs_none(bare: Path) -> None:
+    assert devml("init", "--no-hooks", cwd=bare).status == 0
+    assert states(bare) == {"absent"}
+
+
+def test_init_suggests_large_and_model_like_files(bare: Path) -> None:
+    (bare / "m.safetensors").write_bytes(bytes(5000))
+    (bare / "huge.dat").write_bytes(bytes(10_000_001))
+    (bare / "code.py").write_text("x")
+    said = devml("init", cwd=bare).out
+    assert "devml-git track m.safetensors" in said
+    assert "devml-git track huge.dat" in said
+    assert "code.py" not in said
+
+
+def test_init_keeps_an_existing_dvc_cache_where_it_is(bare: Path) -> None:
+    run("dvc", "init", "-q", cwd=bare)
+    (bare / "big.bin").write_text("x")
+    run("dvc", "add", "-q", "big.bin", cwd=bare)
+    run("git", "add", "-A", cwd=bare)
+    run("git", "commit", "-qm", "dvc", cwd=bare)
+    assert str(bare / ".dvc/cache") in devml("init", cwd=bare).out
+    assert not (bare / ".dvc/config.local").exists()
+    Project(bare).agree()
+    assert Project(bare).states() == {"big.bin": "clean"}
+    assert os.path.isdir(bare / ".dvc/cache/files/md5")
