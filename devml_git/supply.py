@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from devml_git import gate, store
 from devml_git.cache import Corrupt
-from devml_git.errors import ContentLost
+from devml_git.errors import ContentLost, Refused
 from devml_git.store import Wanted
 from devml_git.streams import in_parallel
 
@@ -47,6 +47,8 @@ class Supply:
                 needed.update(self._needed(p, have.get(p.path)))
             except ContentLost:
                 lost.append(p.path)
+            except Refused:
+                continue  # a hostile manifest: told where it would be written, and stops no other
         if verify:
             self._verify(list(needed.values()))
         cache = self.ws.cache

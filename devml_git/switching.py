@@ -111,8 +111,11 @@ def _refuse_overwriting(ws: Workspace, observed: Sequence[Observed], target: Sna
     """Raise WouldOverwrite for work in no snapshot that the target's content would replace."""
     seen = {o.path: o for o in observed}
     wrong = [o.path for o in observed if _would_be_lost(o, target.managed().get(o.path))]
-    for path, pointer in target.managed().items():
-        if path in seen or path in ws.tree.snapshot.pointers:
+    known = seen.keys() | ws.tree.snapshot.pointers.keys()
+    fresh = {path: p for path, p in target.managed().items() if path not in known}
+    in_git = ws.git.tracked_among(fresh)  # git's own to keep: it refuses if they are dirty
+    for path, pointer in fresh.items():
+        if path in in_git:
             continue
         work = ws.look(path)
         if work.kind != "absent":

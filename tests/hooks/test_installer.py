@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import os
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from devml_git import installer
 from tests.world import Project, devml, run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FOREIGN = {
     "sh": b'#!/bin/sh\necho "sh:$*:$MINE" >> "$OUT"\nexit ${CODE:-0}\n',
@@ -53,7 +50,7 @@ def test_s1_install_twice_changes_nothing(bare: Path) -> None:
 def test_s2_foreign_hook_runs_first_and_comes_back_unchanged(project: Project, kind: str) -> None:
     devml("hooks", "uninstall", cwd=project.path)
     place = project.path / ".git/hooks/post-checkout"
-    data = FOREIGN[kind] or open("/bin/true", "rb").read()
+    data = FOREIGN[kind] or Path("/bin/true").read_bytes()
     put(place, data)
     devml("hooks", "install", cwd=project.path)
     out = project.path.parent / "out"

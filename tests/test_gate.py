@@ -1,0 +1,204 @@
+"""Promise P9: nothing that a repository says leads a read or a write astray."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from devml_git import gate
+from devml_git.errors import Refused
+from tests.world import Project, devml, run
+
+OID = "d41d8cd98f00b204e9800998ecf8427e"
+
+
+def pointer(path: str, oid: str = OID, extra: str = "") -> str:
+    return f"outs:\n- md5: {json.dumps(oid)}\n  size: 0\n  hash: md5\n{extra}  path: {json.dumps(path)}\n"
+
+
+def put_object(project: Project, data: bytes, suffix: str = "") -> str:
+    """Put bytes into the cache under their right name; return the oid."""
+    oid = hashlib.md5(data).hexdigest() + suffix
+    place = project.cache / oid[:2] / oid[2:]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(data)
+    return oid
+
+
+def outside(project: Project) -> set[str]:
+    """Return every path around the project and in its .git/hooks."""
+    around = {str(p) for p in project.path.parent.rglob("*") if project.path not in p.parents}
+    return around | {str(p) for p in (project.path / ".git/hooks").iterdir()}
+
+
+HOSTILE_PATHS = [
+    "../evil", "../../evil", "a/../../../evil", "/tmp/devml-evil", ".git/hooks/post-commit", ".GIT/config",
+    ".git./config", ".git /config", "git~1/config", ".g\u200cit/config", ".dvc/config", ".DVC/config",
+    "a//.git/x", "a\nb", "a\x1b[2Jb", "a\u202eb", "x" * 300, "/".join("d" * 70), "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", HOSTILE_PATHS)
+def test_hostile_output_path_writes_nothing_and_is_named(project: Project, path: str) -> None:
+    project.differential = False
+    oid = put_object(project, b"evil")
+    project.write("x.dvc", pointer(path, oid))
+    before = outside(project)
+    project.devml("checkout", check=False)
+    assert outside(project) == before
+    found = project.status()
+    told = [b["pointer"] for b in found["broken"]] + [u["pointer"] for u in found["unmanaged"]]
+    assert told == ["x.dvc"]
+    assert not os.path.exists("/tmp/devml-evil")
+
+
+@pytest.mark.parametrize(
+    "oid",
+    ["../../../etc/passwd", "", "zz", OID.upper(), OID + ".dirx", OID + "/..", OID[:31], "0" * 33],
+)
+def test_hostile_oid_is_refused(project: Project, oid: str) -> None:
+    project.differential = False
+    project.write("x.dvc", pointer("x", oid))
+    assert project.devml("status", "--json").json["broken"][0]["pointer"] == "x.dvc"
+    assert project.git("commit", "-q", "--allow-empty", "-m", "x", check=False).status != 0
+
+
+HOSTILE_MANIFESTS = {
+    "climbs": [{"md5": OID, "relpath": "../../evil"}],
+    "git": [{"md5": OID, "relpath": ".git/hooks/x"}],
+    "absolute": [{"md5": OID, "relpath": "/tmp/devml-evil"}],
+    "nul": [{"md5": OID, "relpath": "a\0b"}],
+    "twice": [{"md5": OID, "relpath": "a"}, {"md5": OID, "relpath": "a"}],
+    "file and directory": [{"md5": OID, "relpath": "a"}, {"md5": OID, "relpath": "a/b"}],
+    "dots": [{"md5": OID, "relpath": "./a"}],
+    "empty part": [{"md5": OID, "relpath": "a//b"}],
+    "bad oid": [{"md5": "../../x", "relpath": "a"}],
+    "dir oid": [{"md5": OID + ".dir", "relpath": "a"}],
+    "no path": [{"md5": OID}],
+    "no mapping": ["a"],
+    "no list": {"md5": OID, "relpath": "a"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HOSTILE_MANIFESTS)
+def test_hostile_manifest_writes_nothing(project: Project, kind: str) -> None:
+    project.differential = False
+    put_object(project, b"")
+    oid = put_object(project, json.dumps(HOSTILE_MANIFESTS[kind]).encode(), ".dir")
+    project.write("set.dvc", pointer("set", oid, "  nfiles: 1\n"))
+    before = outside(project)
+    ran = project.devml("checkout", check=False)
+    assert "manifest" in ran.out + ran.err
+    assert outside(project) == before
+    assert not project.exists("set")
+
+
+def test_manifest_that_is_no_json_is_refused(project: Project) -> None:
+    project.differential = False
+    oid = put_object(project, b"[" * 100_000, ".dir")
+    project.write("set.dvc", pointer("set", oid, "  nfiles: 1\n"))
+    assert "not JSON" in project.devml("checkout", check=False).out
+
+
+YAML = {
+    "alias bomb": "a: &a [x,x,x]\nb: &b [*a,*a,*a]\nouts:\n- md5: x\n  meta: [*b,*b]\n  path: x\n",
+    "tag": f"outs:\n- md5: {OID}\n  path: !!python/object:os.system x\n",
+    "deep": "outs: " + "[" * 500 + "]" * 500,
+    "duplicate key": f"outs:\n- md5: {OID}\n  md5: {OID}\n  path: x\n",
+    "not a mapping": "- a\n- b\n",
+    "outs is text": "outs: x\n",
+    "binary": "\x00\x01",
+    "no path": f"outs:\n- md5: {OID}\n",
+    "negative size": f"outs:\n- md5: {OID}\n  size: -1\n  hash: md5\n  path: x\n",
+    "huge size": f"outs:\n- md5: {OID}\n  size: {10**30}\n  hash: md5\n  path: x\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", YAML)
+def test_hostile_yaml_is_refused_quickly_and_named(project: Project, kind: str) -> None:
+    project.differential = False
+    project.write("x.dvc", YAML[kind])
+    ran = devml("status", "--json", cwd=project.path)
+    assert [b["pointer"] for b in ran.json["broken"]] == ["x.dvc"]
+
+
+@pytest.mark.parametrize("target", [".git/hooks", "{tmp}"])
+def test_link_in_git_as_a_parent_is_not_followed(
+    project: Project, tmp_path: Path, target: str
+) -> None:
+    project.differential = False
+    (project.path / "lnk").symlink_to(target.format(tmp=tmp_path))
+    oid = put_object(project, b"#!/bin/sh\necho evil\n")
+    project.write("x.dvc", pointer("lnk/post-merge", oid, "  isexec: true\n"))
+    before = outside(project)
+    content = (project.path / ".git/hooks/post-merge").read_bytes()
+    project.git("add", "-A")
+    ran = project.devml("checkout", check=False)
+    assert "link" in ran.out + ran.err
+    assert outside(project) == before
+    assert (project.path / ".git/hooks/post-merge").read_bytes() == content
+
+
+def test_link_where_the_artifact_goes_is_replaced_not_followed(
+    models: Project, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (models.path / "models/a.pt").unlink()
+    (models.path / "models/a.pt").symlink_to(victim)
+    models.differential = False
+    models.devml("checkout", check=False)
+    models.git("checkout", "-q", "v1", check=False)
+    assert victim.read_text() == "mine"
+
+
+def test_tracked_configuration_cannot_move_the_cache_outside(
+    models: Project, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    run("git", "clone", "-q", str(models.path), "clone", cwd=tmp_path)
+    clone = Project(tmp_path / "clone", differential=False)
+    clone.write(".dvc/config", f"[cache]\n    dir = {victim}\n")
+    clone.write("models/b.pt", "b")
+    ran = devml("snapshot", cwd=clone.path)
+    assert ran.status == 21
+    assert "devml-git init" in ran.err
+    assert not victim.exists()
+
+
+def test_hooks_do_not_connect_to_a_remote_that_a_commit_changed(
+    models: Project, tmp_path: Path
+) -> None:
+    models.dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "remote"))
+    models.commit("remote")
+    models.dvc("push", "-q")
+    run("git", "clone", "-q", str(models.path), "clone", cwd=tmp_path)
+    clone = Project(tmp_path / "clone")
+    clone.devml("init")
+    models.dvc("remote", "modify", "-q", "store", "url", str(tmp_path / "elsewhere"))
+    models.write("models/a.pt", "newer")
+    models.commit("moved")
+    models.dvc("push", "-q")
+    ran = clone.git("pull", "-q")
+    assert "devml-git trust" in ran.err
+    assert not clone.exists("models/a.pt")
+    clone.devml("trust")
+    clone.devml("checkout")
+    assert clone.read("models/a.pt") == "newer"
+
+
+@pytest.mark.parametrize(
+    "good", ["a", "a/b", "A.TXT", "ünï", ".hidden", "a b", "x:y", "a.git", ".gitignore", "con"]
+)
+def test_ordinary_paths_pass(good: str) -> None:
+    assert gate.path(good, "test") == good
+
+
+@pytest.mark.parametrize("bad", [None, 3, b"a", "\udcff", "a\\..\\b\n", "a/./b", "a/", "/a"])
+def test_what_is_no_path_does_not_pass(bad: object) -> None:
+    with pytest.raises(Refused):
+        gate.path(bad, "test")

@@ -1,0 +1,291 @@
+"""Hazards that were reproduced in stock DVC 3.67 (H1 to H15): a test each that ours has none."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.world import Project, devml_process, pull_with_dvc_alone, run
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data).hexdigest()
+
+
+def test_h1_one_missing_object_takes_nothing_else_away(models: Project) -> None:
+    models.write(".dvcignore", "*.local\n")
+    models.commit("ignore")
+    models.git("checkout", "-q", "v1")
+    models.write("data/notes.local", "never in the cache")
+    manifest = models.object("data.dvc").read_bytes()
+    oid = md5(b"x,3\n")
+    models.object("models/a.pt.dvc")
+    (models.cache / oid[:2] / oid[2:]).unlink()
+    ran = models.git("checkout", "-q", "main")
+    assert "data/x.csv" in ran.err
+    there = models.listing("data")
+    assert set(there) == {"part1.csv", "part2.csv", "part3.csv", "notes.local"}
+    assert manifest
+
+
+def test_h1_stock_dvc_has_the_hazard(models: Project) -> None:
+    models.differential = False
+    oid = md5(b"x,3\n")
+    (models.cache / oid[:2] / oid[2:]).unlink()
+    (models.path / "data/x.csv").unlink()
+    models.dvc("checkout", "--force", check=False)
+    assert not models.exists("data/part1.csv")
+
+
+def test_h2_file_whose_pointer_is_gone_is_not_deleted_without_proof(models: Project) -> None:
+    models.git("rm", "-q", "--cached", "models/a.pt.dvc")
+    (models.path / "models/a.pt.dvc").unlink()
+    models.write("models/a.pt", "edited since")
+    models.devml("checkout")
+    assert models.read("models/a.pt") == "edited since"
+
+
+def test_h2_pointer_that_was_never_committed_does_not_take_its_model_along(
+    project: Project,
+) -> None:
+    project.write("models/a.pt", "only copy")
+    project.devml("snapshot")
+    project.git("rm", "-q", "-f", "models/a.pt.dvc")
+    project.git("checkout", "-q", "-b", "other")
+    project.devml("checkout")
+    assert project.read("models/a.pt") == "only copy"
+
+
+def test_h4_rotten_object_is_never_checked_out_as_right(models: Project) -> None:
+    models.git("checkout", "-q", "v1")
+    place = models.object("models/a.pt.dvc")
+    models.git("checkout", "-q", "main")
+    data = bytearray(place.read_bytes())
+    data[3] ^= 0x40
+    place.chmod(0o644)
+    place.write_bytes(data)
+    place.chmod(0o444)
+    models.git("checkout", "-q", "v1")
+    assert not models.exists("models/a.pt")
+    assert models.states()["models/a.pt"] == "missing"
+
+
+def test_h6_hook_does_not_snapshot_an_old_model_over_a_new_pointer(models: Project) -> None:
+    models.git("checkout", "-q", "-b", "mine", "v2")
+    models.git("-c", "core.hooksPath=/dev/null", "merge", "-q", "--ff-only", "main")
+    models.write("train.py", "mine")
+    models.git("commit", "-qam", "mine")
+    assert models.show("HEAD", "models/a.pt.dvc") == models.show("v3", "models/a.pt.dvc")
+
+
+@pytest.mark.parametrize("form", [["-a"], ["--", "train.py"]])
+def test_h7_staging_in_the_hook_survives_gits_lock(models: Project, form: list[str]) -> None:
+    models.dvc("config", "--local", "core.autostage", "true")
+    models.write("models/a.pt", "two")
+    models.write("train.py", "two")
+    models.git("commit", "-q", "-m", "two", *form)
+    assert models.porcelain() == ""
+    assert models.in_step()
+
+
+@pytest.fixture
+def pipeline(project: Project) -> Project:
+    """A stage that was run: model.bin from params.yaml."""
+    project.write("params.yaml", "lr: 1\n")
+    project.write(
+        "train.py", "open('model.bin','w').write('made with '+open('params.yaml').read())\n"
+    )
+    project.dvc("stage", "add", "-q", "-n", "train", "-d", "train.py", "-p", "lr", "-o", "model.bin",
+                f"{sys.executable} train.py")  # fmt: skip
+    project.dvc("repro", "-q")
+    project.commit("run")
+    return project
+
+
+def test_h8_hand_made_output_changes_only_its_own_entry(pipeline: Project) -> None:
+    runs = sorted(pipeline.path.joinpath(".git/devml/cache/runs").rglob("*"))
+    before = pipeline.read("dvc.lock").splitlines()
+    pipeline.write("model.bin", "by hand")
+    pipeline.write("params.yaml", "lr: 2\n")
+    pipeline.git("commit", "-qam", "by hand")
+    after = pipeline.read("dvc.lock").splitlines()
+    changed = [
+        line.strip().split(":")[0] for a, line in zip(before, after, strict=True) if a != line
+    ]
+    assert changed == ["md5", "size"]
+    assert sorted(pipeline.path.joinpath(".git/devml/cache/runs").rglob("*")) == runs
+    assert "lr" in pipeline.dvc("status").out  # the parameters did not make this model
+    pipeline.dvc("repro", "-q")
+    assert pipeline.read("model.bin") == "made with lr: 2\n"
+    pipeline.devml("checkout", "--force", "HEAD", "--", "model.bin")
+    assert pipeline.read("model.bin") == "by hand"
+
+
+def test_h8_pipeline_outputs_come_back(pipeline: Project) -> None:
+    pipeline.write("params.yaml", "lr: 2\n")
+    pipeline.dvc("repro", "-q")
+    pipeline.git("commit", "-qam", "two")
+    pipeline.devml("checkout", "HEAD~1")
+    assert pipeline.read("model.bin") == "made with lr: 1\n"
+    assert pipeline.dvc("status").out.strip() == "Data and pipelines are up to date."
+
+
+def test_h9_linked_worktree_has_the_cache_and_the_models(models: Project, tmp_path: Path) -> None:
+    models.git("worktree", "add", "-q", str(tmp_path / "linked"), "v1")
+    linked = Project(tmp_path / "linked")
+    assert linked.read("models/a.pt").startswith("weights 1")
+    assert linked.dvc("status").out.strip() == "Data and pipelines are up to date."
+    assert not linked.exists(".dvc/cache")
+
+
+def test_h11_object_is_what_its_name_says_however_the_file_changes(project: Project) -> None:
+    place = project.write("models/a.pt", os.urandom(8 << 20))
+    stop = threading.Event()
+
+    def overwrite() -> None:
+        with open(place, "r+b") as f:
+            while not stop.is_set():
+                f.seek(int.from_bytes(os.urandom(3), "big") % (8 << 20))
+                f.write(os.urandom(16))
+                f.flush()
+
+    writer = threading.Thread(target=overwrite)
+    writer.start()
+    try:
+        for _ in range(5):
+            project.differential = False
+            project.devml("snapshot", check=False)
+    finally:
+        stop.set()
+        writer.join()
+    for oid, obj in project.objects().items():
+        assert md5(obj.read_bytes()) == oid.removesuffix(".dir")
+    assert not list(project.cache.glob(".*"))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> object:
+    """A file system of 8 MB, really."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)],
+            capture_output=True,
+            check=False,
+        ).returncode
+    ):
+        pytest.skip("mounting a tmpfs is not permitted here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_h12_full_disk_is_an_error_and_nothing_points_to_what_is_not_there(
+    models: Project, small_disk: Path
+) -> None:
+    shutil.copytree(models.path, small_disk / "p", symlinks=True)
+    project = Project(small_disk / "p", differential=False)
+    project.devml("status")
+    pointer = project.read("models/a.pt.dvc")
+    project.write("models/a.pt", bytes(1_000_000))
+    project.write("data/x.csv", os.urandom(1_000_000))
+    filler = project.write("filler", bytes(shutil.disk_usage(small_disk).free - 1_200_000))
+    objects = set(project.objects())
+    ran = project.devml("snapshot", check=False)
+    assert ran.status == 21
+    assert "no space left" in ran.err
+    assert "hint: free some space" in ran.err
+    assert project.read("models/a.pt.dvc") == pointer
+    assert set(project.objects()) == objects
+    assert project.bytes("models/a.pt") == bytes(1_000_000)
+    assert project.git("commit", "-q", "--allow-empty", "-m", "x", check=False).status != 0
+    filler.unlink()
+    project.devml("snapshot")
+    assert project.in_step()
+
+
+def test_h12_full_disk_at_a_restore_leaves_the_old_version(
+    models: Project, small_disk: Path
+) -> None:
+    models.write("data/big.bin", os.urandom(900_000))
+    models.commit("big")
+    models.devml("checkout", "v3")
+    shutil.copytree(models.path, small_disk / "p", symlinks=True)
+    project = Project(small_disk / "p", differential=False)
+    project.devml("status")
+    room = shutil.disk_usage(small_disk).free
+    project.write("filler", bytes(max(room - 500_000, 0)))
+    before = project.listing("data")
+    ran = devml_process("checkout", "main", cwd=project.path)
+    assert ran.status != 0
+    assert "no space left" in ran.err + ran.out
+    assert project.listing("data") == before
+    (project.path / "filler").unlink()
+    project.devml("checkout", "main", check=False)
+    project.devml("checkout")
+    assert len(project.bytes("data/big.bin")) == 900_000
+
+
+def test_h13_stock_hooks_leave_the_model_behind_after_reset_ours_do_not(models: Project) -> None:
+    models.git("reset", "-q", "--hard", "v1")
+    assert models.read("models/a.pt").startswith("weights 1")
+
+
+def test_h15_exec_bits_inside_a_directory_come_back_even_in_a_clone(
+    models: Project, tmp_path: Path
+) -> None:
+    models.write("data/run.sh", "#!/bin/sh\n")
+    (models.path / "data/run.sh").chmod(0o755)
+    models.commit("script")
+    remote = tmp_path / "remote"
+    models.dvc("remote", "add", "-q", "-d", "store", str(remote))
+    models.commit("remote")
+    models.dvc("push", "-q")
+    run("git", "clone", "-q", str(models.path), "clone", cwd=tmp_path)
+    clone = Project(tmp_path / "clone")
+    clone.devml("init")
+    assert (clone.path / "data/run.sh").stat().st_mode & stat.S_IXUSR
+    assert not (clone.path / "data/x.csv").stat().st_mode & stat.S_IXUSR
+
+
+def test_h15_changing_one_file_leaves_links_and_bits_of_the_others(models: Project) -> None:
+    models.write("data/target", "t")
+    (models.path / "data/link").symlink_to("target")
+    models.commit("link")
+    models.write("data/x.csv", "changed")
+    models.git("commit", "-q", "--allow-empty", "-m", "changed")
+    models.devml("checkout", "HEAD~1")
+    assert (models.path / "data/link").is_symlink()
+
+
+def test_h15_what_the_format_cannot_hold_is_said(models: Project) -> None:
+    (models.path / "data/link").symlink_to("x.csv")
+    (models.path / "data/empty").mkdir()
+    ran = models.git("commit", "-q", "--allow-empty", "-m", "odd")
+    assert "symbolic link" in ran.err
+    assert "data/empty is empty" in ran.err
+
+
+def test_p8_clone_with_git_and_dvc_alone_gets_the_same_bytes(
+    models: Project, tmp_path: Path
+) -> None:
+    models.write("models/deep/ünï code #1.pt", os.urandom(3000))
+    models.write("data/sub dir/é", "accent")
+    models.commit("names")
+    place = Project(
+        pull_with_dvc_alone(models, tmp_path / "clone", tmp_path / "remote"), differential=False
+    )
+    assert place.listing("data") == models.listing("data")
+    ours = {k: v for k, v in models.listing("models").items() if not k.endswith(".dvc")}
+    assert {
+        k: v for k, v in place.listing("models").items() if not k.endswith((".dvc", ".gitignore"))
+    } == ours
