@@ -188,6 +188,10 @@ def _refuse_odd(ws: Workspace, rule: str) -> None:
                 f"{gate.shown(literal)} is a {what_is(st)}: only files and directories are tracked",
                 hint="track what it points to" if place.is_symlink() else None,
             )
+        if rule.endswith("/") and what_is(st) == "file":
+            raise UsageError(
+                f"{gate.shown(literal)} is a file", hint=f"devml-git track {gate.shown(literal)}"
+            )
     for pointer in ws.tree.snapshot.pointers.values():
         inner, outer = f"{literal}/", f"{pointer.path}/"
         if literal != pointer.path and (outer.startswith(inner) or inner.startswith(outer)):
