@@ -106,8 +106,16 @@ class Workspace:
     def exclusive(self) -> Iterator[None]:
         """Hold this worktree's lock; the kernel drops it when a process dies.
 
-        Raises StorageFailed when another devml-git keeps it for longer than LOCK_SECONDS.
+        From here on the tripwire counts for nothing: whatever happens now, also a kill, the next
+        hook looks for itself unless this operation arms it anew at its end. Raises StorageFailed
+        when another devml-git keeps the lock for longer than LOCK_SECONDS.
         """
+        with self._locked():
+            tripwire.disarm(self.git)
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
         try:
             import fcntl
         except ImportError:  # Windows: SQLite's own lock must do

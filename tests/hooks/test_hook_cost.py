@@ -175,3 +175,15 @@ def test_users_own_modules_do_not_shadow_ours(models: Project) -> None:
     models.write("models/a.pt", "edited")
     models.commit("shadow")
     assert models.in_step()
+
+
+def test_operation_that_dies_half_way_leaves_no_quick_answer(models: Project) -> None:
+    """The old answer would call the pointers unmoved, though the workspace has moved on."""
+    code = (
+        "import os\nfrom devml_git.workspace import Workspace\n"
+        "with Workspace.discover() as ws, ws.exclusive(): os._exit(137)"
+    )
+    ready = models.path / ".git/devml/tripwire/ready"
+    assert ready.exists()
+    subprocess.run([sys.executable, "-c", code], cwd=models.path, check=False)
+    assert not ready.exists()
