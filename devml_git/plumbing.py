@@ -61,6 +61,18 @@ def _decode(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
+def _reason(stderr: str) -> str:
+    """Return what git complains of: its first error, and the files it lists below."""
+    lines = stderr.strip().splitlines()
+    first = next(
+        (x for x in lines if x.startswith(("error: ", "fatal: "))), lines[-1] if lines else ""
+    )
+    files = [x.strip() for x in lines if x.startswith("\t")]
+    return " ".join(
+        [first.removeprefix("error: ").removeprefix("fatal: "), ", ".join(files)]
+    ).strip()
+
+
 def foreign_environment() -> dict[str, str]:
     """Return an environment for a call on another repository (githooks(5))."""
     return {k: v for k, v in os.environ.items() if k not in _LOCAL_ENV}
@@ -174,8 +186,7 @@ class Git:
             raise GitFailed(f"git cannot be run: {e}", hint="install git 2.30 or later") from e
         if done.returncode not in ok:
             stderr = done.stderr.decode("utf-8", "replace")
-            said = stderr.strip().splitlines()
-            reason = said[-1] if said else f"exit status {done.returncode}"
+            reason = _reason(stderr) or f"exit status {done.returncode}"
             raise GitFailed(
                 f"git {args[0]}: {shown(reason, 300)}",
                 argv=argv,

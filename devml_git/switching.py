@@ -99,6 +99,11 @@ def _git_checkout(ws: Workspace, rev: str | None, branch: str | None) -> None:
 
 def _keep_code_edits(ws: Workspace) -> None:
     """`--force` throws away edits of code, as in git; here they stay findable, as a stash."""
+    if ws.git.out("ls-files", "-u"):
+        raise GitFailed(
+            "a merge stands half-way, and its edits could not be kept",
+            hint="git merge --abort, or settle it: git status",
+        )
     made = ws.git.out("stash", "create", "devml-git checkout --force").strip()
     if made:
         ws.git.raw("stash", "store", "-m", "devml-git checkout --force", made, env=_QUIET)
