@@ -80,6 +80,7 @@ def test_h4_rotten_object_is_never_checked_out_as_right(models: Project) -> None
 
 def test_h6_hook_does_not_snapshot_an_old_model_over_a_new_pointer(models: Project) -> None:
     models.git("checkout", "-q", "-b", "mine", "v2")
+    assert models.read("models/a.pt").startswith("weights 2")
     models.git("-c", "core.hooksPath=/dev/null", "merge", "-q", "--ff-only", "main")
     models.write("train.py", "mine")
     models.git("commit", "-qam", "mine")
