@@ -154,6 +154,8 @@ class Git:
         env = dict(os.environ)
         env["GIT_TERMINAL_PROMPT"] = "0"
         env["LC_ALL"] = "C.UTF-8"
+        # even `read-tree` fires post-index-change: it would wait for the lock that we hold
+        env["DEVML_GIT_ACTIVE"] = "1"
         if extra:
             env.update(extra)
         return env

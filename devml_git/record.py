@@ -13,6 +13,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from devml_git.errors import StorageFailed
 from devml_git.place import Stat
 
 if TYPE_CHECKING:
@@ -54,7 +55,12 @@ class Record:
         self.rebuilt = False
         try:
             self._db = self._open()
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as e:
+            if "locked" in str(e):  # somebody is writing, nothing is broken
+                raise StorageFailed(
+                    "the record of this worktree is in use by another devml-git",
+                    hint="wait for it, then run the same command again",
+                ) from e
             self._set_aside()
             self.rebuilt = True
             self._db = self._open()

@@ -87,13 +87,18 @@ class Rules:
         """Return the directories that rules name without globs, each one artifact."""
         return [d.strip("/") for d in self._directories if not _GLOB.search(d)]
 
+    def glob_directories(self) -> list[str]:
+        """Return the rules that make directories artifacts wherever a pattern finds them."""
+        return [d for d in self._directories if _GLOB.search(d) or not _anchor(d)]
+
     def places(self, git: Git) -> list[str]:
         """Return pathspecs of where the file rules can match at all, for a quick walk.
 
         Anchored rules only need their own directory. For the others the walk leaves out the
         directories that git ignores as a whole (virtual environments, build trees).
         """
-        anchors = [_anchor(p) for p in self._files if not p.startswith("!")]
+        rules = [*self._files, *self.glob_directories()]
+        anchors = [_anchor(p) for p in rules if not p.startswith("!")]
         if all(anchors):
             there = [a for a in anchors if a and (self.root / a).exists()]
             return [f":(literal){a}" for a in sorted(set(there))]

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from devml_git.workspace import Observed, Workspace
 
 _CAUSE = "checkout"
-_QUIET = {"DEVML_GIT_ACTIVE": "1"}
 
 
 # -- checkout REV --------------------------------------------------------------------------------
@@ -94,7 +93,7 @@ def _git_checkout(ws: Workspace, rev: str | None, branch: str | None) -> None:
     argv = ["checkout", "--quiet", "--no-overwrite-ignore"]
     argv += ["-b", branch] if branch else []
     argv += [rev] if rev is not None else []
-    ws.git.raw(*argv, "--", env=_QUIET)
+    ws.git.raw(*argv, "--")
 
 
 def _keep_code_edits(ws: Workspace) -> None:
@@ -106,10 +105,10 @@ def _keep_code_edits(ws: Workspace) -> None:
         )
     made = ws.git.out("stash", "create", "devml-git checkout --force").strip()
     if made:
-        ws.git.raw("stash", "store", "-m", "devml-git checkout --force", made, env=_QUIET)
+        ws.git.raw("stash", "store", "-m", "devml-git checkout --force", made)
         ws.warnings.append("your edits of code are kept: git stash list")
     if ws.git.head() is not None:
-        ws.git.raw("reset", "--hard", "--quiet", env=_QUIET)
+        ws.git.raw("reset", "--hard", "--quiet")
 
 
 def _refuse_overwriting(ws: Workspace, observed: Sequence[Observed], target: Snapshot) -> None:

@@ -395,14 +395,19 @@ class Workspace:
             with contextlib.suppress(OSError):
                 files[name] = os.lstat(self.root / name)
         lines = self.rules.exclude_lines()
+        watched = [*self.rules.glob_directories(), *lines]
+        # a directory that a rule names counts from its first file on
+        places = {o.path for o in items if o.work.kind == "dir"}
+        places.update(self.rules.literal_directories())
+        links = [path for path in self.unfit if (self.root / path).is_symlink()]
         tripwire.arm(
             self.git,
             files=files,
-            member_places=[o.path for o in items if o.work.kind == "dir"],
-            rule_lines=lines,
-            rule_places=self.rules.places(self.git) if lines else [],
+            member_places=sorted(places),
+            rule_lines=watched,
+            rule_places=self.rules.places(self.git) if watched else [],
             owned=[*lines, *(literal_line(o.path, o.work.kind == "dir") for o in items)],
-            held=[*self.git.tracked_matching(lines), *self.unfit],
+            held=[*self.git.tracked_matching(watched), *links],
             large_file=self.config.large_file,
         )
 

@@ -93,6 +93,32 @@ def test_any_change_that_concerns_us_starts_python(counted: Project, what: str) 
     assert "pre-commit" in started(counted)
 
 
+@pytest.mark.parametrize("rule", ["later/", "runs/*/", "checkpoints-*/", "sets/"])
+def test_first_file_of_a_directory_that_a_rule_names_starts_python(
+    counted: Project, rule: str
+) -> None:
+    counted.devml("track", rule)
+    counted.commit("rule")
+    settle(counted)
+    started(counted)
+    counted.git("commit", "-q", "--allow-empty", "-m", "nothing")
+    assert started(counted) == []
+    path = rule.replace("*", "x").strip("/")
+    counted.write(f"{path}/first", "first")
+    counted.git("commit", "-q", "--allow-empty", "-m", "first")
+    assert counted.states()[path] == "clean"
+
+
+def test_first_file_of_an_empty_directory_starts_python(counted: Project) -> None:
+    counted.devml("track", "sets/")
+    (counted.path / "sets").mkdir()
+    counted.commit("rule")
+    settle(counted)
+    counted.write("sets/first", "first")
+    counted.git("commit", "-q", "--allow-empty", "-m", "first")
+    assert counted.states()["sets"] == "clean"
+
+
 def test_large_staged_file_starts_python(counted: Project) -> None:
     counted.write("big", bytes(10_000_001))
     counted.git("add", "big")
