@@ -205,7 +205,10 @@ class Cache:
         finally:
             os.close(fd)
         if store:
-            store()
+            try:
+                store()
+            except StorageFailed as e:
+                raise StorageFailed(f"{gate.shown(source.name)}: {e.message}", hint=e.hint) from e
         return Stored(oid, was, quiet=not was.racy(began))
 
     # -- out ---------------------------------------------------------------------------------

@@ -219,7 +219,10 @@ def _tell_unverified(ws: Workspace, told: Told) -> None:
 def _moved(ws: Workspace, event: str) -> Told:
     told = Told()
     mark = ws.git.private / MARK
-    if ws.git.half_way() and event not in {"post-rewrite", "post-index-change"}:
+    # the last hook of an am runs before git tidies up, and nothing comes after it
+    ends = event == "post-applypatch" and ws.git.last_patch()
+    ends = ends or (event == "post-checkout" and ws.git.nothing_to_pick())
+    if ws.git.half_way() and not ends and event not in {"post-rewrite", "post-index-change"}:
         mark.touch()
         return told
     if not ws.config.hooks.restore:

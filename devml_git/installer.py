@@ -108,15 +108,15 @@ def install(git: Git, *, allow_outside: bool = False) -> list[str]:
 def _refuse_place(git: Git, place: Path, *, allow_outside: bool) -> None:
     configured = git.config_path("core.hooksPath")
     inside = place.is_relative_to(git.common_dir) or place.is_relative_to(git.top)
-    if configured is not None and not inside and not allow_outside:
-        raise HookInTheWay(
-            f"core.hooksPath is {shown(configured)}, outside of this repository",
-            hint="devml-git hooks install --outside   (if hooks for all repositories are meant)",
-        )
     if place.exists() and not place.is_dir():
         raise HookInTheWay(
             f"core.hooksPath is {shown(place)}, which is no directory: git runs no hooks",
             hint="git config --unset core.hooksPath",
+        )
+    if configured is not None and not inside and not allow_outside:
+        raise HookInTheWay(
+            f"core.hooksPath is {shown(configured)}, outside of this repository",
+            hint="devml-git hooks install --outside   (if hooks for all repositories are meant)",
         )
     try:
         place.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from devml_git.errors import DvcFailed
 
 if TYPE_CHECKING:
     from devml_git.plumbing import Git
+    from devml_git.store import CacheSettings
 
 CACHE_KEY = "devml.cache"
 OWN_CACHE = "devml/cache"  # below git's common directory
@@ -21,12 +22,13 @@ def open_cache(git: Git) -> Cache:
     """Open the cache of a project, and see to it that plain DVC uses the same one.
 
     The private `git config devml.cache` decides; without it, DVC's own configuration, but for a
-    place outside of the workspace that only the tracked `.dvc/config` names (P9).
+    place outside of the workspace that only a file in git names (P9).
     """
     settings = store.cache_settings(git.top)
     known = git.config(CACHE_KEY)
     if known is None:
-        if settings.tracked and settings.directory and not within(settings.directory, git):
+        outside = settings.directory is not None and not within(settings.directory, git)
+        if outside and _in_git(settings, git):
             raise DvcFailed(
                 f"the tracked .dvc/config puts the cache at {gate.shown(settings.directory)}",
                 hint="devml-git init   (accepts that place)",
@@ -34,13 +36,19 @@ def open_cache(git: Git) -> Cache:
         place = settings.directory or git.top / ".dvc" / "cache"
     else:
         place = Path(os.path.normpath(git.common_dir / known))
-        local = settings.directory if not settings.tracked else None
-        if local and local != place and local.is_dir() and not git.is_linked:
+        local = settings.directory
+        moved = local and local != place and local.is_dir() and not git.is_linked
+        if local and moved and not _in_git(settings, git):
             place = local  # the user moved it: `dvc cache dir --local`
             git.set_config(CACHE_KEY, cache_key(git, place))
         elif settings.directory != place and place != git.top / ".dvc" / "cache":
             point_dvc(git, place)
     return Cache(place, settings.types, settings.shared)
+
+
+def _in_git(settings: CacheSettings, git: Git) -> bool:
+    """Whether a commit could have said so: `.dvc/config`, or a `config.local` forced into git."""
+    return settings.tracked or bool(git.tracked_among([".dvc/config.local"]))
 
 
 def point_dvc(git: Git, place: Path) -> None:

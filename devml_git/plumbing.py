@@ -256,6 +256,20 @@ class Git:
         """Whether a rebase or am stands half-way; a merge or cherry-pick does not count."""
         return any((self.git_dir / name).exists() for name in ("rebase-merge", "rebase-apply"))
 
+    def last_patch(self) -> bool:
+        """Whether `git am` is at its last patch; a `rebase --apply`, which ends later, is not."""
+        state = self.git_dir / "rebase-apply"
+        with contextlib.suppress(OSError):
+            ends = (state / "next").read_text() == (state / "last").read_text()
+            return ends and (state / "applying").exists()
+        return False
+
+    def nothing_to_pick(self) -> bool:
+        """Whether a rebase has no step left: where it never had one, no post-rewrite follows."""
+        with contextlib.suppress(OSError):
+            return not (self.git_dir / "rebase-merge" / "git-rebase-todo").read_bytes().strip()
+        return False
+
     # -- configuration -----------------------------------------------------------------------
 
     def config(self, key: str) -> str | None:

@@ -125,9 +125,19 @@ class Restorer:
         return self.done
 
     def bring_part(
-        self, pointer: Pointer, work: Work, want: Mapping[str, str], *, force: bool
+        self,
+        pointer: Pointer,
+        work: Work,
+        want: Mapping[str, str],
+        *,
+        known: Mapping[str, str],
+        force: bool,
     ) -> None:
-        """Bring some members of a directory; `want` is all that shall lie there afterwards."""
+        """Bring some members of a directory; `want` is all that shall lie there afterwards.
+
+        `known` is R afterwards: what we put there before and now. Members that were stale stay
+        so, else the next commit would snapshot them over the pointer.
+        """
         if work.odd:
             raise StorageFailed(work.odd)
         if force and work.kind != "absent" and not self._all_held(work):
@@ -142,11 +152,13 @@ class Restorer:
         finally:
             self._clear(scratch)
             os.close(scratch)
-        if work.kind == "absent":
-            # the rest was never here: R is what is here now, so that it counts as stale, not edited
-            oid = manifest_oid(want)
+        # where the rest was never here, R is what is here now: it counts as stale, not edited
+        left = want if work.kind == "absent" else known
+        oid, _ = self.ws.cache.put_manifest(left)
+        if oid != pointer.oid:
             with self.ws.record.writing():
-                self.ws.remember_clean(plan.path, work, oid, oid)
+                executable = (n for n in plan.executable if n in left)
+                self.ws.remember_clean(plan.path, work, token(oid, executable), oid)
         wait_out_the_grain(self._newest)
 
     def _uncommitted(self, observed: Sequence[Observed]) -> set[str]:

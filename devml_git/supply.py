@@ -89,10 +89,17 @@ class Supply:
         if pointer.is_dir and not self.ws.cache.has(oid_of(pointer), pointer.hash_name):
             self._fetch([pointer])
 
-    def obtain_objects(self, pointer: Pointer, oids: Iterable[str]) -> list[str]:
-        """Fetch those of a pointer's objects that the cache lacks; return what is not to be had."""
-        lacking = [o for o in set(oids) if not self.ws.cache.has(o, pointer.hash_name)]
-        return self.fetch_wanted([Wanted(o, pointer.hash_name, pointer.remote) for o in lacking])
+    def obtain_objects(
+        self, pointer: Pointer, oids: Iterable[str], *, verify: bool = False
+    ) -> list[str]:
+        """Fetch those of a pointer's objects that the cache lacks; return what is not to be had.
+
+        `verify` also reads what the cache has, and sets aside what is corrupt.
+        """
+        wanted = [Wanted(o, pointer.hash_name, pointer.remote) for o in set(oids)]
+        if verify:
+            self._verify([(w, pointer.path) for w in wanted])
+        return self.fetch_wanted([w for w in wanted if not self.ws.cache.has(w.oid, w.hash_name)])
 
     def members(self, pointer: Pointer) -> dict[str, str]:
         """Return a pointer's files: name inside the artifact ("" for a file) to oid.

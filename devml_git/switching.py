@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devml_git import gate, pointers, restoring, snapshotting
-from devml_git.errors import GitFailed, StorageFailed, UsageError
+from devml_git.cache import Corrupt
+from devml_git.errors import DevmlError, GitFailed, StorageFailed, UsageError
 from devml_git.manifest import manifest_oid
 from devml_git.place import Absent, lstat, parent, storage_error, write_text_safely
 from devml_git.restoring import Done, Restorer
@@ -122,6 +123,8 @@ def _refuse_overwriting(ws: Workspace, observed: Sequence[Observed], target: Sna
         if path in in_git:
             continue
         work = ws.look(path)
+        if work.kind == "dir" and {f"{path}/{name}" for name in work.files} <= in_git:
+            continue
         if work.kind != "absent":
             ws.learn([work], store_content=False)
             o = ws.judge(work, pointer, ws.record.materialised().get(path))
@@ -299,7 +302,7 @@ def _obtain_members(
 ) -> list[str]:
     missing = []
     for path, members in picked.items():
-        lost_oids = set(restorer.supply.obtain_objects(chosen[path], members.values()))
+        lost_oids = set(restorer.supply.obtain_objects(chosen[path], members.values(), verify=True))
         missing += [f"{path}/{n}" for n, oid in members.items() if oid in lost_oids]
     return missing
 
@@ -318,12 +321,30 @@ def _bring_members(
     base = restorer.supply.members(current) if current is not None and current.is_dir else {}
     work = ws.look(path)
     ws.learn([work], store_content=False)
-    edited = [n for n, oid in picked.items() if work.oids.get(n) not in {None, oid, base.get(n)}]
+    put_there = _materialised_members(ws, path)
+    edited = [
+        n
+        for n, oid in picked.items()
+        if work.oids.get(n) not in {None, oid, base.get(n), put_there.get(n)}
+    ]
     if edited and not force:
         raise would_overwrite([f"{path}/{n}" for n in edited])
     members = {**base, **picked}
     pointer = _pointer_with(ws, current, source, members)
-    restorer.bring_part(pointer, work, {**work.oids, **picked}, force=force)
+    restorer.bring_part(
+        pointer, work, {**work.oids, **picked}, known={**(put_there or base), **picked}, force=force
+    )
+
+
+def _materialised_members(ws: Workspace, path: str) -> dict[str, str]:
+    """Return R of a directory as members (name to oid); empty where that is not known."""
+    r = ws.record.materialised().get(path)
+    if r is None or not r.oid.endswith(".dir") or not ws.cache.has(r.oid):
+        return {}
+    try:
+        return ws.cache.manifest(r.oid)
+    except (Corrupt, DevmlError):
+        return {}
 
 
 def _pointer_with(
@@ -445,7 +466,7 @@ def export(
     restorer = Restorer(ws, cause=_CAUSE, fetch=fetch)
     whole, parts = select(ws, source, paths) if paths else (list(source.managed()), {})
     want: list[tuple[str, Pointer, str, bool]] = []
-    missing = restorer.supply.obtain([source.pointers[p] for p in whole], {})
+    missing = restorer.supply.obtain([source.pointers[p] for p in whole], {}, verify=True)
     picked = {a: _pick(restorer, source.pointers[a], globs) for a, globs in parts.items()}
     missing += _obtain_members(restorer, source.pointers, picked)
     if missing:

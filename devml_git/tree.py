@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from devml_git import gate, pointers
 from devml_git.errors import DevmlError
+from devml_git.place import what_is
 from devml_git.plumbing import POINTER_PATHSPECS, is_pointer_file
 from devml_git.snapshot import Broken, Snapshot
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
     from devml_git.plumbing import Git, IndexEntry
     from devml_git.pointers import PipelineOut
+
+# Neither a link nor a named pipe in a pointer's place may lead astray or hang
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 @dataclass(slots=True)
@@ -46,13 +51,14 @@ def read_tree(git: Git, ask: Callable[[list[str]], dict[str, PipelineOut]]) -> T
         "ls-files", "-z", "-c", "-o", "--exclude-standard", "--deduplicate", "--",
         *POINTER_PATHSPECS, ":(glob)**/dvc.yaml", ":(glob)**/.dvcignore",
     )  # fmt: skip
-    texts, stats = _read_files(git, (n for n in names if is_pointer_file(n) and n not in unmerged))
+    files = _read_files(git, (n for n in names if is_pointer_file(n) and n not in unmerged))
+    texts, stats, unread = files
     yamls = [n for n in names if n.endswith("dvc.yaml") and (git.top / n).is_file()]
     stages = ask(yamls) if yamls else {}
     snapshot = pointers.collect(texts.items(), stages)
     conflicts = tuple(Broken(f, "is unmerged", unmerged=True) for f in unmerged)
     return Tree(
-        snapshot=Snapshot(snapshot.pointers, (*snapshot.broken, *conflicts)),
+        snapshot=Snapshot(snapshot.pointers, (*snapshot.broken, *unread, *conflicts)),
         texts=texts,
         stats=stats,
         indexed=indexed,
@@ -64,21 +70,31 @@ def read_tree(git: Git, ask: Callable[[list[str]], dict[str, PipelineOut]]) -> T
 
 def _read_files(
     git: Git, names: Iterable[str]
-) -> tuple[dict[str, bytes], dict[str, os.stat_result]]:
-    texts, stats = {}, {}
+) -> tuple[dict[str, bytes], dict[str, os.stat_result], list[Broken]]:
+    """Return text and stat of the files that are there, and those that cannot be read as one."""
+    texts, stats, unread = {}, {}, []
     for name in names:
         try:
-            fd = os.open(git.top / name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        except OSError:
+            fd = os.open(git.top / name, _READ_FLAGS)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as e:
+            link = e.errno == errno.ELOOP
+            why = "is a link, not a file" if link else f"cannot be read: {e.strerror}"
+            unread.append(Broken(name, why))
             continue
         try:
             st = os.fstat(fd)
-            if stat.S_ISREG(st.st_mode) and st.st_size <= gate.MAX_POINTER_BYTES:
+            if not stat.S_ISREG(st.st_mode):
+                unread.append(Broken(name, f"is a {what_is(st)}, not a file"))
+            elif st.st_size > gate.MAX_POINTER_BYTES:
+                unread.append(Broken(name, f"is larger than {gate.MAX_POINTER_BYTES} bytes"))
+            else:
                 texts[name] = os.read(fd, st.st_size + 1)
                 stats[name] = st
         finally:
             os.close(fd)
-    return texts, stats
+    return texts, stats, unread
 
 
 def _sparse(git: Git, gone: list[str]) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -188,6 +190,42 @@ def _immutable(place: Path, *, on: bool) -> bool:
     return done.returncode == 0
 
 
+def test_workspace_that_cannot_be_written_is_named(models: Project) -> None:
+    models.differential = False
+    models.write("models/a.pt", "new")
+    if not _immutable(models.path / "models", on=True):
+        pytest.skip("chattr (e2fsprogs) does nothing here, and root may write anywhere")
+    try:
+        ran = models.devml("snapshot", check=False)
+    finally:
+        _immutable(models.path / "models", on=False)
+    said(ran, 21, "models/a.pt.dvc", "hint:")
+    models.devml("snapshot")
+    assert models.in_step()
+
+
+@pytest.mark.parametrize("kind", ["named pipe", "symbolic link", "character device"])
+def test_artifact_replaced_by_what_is_no_file_is_named_and_left(models: Project, kind: str) -> None:
+    models.differential = False
+    place = models.path / "models/a.pt"
+    place.unlink()
+    if kind == "named pipe":
+        os.mkfifo(place)
+    elif kind == "symbolic link":
+        place.symlink_to("/etc/passwd")
+    else:
+        try:
+            os.mknod(place, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+        except PermissionError:
+            pytest.skip("making devices is not permitted here")
+    before = place.lstat()
+    said(models.devml("snapshot", check=False), 21, f"models/a.pt is a {kind}", "hint:")
+    said(models.devml("checkout", check=False), 21, f"models/a.pt is a {kind}")
+    said(models.devml("checkout", "v1", check=False), 31, "models/a.pt")
+    assert place.lstat() == before
+    assert models.head() == models.head("v3")
+
+
 def test_file_that_vanishes_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageFailed, match="gone vanished"):
         Cache(tmp_path).put([Source(str(tmp_path / "gone"), "gone", 1)])
@@ -224,6 +262,23 @@ def test_name_that_cannot_be_tracked_is_said_safely(project: Project, name: byte
     assert "new\nline" not in ran.err
 
 
+@pytest.mark.parametrize("name", [b"\xff", b"new\nline", b"esc\x1b[2J"])
+@pytest.mark.parametrize("where", [b"data/", b"models/"])
+def test_hostile_name_never_reaches_the_terminal_raw(
+    models: Project, where: bytes, name: bytes
+) -> None:
+    models.differential = False
+    with open(os.path.join(os.fsencode(models.path), where + name), "wb") as f:
+        f.write(b"x")
+    for command in (["status"], ["snapshot"], ["checkout", "v1"], ["track", "models/*"]):
+        ran = models.devml(*command, check=False)
+        assert ran.out + ran.err
+        assert "\x1b" not in ran.out + ran.err
+        assert "new\nline" not in ran.out + ran.err
+    assert models.head() == models.head("v3")
+    assert models.read("data/x.csv") == "x,3\n"
+
+
 # -- pointers, configuration, record -------------------------------------------------------------
 
 
@@ -253,6 +308,15 @@ def test_two_pointers_for_one_path(models: Project) -> None:
 def test_overlapping_artifacts(models: Project) -> None:
     said(models.devml("track", "data/x.csv", check=False), 2, "overlaps with the artifact data")
     said(models.devml("track", "models/a.pt/", check=False), 2, "is a file")
+
+
+def test_pointer_inside_another_artifact_is_named_and_stops_the_commit(models: Project) -> None:
+    models.differential = False
+    text = models.read("models/a.pt.dvc")
+    models.write("inner.dvc", text.replace("path: a.pt", "path: data/x.csv"))
+    said(models.devml("status"), 0, "inner.dvc", "inside the artifact")
+    said(models.git("commit", "-q", "--allow-empty", "-m", "x", check=False), 1, "keep one of them")
+    assert models.read("data/x.csv") == "x,3\n"
 
 
 @pytest.mark.parametrize(
@@ -303,7 +367,53 @@ def test_lost_record_keeps_a_users_own_edit(models: Project) -> None:
 # -- interrupted ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("after", [0.15, 0.3, 0.5, 0.8])
+def interrupt(project: Project, command: list[str], scratch: str) -> tuple[int, bytes]:
+    """Send Ctrl-C to a devml-git that is half-way through copying a large file."""
+    process = subprocess.Popen([sys.executable, "-m", "devml_git", *command], cwd=project.path,
+                               stderr=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    until = time.monotonic() + 20
+    while time.monotonic() < until and process.poll() is None:
+        half = (project.path / scratch).rglob("*.tmp")
+        with contextlib.suppress(FileNotFoundError):
+            if any(f.stat().st_size > 1 << 20 for f in half):
+                break
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    return process.returncode or process.wait(20), process.communicate()[1]
+
+
+def test_ctrl_c_in_a_snapshot_exits_with_130_and_says_so(models: Project) -> None:
+    models.differential = False
+    pointer = models.read("models/a.pt.dvc")
+    data = os.urandom(1 << 20) * 300
+    models.write("models/a.pt", data)
+    status, err = interrupt(models, ["snapshot"], ".git/devml/cache")
+    assert (status, b"error: interrupted" in err, b"Traceback" in err) == (130, True, False)
+    assert models.read("models/a.pt.dvc") == pointer
+    assert not list(models.cache.rglob("*.tmp"))
+    models.devml("snapshot")
+    assert models.in_step()
+    assert models.bytes("models/a.pt") == data
+
+
+def test_ctrl_c_in_a_checkout_leaves_whole_files_and_the_same_command_finishes(
+    models: Project,
+) -> None:
+    models.differential = False
+    data = os.urandom(1 << 20) * 300
+    models.write("models/a.pt", data)
+    models.commit("big")
+    models.devml("checkout", "v1")
+    status, _ = interrupt(models, ["checkout", "main"], ".git/devml/tmp")
+    assert status == 130
+    assert models.read("models/a.pt").startswith("weights 1")
+    assert set(models.states().values()) == {"stale"}
+    models.devml("checkout", "main")
+    assert models.bytes("models/a.pt") == data
+    assert models.in_step()
+
+
+@pytest.mark.parametrize("after", [0.15, 0.5])
 def test_ctrl_c_loses_nothing_and_the_same_command_then_works(
     models: Project, after: float
 ) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,14 @@ def everything(project: Project) -> dict[str, object]:
     }
     index = run("git", "ls-files", "-s", cwd=project.path).out
     return {"head": (project.path / ".git/HEAD").read_text(), "index": index, "files": files}
+
+
+def immutable(place: Path, *, on: bool) -> bool:
+    """Make files read-only even for root, or writable again; return whether that worked."""
+    done = subprocess.run(
+        ["chattr", "-R", "+i" if on else "-i", str(place)], capture_output=True, check=False
+    )
+    return done.returncode == 0
 
 
 def rescues(project: Project) -> list[dict[str, str]]:
@@ -212,6 +222,38 @@ def test_adoption_boundary_is_crossed_both_ways(project: Project) -> None:
     assert project.read("weights.bin") == "edited"
 
 
+def test_adoption_boundary_of_a_directory(project: Project) -> None:
+    project.write("raw/a", "in git")
+    project.write("raw/b/c", "c")
+    project.commit("in git")
+    project.devml("track", "raw/")
+    project.write("raw/a", "tracked")
+    project.write("raw/new", "new")
+    project.commit("tracked")
+    for _ in range(2):
+        project.devml("checkout", "HEAD~1")
+        assert project.listing("raw") == {"a": b"in git", "b/c": b"c"}
+        project.devml("checkout", "main")
+        assert project.listing("raw") == {"a": b"tracked", "b/c": b"c", "new": b"new"}
+    project.git("checkout", "-q", "HEAD~1")
+    project.write("raw/mine", "mine")
+    before = everything(project)
+    assert project.devml("checkout", "main", check=False).status == 31
+    assert everything(project) == before
+
+
+def test_gits_own_moves_of_ours_start_no_hook_of_ours(models: Project, tmp_path: Path) -> None:
+    wrapper = tmp_path / "python"
+    wrapper.write_text(f"#!/bin/sh\necho started >> {tmp_path}/started\n")
+    wrapper.chmod(0o755)
+    models.git("config", "devml.python", str(wrapper))
+    models.write("train.py", "my code")
+    models.devml("checkout", "--to", str(tmp_path / "out"), "v2")
+    models.devml("checkout", "--force", "v1")
+    models.devml("checkout", "main")
+    assert not (tmp_path / "started").exists()
+
+
 # -- checkout without REV ------------------------------------------------------------------------
 
 
@@ -267,17 +309,45 @@ def test_r22_from_a_subdirectory(models: Project) -> None:
     assert model(models) == "weights 1"
 
 
-@pytest.mark.parametrize(
-    ("given", "there"), [("data/x.csv", {"x.csv"}), ("data/*.csv", {"x.csv", "part1.csv"})]
-)
-def test_r22_members_of_a_directory_artifact(models: Project, given: str, there: set[str]) -> None:
+@pytest.mark.parametrize("given", ["data/x.csv", "data/*.csv", "data/x*"])
+def test_r22_members_of_a_directory_artifact(models: Project, given: str) -> None:
+    head, before = models.head(), models.listing("data")
     models.devml("checkout", "v1", "--", given)
-    assert models.read("data/x.csv") == "x,1\n"
-    assert set(models.listing("data")) == {"x.csv", "part1.csv", "part2.csv", "part3.csv"}
-    assert models.read("data/part1.csv") == "part 1\n"
+    assert models.listing("data") == {**before, "x.csv": b"x,1\n"}
+    assert model(models) == "weights 3"
     assert models.porcelain() == "M  data.dvc\n"
+    assert models.head() == head
     assert models.in_step()
-    del there
+
+
+@pytest.mark.parametrize(
+    ("cwd", "given"), [("data", "x.csv"), ("data", "./x.csv"), (".", "data/x.csv")]
+)
+def test_path_alone_brings_a_member_that_was_deleted(models: Project, cwd: str, given: str) -> None:
+    (models.path / "data/x.csv").unlink()
+    models.devml("checkout", given, cwd=cwd)
+    assert models.read("data/x.csv") == "x,3\n"
+    assert models.in_step()
+
+
+def test_member_of_a_stale_directory_comes_and_the_rest_stays_stale(models: Project) -> None:
+    models.git("-c", "core.hooksPath=/dev/null", "checkout", "-q", "v1")
+    models.devml("checkout", "--", "data/x.csv")
+    assert models.read("data/x.csv") == "x,1\n"
+    assert models.states()["data"] == "stale"
+    models.git("commit", "-q", "--allow-empty", "-m", "next")
+    assert models.show("HEAD", "data.dvc") == models.show("v1", "data.dvc")
+    assert models.in_step()
+
+
+def test_member_that_is_corrupt_and_nowhere_else_changes_nothing(models: Project) -> None:
+    oid = hashlib.md5(b"x,1\n").hexdigest()
+    corrupt(models.cache / oid[:2] / oid[2:])
+    before = everything(models)
+    ran = models.devml("checkout", "v1", "--", "data/x.csv", check=False)
+    assert ran.status == 30
+    assert "data/x.csv" in ran.err
+    assert everything(models) == before
 
 
 def test_r22_members_leave_other_edits_alone(models: Project) -> None:
@@ -347,6 +417,28 @@ def test_to_writes_one_artifact_or_member(models: Project, tmp_path: Path) -> No
     assert {p.name for p in (tmp_path / "b").rglob("*") if p.is_file()} == {"part1.csv"}
 
 
+def test_to_makes_nothing_when_content_is_corrupt_and_nowhere_else(
+    models: Project, tmp_path: Path
+) -> None:
+    models.git("checkout", "-q", "v1")
+    corrupt(models.object("models/a.pt.dvc"))
+    models.git("checkout", "-q", "main")
+    for _ in range(2):
+        assert models.devml("checkout", "v1", "--to", str(tmp_path / "a"), check=False).status == 30
+        assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("paths", [[], ["--", "data"], ["--", "data/x.csv"]])
+def test_to_fetches_what_the_cache_lacks(remote: Project, tmp_path: Path, paths: list[str]) -> None:
+    for place in remote.objects().values():
+        place.unlink()
+    before = everything(remote)
+    remote.differential = False
+    remote.devml("checkout", "v1", "--to", str(tmp_path / "out"), *paths)
+    assert (tmp_path / "out/data/x.csv").read_text() == "x,1\n"
+    assert everything(remote) == before
+
+
 def test_to_a_directory_in_use_is_refused(models: Project, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full/x").write_text("x")
@@ -381,6 +473,35 @@ def test_r10_pointer_conflict_is_settled_and_staged(
     merging.git("commit", "-q", "-m", "merged")
     assert merging.in_step()
     assert merging.porcelain() == ""
+
+
+@pytest.mark.parametrize(("side", "there"), [("--ours", True), ("--theirs", False)])
+def test_r10_modified_here_and_deleted_there_is_settled(
+    models: Project, side: str, there: bool
+) -> None:
+    models.git("checkout", "-q", "-b", "side", "v2")
+    models.devml("untrack", "--delete", "models/a.pt")
+    models.git("commit", "-qam", "gone")
+    models.git("checkout", "-q", "main")
+    assert models.git("merge", "-q", "side", check=False).status == 1
+    models.devml("checkout", side, "--", "models/a.pt")
+    models.git("commit", "-q", "-m", "merged")
+    assert ("models/a.pt" in models.states()) is there
+    assert models.in_step()
+    assert hashlib.md5(b"weights 3\n" * 50).hexdigest() in models.objects()
+
+
+@pytest.mark.parametrize(("side", "content"), [("--ours", "main"), ("--theirs", "side")])
+def test_r10_conflict_of_a_directory_is_settled(models: Project, side: str, content: str) -> None:
+    for branch, start in (("side", "v2"), ("main", "v3")):
+        models.git("checkout", "-q", *(["-b", branch, start] if branch == "side" else [branch]))
+        models.write("data/x.csv", branch)
+        models.git("commit", "-q", "--allow-empty", "-m", branch)
+    assert models.git("merge", "-q", "side", check=False).status == 1
+    models.devml("checkout", side, "--", "data")
+    assert models.read("data/x.csv") == content
+    models.git("commit", "-q", "-m", "merged")
+    assert models.in_step()
 
 
 def test_commit_is_refused_while_a_pointer_is_in_conflict(merging: Project) -> None:
@@ -445,6 +566,45 @@ def test_r5_read_only_file_is_replaced(models: Project) -> None:
     (models.path / "models/a.pt").chmod(0o444)
     models.devml("checkout", "v1")
     assert model(models) == "weights 1"
+
+
+def test_r5_read_only_directory_is_an_error_and_what_lies_there_stays(models: Project) -> None:
+    before = models.listing("data")
+    if not immutable(models.path / "data", on=True):
+        pytest.skip("chattr (e2fsprogs) does nothing here, and root may write anywhere")
+    models.differential = False
+    try:
+        ran = models.devml("checkout", "v1", check=False)
+        assert ran.status == 21
+        assert "data" in ran.err
+        assert models.listing("data") == before
+    finally:
+        immutable(models.path / "data", on=False)
+    models.devml("checkout")
+    assert models.in_step()
+
+
+def test_r5_write_through_a_configured_hard_link_is_never_handed_out(models: Project) -> None:
+    models.dvc("config", "--local", "cache.type", "hardlink")
+    models.devml("checkout", "v1")
+    models.differential = False  # DVC trusts the mode of an object
+    with open(models.path / "models/a.pt", "r+b") as f:
+        f.write(b"WRITTEN")
+    models.git("commit", "-q", "--allow-empty", "-m", "written")
+    written = models.bytes("models/a.pt")
+    models.devml("checkout", "main")
+    assert models.devml("checkout", "v1", check=False).status == 30
+    assert model(models) == "weights 3"
+    models.devml("checkout", "HEAD@{1}")
+    assert models.bytes("models/a.pt") == written
+
+
+def test_r24_after_git_clean_a_checkout_restores_all(models: Project) -> None:
+    before = models.listing("data") | {"a.pt": models.bytes("models/a.pt")}
+    models.git("clean", "-fdxq")
+    assert not models.exists("data/x.csv")
+    models.devml("checkout")
+    assert models.listing("data") | {"a.pt": models.bytes("models/a.pt")} == before
 
 
 def test_r5_hard_linked_file_is_replaced_and_the_other_name_keeps_its_bytes(

@@ -74,6 +74,8 @@ HOSTILE_MANIFESTS = {
     "nul": [{"md5": OID, "relpath": "a\0b"}],
     "twice": [{"md5": OID, "relpath": "a"}, {"md5": OID, "relpath": "a"}],
     "file and directory": [{"md5": OID, "relpath": "a"}, {"md5": OID, "relpath": "a/b"}],
+    "GIT": [{"md5": OID, "relpath": "a/.GIT/hooks/x"}],
+    "bidi": [{"md5": OID, "relpath": "a\u202eb"}],
     "dots": [{"md5": OID, "relpath": "./a"}],
     "empty part": [{"md5": OID, "relpath": "a//b"}],
     "bad oid": [{"md5": "../../x", "relpath": "a"}],
@@ -102,6 +104,51 @@ def test_manifest_that_is_no_json_is_refused(project: Project) -> None:
     oid = put_object(project, b"[" * 100_000, ".dir")
     project.write("set.dvc", pointer("set", oid, "  nfiles: 1\n"))
     assert "not JSON" in project.devml("checkout", check=False).out
+
+
+def test_oversized_manifest_is_refused_unread(project: Project) -> None:
+    project.differential = False
+    place = project.cache / "00" / ("0" * 30 + ".dir")
+    place.parent.mkdir(parents=True)
+    with open(place, "wb") as f:
+        f.truncate(gate.MAX_MANIFEST_BYTES + 1)
+    project.write("set.dvc", pointer("set", "0" * 32 + ".dir", "  nfiles: 1\n"))
+    ran = project.devml("checkout", check=False)
+    assert ran.status == 21
+    assert "larger than" in ran.out
+
+
+def test_manifest_of_another_content_is_set_aside(project: Project) -> None:
+    project.differential = False
+    place = project.cache / "00" / ("0" * 30 + ".dir")
+    place.parent.mkdir(parents=True)
+    place.write_text(json.dumps([{"md5": OID, "relpath": "a"}]))
+    project.write("set.dvc", pointer("set", "0" * 32 + ".dir", "  nfiles: 1\n"))
+    assert project.devml("checkout", check=False).status == 30
+    assert not project.exists("set")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "large"])
+def test_pointer_that_is_no_small_file_is_named_and_hangs_nothing(
+    models: Project, kind: str
+) -> None:
+    models.differential = False
+    place = models.path / "models/a.pt.dvc"
+    text = place.read_text()
+    place.unlink()
+    if kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "link":
+        place.symlink_to("/etc/passwd")
+    else:
+        place.write_text(text + "#" * gate.MAX_POINTER_BYTES)
+    found = models.status()
+    assert [b["pointer"] for b in found["broken"]] == ["models/a.pt.dvc"]
+    assert models.devml("checkout", check=False).status == 21
+    ran = models.git("commit", "-q", "--allow-empty", "-m", "x", check=False)
+    assert ran.status != 0
+    assert "models/a.pt.dvc" in ran.err
+    assert models.read("models/a.pt").startswith("weights 3")
 
 
 YAML = {
@@ -143,6 +190,46 @@ def test_link_in_git_as_a_parent_is_not_followed(
     assert (project.path / ".git/hooks/post-merge").read_bytes() == content
 
 
+@pytest.mark.parametrize("form", [["HEAD"], ["--force", "HEAD"], ["--to", "../out", "HEAD"]])
+def test_link_in_a_commit_is_not_followed_by_any_checkout(
+    project: Project, tmp_path: Path, form: list[str]
+) -> None:
+    project.differential = False
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (project.path / "lnk").symlink_to(victim)
+    project.write("x.dvc", pointer("lnk/evil", put_object(project, b"evil")))
+    project.git("add", "-A")
+    project.git("-c", "core.hooksPath=/dev/null", "commit", "-qm", "hostile")
+    ran = project.devml("checkout", *form, check=False)
+    assert ran.status == 21
+    assert "lnk" in ran.err
+    assert list(victim.iterdir()) == []
+
+
+def test_nothing_is_read_through_a_linked_parent(project: Project, tmp_path: Path) -> None:
+    project.differential = False
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "key").write_text("SECRET")
+    (project.path / "lnk").symlink_to(secret)
+    project.write("x.dvc", pointer("lnk/key"))
+    assert project.devml("snapshot", check=False).status == 21
+    assert project.git("commit", "-q", "--allow-empty", "-m", "x", check=False).status != 0
+    assert hashlib.md5(b"SECRET").hexdigest() not in project.objects()
+
+
+@pytest.mark.parametrize("to", ["lnk/x", ".git/hooks/x", "../x", ".GIT/x"])
+def test_rescue_is_restored_nowhere_else(models: Project, tmp_path: Path, to: str) -> None:
+    (models.path / "lnk").symlink_to(tmp_path)
+    models.write("models/a.pt", "my edit")
+    models.devml("checkout", "--force", "v1")
+    rescue = json.loads(models.devml("rescue", "list", "--json").out)["rescues"][0]["id"]
+    before = outside(models)
+    assert models.devml("rescue", "restore", rescue, "--to", to, check=False).status in {2, 21}
+    assert outside(models) == before
+
+
 def test_link_where_the_artifact_goes_is_replaced_not_followed(
     models: Project, tmp_path: Path
 ) -> None:
@@ -168,6 +255,29 @@ def test_tracked_configuration_cannot_move_the_cache_outside(
     assert ran.status == 21
     assert "devml-git init" in ran.err
     assert not victim.exists()
+    assert str(victim) in clone.devml("init").out  # said, and from now on accepted
+    clone.devml("snapshot")
+    assert victim.is_dir()
+
+
+def test_private_configuration_in_git_cannot_move_the_cache_either(
+    models: Project, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    models.differential = False
+    run("git", "clone", "-q", str(models.path), "evil", cwd=tmp_path)
+    evil = Project(tmp_path / "evil", differential=False)
+    evil.write(".dvc/config.local", f"[cache]\n    dir = {victim}\n")
+    evil.git("add", "-f", ".dvc/config.local")
+    evil.git("-c", "core.hooksPath=/dev/null", "commit", "-qm", "hostile")
+    run("git", "clone", "-q", str(evil.path), "clone", cwd=tmp_path)
+    assert devml("snapshot", cwd=tmp_path / "clone").status == 21
+    models.git("pull", "-q", str(evil.path), "main")
+    models.write("models/b.pt", "b")
+    models.git("commit", "-q", "--allow-empty", "-m", "b", check=False)
+    assert list(victim.iterdir()) == []
+    assert hashlib.md5(b"b").hexdigest() in models.objects()
 
 
 def test_hooks_do_not_connect_to_a_remote_that_a_commit_changed(

@@ -9,8 +9,8 @@ import typer
 
 from devml_git import gate, switching
 from devml_git.cli.context import out, repo_paths, workspace
-from devml_git.errors import UsageError
-from devml_git.wording import done_lines, lost
+from devml_git.errors import StorageFailed, UsageError
+from devml_git.wording import done_lines, listed, lost
 
 if TYPE_CHECKING:
     from devml_git.restoring import Done
@@ -91,6 +91,11 @@ def _tell(done: Done, to: str | None) -> None:
         o.answer("all in step")
     if done.missing:
         raise lost(done.missing)
+    if done.blocked:
+        raise StorageFailed(
+            f"not brought in step: {listed([path for path, _ in done.blocked])}",
+            hint="devml-git status",
+        )
 
 
 def _split(ws: Workspace, args: list[str]) -> tuple[str | None, list[str]]:
@@ -113,7 +118,7 @@ def _split(ws: Workspace, args: list[str]) -> tuple[str | None, list[str]]:
         )
     if is_rev:
         return first, args[1:]
-    if is_path or len(args) > 1 or "/" in first or "*" in first:
+    if is_path or len(args) > 1 or "/" in first or "*" in first or _inside_artifact(ws, first):
         return None, args
     switching.resolve(ws, first)
     return first, []
@@ -133,6 +138,15 @@ def _names_artifact(ws: Workspace, given: str) -> bool:
     except UsageError:
         return False
     return any(path in {p.path, p.file} for p in ws.tree.snapshot.pointers.values())
+
+
+def _inside_artifact(ws: Workspace, given: str) -> bool:
+    """Whether a name that is no revision can be a member, perhaps one that is gone."""
+    try:
+        (path,) = repo_paths(ws.root, [given])
+    except UsageError:
+        return False
+    return any(path.startswith(f"{p}/") for p in ws.tree.snapshot.pointers)
 
 
 def _refuse_mixtures(

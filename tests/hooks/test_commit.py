@@ -15,6 +15,8 @@ from tests.world import Project, devml, run
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.hooks.conftest import Shelf
+
 
 def oid_at(project: Project, rev: str, pointer: str = "models/a.pt.dvc") -> str:
     """Return the oid that a pointer has in a commit (or the index: "")."""
@@ -33,15 +35,24 @@ def assert_tied(project: Project, path: str = "models/a.pt", rev: str = "HEAD") 
     assert project.objects()[oid].read_bytes() == data
 
 
-@pytest.fixture
-def one(project: Project) -> Project:
-    """A project with one commit of models/a.pt, data/ and code."""
-    project.write("models/a.pt", "one")
-    project.write("data/x.csv", "1")
-    project.write("code.py", "1")
-    project.write("other.py", "1")
+def index(project: Project) -> set[str]:
+    """Return what the index has: a line for each path."""
+    return set(run("git", "ls-files", "-s", cwd=project.path).out.splitlines())
+
+
+def one_commit(project: Project) -> Project:
+    for path in ("models/a.pt", "data/x.csv", "code.py", "sub/code.py", "other.py"):
+        project.write(path, "one" if path.startswith("models") else "1")
     project.commit("one")
     return project
+
+
+@pytest.fixture
+def one(shelf: Shelf, request: pytest.FixtureRequest, tmp_path: Path) -> Project:
+    """A project with one commit of models/a.pt, data/ and code."""
+    return shelf.copy(
+        "one", lambda: one_commit(request.getfixturevalue("project")), tmp_path / "project"
+    )
 
 
 # -- forms of commit -----------------------------------------------------------------------------
@@ -80,18 +91,33 @@ def test_c2_every_form_records_the_model(one: Project, form: list[str]) -> None:
 def test_c2_patch_commit_records_the_model(one: Project) -> None:
     one.write("models/a.pt", "two")
     one.write("code.py", "2")
-    run("git", "commit", "-p", "-m", "two", cwd=one.path, stdin="y\ny\n")
+    one.write("other.py", "2")
+    run("git", "commit", "-p", "-m", "two", cwd=one.path, stdin="y\nn\n")
     assert_tied(one)
+    assert one.porcelain() == " M other.py\n"
 
 
-def test_c2_aborted_by_an_empty_message_loses_nothing(one: Project) -> None:
+@pytest.mark.parametrize(
+    ("form", "staged"),
+    [(["-a"], set()), (["--", "code.py"], set()), ([], {"models/a.pt.dvc"})],
+    ids=["-a", "path", "plain"],
+)
+def test_c2_aborted_by_an_empty_message_keeps_bytes_and_index(
+    one: Project, form: list[str], staged: set[str]
+) -> None:
+    """Git rolls its own copies of the index back; in the real one only our pointer is newer."""
     one.write("models/a.pt", "two")
     one.write("code.py", "2")
-    ran = one.git("commit", "-a", env={"GIT_EDITOR": "true"}, check=False)
+    if staged:
+        one.git("add", "code.py")
+    before = index(one)
+    ran = one.git("commit", *form, env={"GIT_EDITOR": "true"}, check=False)
     assert ran.status != 0
+    assert {line.split("\t")[1] for line in before ^ index(one)} == staged
     assert md5(b"two") in one.objects()
     one.git("commit", "-am", "again")
     assert_tied(one)
+    assert one.porcelain() == ""
 
 
 PARTIAL = ["plain", "other staged", "other dirty"]
@@ -127,11 +153,12 @@ def test_c3_partial_commit_of_a_new_model_has_its_pointer(one: Project) -> None:
 
 
 def test_c4_commit_from_a_subdirectory(one: Project) -> None:
-    one.write("models/a.pt", "two")
-    one.write("sub/code.py", "1")
-    run("git", "add", "-A", cwd=one.path)
-    run("git", "commit", "-m", "two", cwd=one.path / "sub")
-    assert_tied(one)
+    for n, form in enumerate((["-a"], ["-i", "code.py"], ["--", "code.py"])):
+        one.write("models/a.pt", f"two {n}")
+        one.write("sub/code.py", f"two {n}")
+        run("git", "commit", "-m", "two", *form, cwd=one.path / "sub")
+        assert_tied(one)
+        assert one.porcelain() == ""
 
 
 def test_c4_commit_from_a_symlinked_directory(one: Project, tmp_path: Path) -> None:
@@ -284,6 +311,20 @@ def test_c12_moved_model_keeps_its_history_and_is_stored_once(one: Project) -> N
     assert not one.exists("models/b.pt")
 
 
+def test_c12_moved_directory_of_models_moves_all_pointers(one: Project) -> None:
+    for name in ("a.pt", "deep/b.pt"):
+        one.write(f"models/old/{name}", name)
+    one.commit("two models")
+    before = set(one.objects())
+    os.renames(one.path / "models/old/deep/b.pt", one.path / "models/new/deep/b.pt")
+    os.renames(one.path / "models/old/a.pt", one.path / "models/new/a.pt")
+    one.git("commit", "--allow-empty", "-m", "moved")
+    assert set(one.objects()) == before
+    assert set(one.states()) == {"models/a.pt", "models/new/a.pt", "models/new/deep/b.pt", "data"}
+    assert one.in_step()
+    assert one.porcelain() == ""
+
+
 def test_c13_file_directory_file_restores_each(project: Project) -> None:
     project.write("things/a", "file")
     project.devml("track", "things/a")
@@ -312,14 +353,23 @@ def test_c13_directory_artifact_becomes_a_file_by_itself(one: Project) -> None:
     assert one.read("data") == "now a file"
 
 
-def test_c13_model_replaced_by_a_link_is_refused_and_nothing_lost(one: Project) -> None:
-    (one.path / "models" / "a.pt").unlink()
-    (one.path / "models" / "a.pt").symlink_to("/etc/hostname")
+@pytest.mark.parametrize("path", ["models/a.pt", "data"])
+def test_c13_artifact_replaced_by_a_link_is_refused_and_nothing_lost(
+    one: Project, tmp_path: Path, path: str
+) -> None:
+    (one.path / path).rename(tmp_path / "elsewhere")
+    (one.path / path).symlink_to(tmp_path / "elsewhere")
     one.differential = False
+    pointer = one.read(f"{path}.dvc")
     ran = one.git("commit", "--allow-empty", "-m", "link", check=False)
     assert ran.status != 0
-    assert "symbolic link" in ran.err
-    assert md5(b"one") in one.objects()
+    assert f"error: {path} is a symbolic link" in ran.err
+    assert "hint: " in ran.err
+    assert one.read(f"{path}.dvc") == pointer
+    assert (tmp_path / "elsewhere").exists()
+    (one.path / path).unlink()
+    one.devml("checkout")
+    assert (one.read("models/a.pt"), one.read("data/x.csv")) == ("one", "1")
 
 
 def test_a_link_beside_the_models_stops_no_commit(one: Project) -> None:
@@ -361,6 +411,22 @@ def test_c15_exec_bits_of_a_file_and_of_members_come_back(one: Project) -> None:
     for name in ("models/run", "data/tool"):
         assert (one.path / name).stat().st_mode & stat.S_IXUSR, name
     assert not (one.path / "data/x.csv").stat().st_mode & stat.S_IXUSR
+
+
+def test_c15_exec_bit_alone_is_a_change_that_comes_and_goes(one: Project) -> None:
+    one.write("data/tool", "#!/bin/sh")
+    (one.path / "data/tool").chmod(0o755)  # a list of none is what DVC's own pointers have: unknown
+    one.commit("tool")
+    paths = [one.path / "models/a.pt", one.path / "data/x.csv"]
+    before = set(one.objects())
+    for place in paths:
+        place.chmod(0o755)
+    one.git("commit", "--allow-empty", "-m", "executable")
+    assert set(one.objects()) == before
+    one.git("checkout", "-q", "HEAD~1")
+    assert not any(os.access(place, os.X_OK) for place in paths)
+    one.git("checkout", "-q", "main")
+    assert all(os.access(place, os.X_OK) for place in paths)
 
 
 @pytest.mark.parametrize("mode", [0o444, 0o600, 0o644])
@@ -433,13 +499,17 @@ def test_c17_a_thousand_equal_files_are_one_object(one: Project) -> None:
 # -- only a model has changed, and what stops a commit -------------------------------------------
 
 
-def test_only_a_model_changed_first_try_says_why_second_works(one: Project) -> None:
+@pytest.mark.parametrize("form", [["-m", "two"], ["-am", "two"]], ids=["plain", "-a"])
+def test_only_a_model_changed_first_try_says_why_second_works(
+    one: Project, form: list[str]
+) -> None:
     one.write("models/a.pt", "two")
-    first = one.git("commit", "-m", "two", check=False)
+    first = one.git("commit", *form, check=False)
     assert first.status == 1
     assert "run the same command again" in first.err
-    one.git("commit", "-m", "two")
+    one.git("commit", *form)
     assert_tied(one)
+    assert one.porcelain() == ""
 
 
 def test_only_a_model_changed_devml_commit_does_it_at_once(one: Project) -> None:

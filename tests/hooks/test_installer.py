@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
+import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from devml_git import installer
 from tests.world import Project, devml, run
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 FOREIGN = {
     "sh": b'#!/bin/sh\necho "sh:$*:$MINE" >> "$OUT"\nexit ${CODE:-0}\n',
     "python": b"#!/usr/bin/env python3\nimport os,sys\nopen(os.environ['OUT'],'a').write('python\\n')\n",
-    "binary": None,
+    "binary": Path(shutil.which("touch") or "").read_bytes(),
 }  # fmt: skip
 
 
@@ -50,17 +56,18 @@ def test_s1_install_twice_changes_nothing(bare: Path) -> None:
 def test_s2_foreign_hook_runs_first_and_comes_back_unchanged(project: Project, kind: str) -> None:
     devml("hooks", "uninstall", cwd=project.path)
     place = project.path / ".git/hooks/post-checkout"
-    data = FOREIGN[kind] or Path("/bin/true").read_bytes()
+    data = FOREIGN[kind]
     put(place, data)
     devml("hooks", "install", cwd=project.path)
     out = project.path.parent / "out"
     env = {"OUT": str(out), "MINE": "env"}
     project.git("checkout", "-q", "-b", "x", env=env)
-    if kind == "sh":
-        head = project.head()
-        assert out.read_text() == f"sh:{head} {head} 1:env\n"
-    elif kind == "python":
-        assert out.read_text() == "python\n"
+    head = project.head()
+    if kind == "binary":
+        assert project.exists(head)
+        assert project.exists("1")
+    else:
+        assert out.read_text() == {"sh": f"sh:{head} {head} 1:env\n", "python": "python\n"}[kind]
     devml("hooks", "uninstall", cwd=project.path)
     assert place.read_bytes() == data
     assert stat.S_IMODE(place.stat().st_mode) == 0o755
@@ -68,7 +75,7 @@ def test_s2_foreign_hook_runs_first_and_comes_back_unchanged(project: Project, k
 
 
 def test_s2_foreign_hooks_exit_status_counts(project: Project) -> None:
-    put(project.path / ".git/hooks/post-checkout.before-devml", FOREIGN["sh"] or b"")
+    put(project.path / ".git/hooks/post-checkout.before-devml", FOREIGN["sh"])
     env = {"OUT": "/dev/null", "CODE": "3"}
     assert project.git("checkout", "-q", "-b", "x", env=env, check=False).status == 1  # git's word
 
@@ -78,6 +85,18 @@ def test_s2_foreign_hook_gets_its_stdin(project: Project) -> None:
     put(project.path / ".git/hooks/post-rewrite.before-devml", b'#!/bin/sh\ncat > "$OUT"\n')
     project.git("commit", "-q", "--amend", "-m", "amended", env={"OUT": str(out)})
     assert project.head() in out.read_text()
+
+
+def test_s9_foreign_hook_that_git_did_not_run_is_not_run_by_us(project: Project) -> None:
+    devml("hooks", "uninstall", cwd=project.path)
+    place = project.path / ".git/hooks/pre-commit"
+    put(place, b"#!/bin/sh\nexit 3\n")
+    place.chmod(0o644)
+    devml("hooks", "install", cwd=project.path)
+    project.commit("not stopped")
+    devml("hooks", "uninstall", cwd=project.path)
+    assert place.read_bytes() == b"#!/bin/sh\nexit 3\n"
+    assert stat.S_IMODE(place.stat().st_mode) == 0o644
 
 
 def test_s3_doctor_tells_when_somebody_has_overwritten_ours(project: Project) -> None:
@@ -102,20 +121,32 @@ def test_s4_hooks_path_inside_the_repository_is_used(project: Project, form: str
     assert str(project.path) not in text  # git may track it
 
 
-@pytest.mark.parametrize("place", ["/dev/null", "{tmp}/global", "~/hooks"])
+@pytest.mark.parametrize(
+    ("place", "way_on"),
+    [
+        ("/dev/null", "git config --unset core.hooksPath"),
+        ("{tmp}/global", "devml-git hooks install --outside"),
+        ("~/hooks", "devml-git hooks install --outside"),
+    ],
+)
 def test_s4_hooks_path_outside_is_refused_with_the_way_on(
-    bare: Path, tmp_path: Path, place: str
+    bare: Path, tmp_path: Path, place: str, way_on: str
 ) -> None:
     run("git", "config", "core.hooksPath", place.format(tmp=tmp_path.parent), cwd=bare)
     ran = devml("hooks", "install", cwd=bare)
     assert ran.status == 40
     assert "core.hooksPath" in ran.err
-    assert "hint: " in ran.err
+    assert f"hint: {way_on}" in ran.err
+    assert not (bare / ".git/devml").exists()
 
 
-def test_s4_hooks_path_outside_is_used_when_asked(project: Project, tmp_path: Path) -> None:
-    project.git("config", "core.hooksPath", str(tmp_path / "global"))
+@pytest.mark.parametrize("place", ["{tmp}/global", "~/global"])
+def test_s4_hooks_path_outside_is_used_when_asked(
+    project: Project, tmp_path: Path, place: str
+) -> None:
+    project.git("config", "core.hooksPath", place.format(tmp=tmp_path))
     project.devml("hooks", "install", "--outside")
+    assert not project.exists("~")
     project.write("models/a.pt", "one")
     project.commit("one")
     assert project.in_step()
@@ -126,6 +157,61 @@ def test_s5_install_in_a_linked_worktree_serves_all(project: Project, tmp_path: 
     devml("hooks", "uninstall", cwd=tmp_path / "linked")
     devml("hooks", "install", cwd=tmp_path / "linked")
     assert (project.path / ".git/hooks/pre-commit").exists()
+
+
+def test_s5_install_in_a_submodule_puts_them_where_its_git_looks(
+    bare: Path, project: Project, tmp_path: Path
+) -> None:
+    run("git", "-C", bare, "submodule", "--quiet", "add", project.path, "sub", cwd=bare)
+    devml("hooks", "install", cwd=bare / "sub")
+    assert (bare / ".git/modules/sub/hooks/pre-commit").exists()
+    assert states(bare) == {"absent"}
+
+
+def test_s4_install_from_a_subdirectory_with_a_relative_hooks_path(bare: Path) -> None:
+    run("git", "config", "core.hooksPath", "my/hooks", cwd=bare)
+    (bare / "sub").mkdir()
+    devml("hooks", "install", cwd=bare / "sub")
+    assert (bare / "my/hooks/pre-commit").exists()
+
+
+def test_status_is_one_json_document_and_changes_nothing(project: Project) -> None:
+    place = project.path / ".git/hooks"
+    put(place / "pre-commit.before-devml", b"#!/bin/sh\n")
+    before = sorted(place.iterdir())
+    found = project.devml("hooks", "status", "--json").json
+    assert found["schema"] == "devml.hooks/v1"
+    chained = {h["event"]: h["chained"] for h in found["hooks"]}
+    assert chained == {event: event == "pre-commit" for event in installer.EVENTS}
+    assert sorted(place.iterdir()) == before
+
+
+@pytest.fixture
+def read_only(bare: Path) -> Iterator[Path]:
+    """The hooks directory of a repository, read-only even for root."""
+    place = bare / ".git/hooks"
+    place.mkdir(exist_ok=True)
+    if os.geteuid():
+        place.chmod(0o555)
+        yield place
+        place.chmod(0o755)
+        return
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
+        pytest.skip("root, and mounting a tmpfs is not permitted here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_s6_read_only_hooks_directory_is_named_and_nothing_is_left(read_only: Path) -> None:
+    top = read_only.parent.parent
+    for line in (["hooks", "install"], ["init"]):
+        ran = devml(*line, cwd=top)
+        assert ran.status == 40
+        assert f"{read_only} cannot be written" in ran.err
+        assert list(read_only.iterdir()) == []
+        assert sorted(p.name for p in top.iterdir()) == [".git"]
+    assert run("git", "config", "devml.python", cwd=top, check=False).out == ""
 
 
 def test_s6_hooks_place_that_is_a_file_leaves_nothing_half_done(bare: Path) -> None:

@@ -60,6 +60,10 @@ def test_merge_fast_forward(models: Project) -> None:
     models.git("checkout", "-q", "-b", "old", "v1")
     models.git("merge", "-q", "--ff-only", "main")
     assert model(models) == "weights 3"
+    assert models.in_step()
+    models.write("train.py", "mine")
+    models.git("commit", "-qam", "mine")
+    assert models.show("HEAD", "models/a.pt.dvc") == models.show("v3", "models/a.pt.dvc")
 
 
 @pytest.mark.parametrize("option", ["--no-ff", "--squash", "--no-commit"])
@@ -68,6 +72,15 @@ def test_merge_three_way_brings_the_other_sides_model(models: Project, option: s
     models.git("merge", "-q", option, "side", "-m", "merge", check=False)
     models.git("commit", "-q", "--allow-empty", "-m", "merged", check=False)
     assert models.read("models/b.pt") == "side"
+    assert models.in_step()
+
+
+def test_merge_abort_takes_the_other_sides_model_away(models: Project) -> None:
+    other_branch(models)
+    models.git("merge", "-q", "--no-commit", "--no-ff", "side")
+    models.git("merge", "--abort")
+    assert not models.exists("models/b.pt")
+    assert model(models) == "weights 3"
     assert models.in_step()
 
 
@@ -116,6 +129,26 @@ def test_cherry_pick_and_revert_bring_the_model(models: Project) -> None:
     assert not models.exists("models/b.pt")
     models.git("cherry-pick", "-n", "side")
     assert models.read("models/b.pt") == "side"
+
+
+def test_am_brings_the_models_of_all_patches_once(models: Project) -> None:
+    models.git("checkout", "-q", "-b", "old", "v1")
+    patches = run("git", "format-patch", "--stdout", "v1..v3", cwd=models.path).out
+    models.write("../patches", patches)
+    ran = models.git("am", "-q", "../patches")
+    assert model(models) == "weights 3"
+    assert models.in_step()
+    assert ran.err.count("restored data, models/a.pt") == 1
+
+
+def test_r16_each_step_of_a_bisection_has_its_model(models: Project) -> None:
+    models.git("bisect", "start", "main", "v1")
+    assert model(models) == "weights 2"
+    models.git("bisect", "run", "grep", "-q", "weights 2", "models/a.pt")
+    assert models.head("refs/bisect/bad") == models.head("v3")
+    models.git("bisect", "reset")
+    assert model(models) == "weights 3"
+    assert models.in_step()
 
 
 def test_pull_brings_a_colleagues_model(models: Project, tmp_path: Path) -> None:
