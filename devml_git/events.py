@@ -10,23 +10,23 @@ import contextlib
 import os
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devml_git import gate, plumbing, snapshotting, store, tripwire, trust
 from devml_git.errors import ContentLost, DevmlError, Refused
 from devml_git.restoring import bring_in_step
+from devml_git.rule import AtMove
 from devml_git.snapshot import State
 from devml_git.supply import Supply
 from devml_git.wording import done_lines, human, listed, taken_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from devml_git.workspace import Workspace
 
 REFUSED = 31
-MARK = "mark"
 COMMITTING = "committing"
 FETCH_SECONDS = 300
 _SHOWN = 4
@@ -71,7 +71,7 @@ def _pre_commit(ws: Workspace, git_pid: str) -> Told:
     taken = snapshotting.take(ws, restore_stale=not ws.git.half_way())
     told.lines += taken_lines(taken)
     if taken.conflicts:
-        names = listed(taken.conflicts)
+        names = listed(taken.colliding or taken.conflicts)
         one = taken.conflicts[0]
         told.lines += [
             f"devml-git: error: edited here and changed by a commit since: {names}",
@@ -98,7 +98,7 @@ def _pre_commit(ws: Workspace, git_pid: str) -> Told:
 
 def _may_refuse(ws: Workspace, git_pid: str) -> bool:
     """Whether git may call the commit empty; where its arguments can be seen, they are asked."""
-    words = set(parent_command(git_pid))
+    words = set(plumbing.command_of(git_pid))
     merging = (ws.git.git_dir / "MERGE_HEAD").exists()
     return not merging and not words & {"--amend", "--allow-empty"}
 
@@ -167,21 +167,24 @@ def _real_index_of_partial_commit(ws: Workspace) -> Path | None:
 
 def _post_commit(ws: Workspace, git_pid: str) -> Told:
     told = Told()
-    if ws.config.hooks.pre_commit == "off" or ws.git.half_way():
+    if ws.config.hooks.pre_commit == "off":
         return told
-    mark = ws.git.private / COMMITTING
+    note = ws.git.private / COMMITTING
     with contextlib.suppress(OSError):
-        how = mark.read_text().split()
-        mark.unlink()
+        how = note.read_text().split()
+        note.unlink()
         if how == ["python", git_pid]:
             _restage_after_partial_commit(ws)
             _rearm(ws)
             return told
         if how == ["quick", git_pid]:
             return told
-    if (ws.git.private / MARK).exists() or _pointers_moved(ws):
+    if ws.git.half_way():
+        return told
+    committed = "commit" in plumbing.command_of(git_pid)  # else a cherry-pick or revert
+    if not committed or _pointers_moved(ws):
         told = _moved(ws, "post-commit")
-    if "commit" in parent_command(git_pid):
+    if committed:
         _tell_unverified(ws, told)
     return told
 
@@ -218,27 +221,47 @@ def _tell_unverified(ws: Workspace, told: Told) -> None:
 
 def _moved(ws: Workspace, event: str) -> Told:
     told = Told()
-    mark = ws.git.private / MARK
-    # the last hook of an am runs before git tidies up, and nothing comes after it
-    ends = event == "post-applypatch" and ws.git.last_patch()
-    ends = ends or (event == "post-checkout" and ws.git.nothing_to_pick())
-    if ws.git.half_way() and not ends and event not in {"post-rewrite", "post-index-change"}:
-        mark.touch()
-        return told
     if not ws.config.hooks.restore:
+        return told
+    if _waits(ws, event):
+        if event == "post-index-change":
+            told.lines += _behind(ws)
         return told
     if event != "post-index-change" and ws.config.hooks.fetch:
         told.lines += _fetch_missing(ws)
     done = bring_in_step(ws, cause=event.removeprefix("post-"), fetch=False)
     told.lines += done_lines(done)
-    with contextlib.suppress(FileNotFoundError):
-        mark.unlink()
     if done.missing or done.blocked:
         tripwire.disarm(ws.git)
     else:
         with contextlib.suppress(DevmlError, OSError):
             ws.arm_pointers()
     return told
+
+
+def _waits(ws: Workspace, event: str) -> bool:
+    """Whether a rebase or am stands half-way here: content follows once, at its end.
+
+    Not before code of the user's runs (`edit`, `exec`) and not at an abort: the shim tells those
+    from the rest, and what else of post-index-change it lets through is a conflict.
+    """
+    git = ws.git
+    if not git.half_way() or event == "post-rewrite":
+        return False
+    if event == "post-index-change":
+        return git.unmerged()
+    # the last hook of an am runs before git tidies up, and nothing comes after it
+    if event == "post-applypatch":
+        return not git.last_patch()
+    return not (event == "post-checkout" and git.nothing_to_pick())
+
+
+def _behind(ws: Workspace) -> list[str]:
+    observed = ws.observe(with_new=False, check_cache=False)
+    calm = {AtMove.NOTHING, AtMove.KEEP_EDIT}
+    behind = listed([o.path for o in observed if o.verdict.at_move not in calm])
+    now = "follows at the end of the rebase or am; to have it now: devml-git checkout"
+    return [f"devml-git: {behind} {now}"] if behind else []
 
 
 def _fetch_missing(ws: Workspace) -> list[str]:
@@ -284,12 +307,3 @@ def _rearm(ws: Workspace) -> None:
     ws.settle(observed)
     with contextlib.suppress(DevmlError, OSError):
         ws.arm(observed)
-
-
-def parent_command(git_pid: str) -> list[str]:
-    """Return the arguments of the git process that runs the hook, or [] where unknown (Linux)."""
-    try:
-        raw = Path(f"/proc/{int(git_pid)}/cmdline").read_bytes()
-    except (OSError, ValueError):
-        return []
-    return [part.decode("utf-8", "replace") for part in raw.split(b"\0") if part]

@@ -17,6 +17,9 @@ _LATER = frozenset(
 _ENDS_HERE = frozenset(
     {"-n", "--no-commit", "--abort", "--quit", "--skip", "--reset", "reset", "--squash"}
 )
+_WITH_VALUE = frozenset(
+    {"-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--super-prefix"}
+)  # of `git` itself, before the command
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,30 +39,29 @@ def main(argv: list[str] | None = None) -> int:
 def _acts_now(git_pid: str) -> bool:
     """post-index-change runs before HEAD moves: act only where no later hook will.
 
-    Elsewhere leave a mark. A Ctrl-C here would break git half-way, so it is not listened to.
+    A Ctrl-C here would break git half-way, so it is not listened to. The shim knows when git is
+    about to stop for the user: at a conflict, or before code of his runs in a rebase.
     """
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    words = _command_of(git_pid)
-    name = next((w for w in words[1:] if not w.startswith("-") and "=" not in w), "")
-    if words and name not in _LATER:
+    if os.environ.pop("DEVML_GIT_STOPS", None):
         return True
-    if _ENDS_HERE.intersection(words):
-        return True
-    git_dir = os.environ.get("GIT_DIR") or ".git"
-    if os.path.isdir(os.path.join(git_dir, "devml")):
-        with open(os.path.join(git_dir, "devml", "mark"), "w", encoding="ascii"):
-            pass
-    return False
+    from devml_git.plumbing import command_of
+
+    words = command_of(git_pid)
+    return not words or _verb(words) not in _LATER or bool(_ENDS_HERE.intersection(words))
 
 
-def _command_of(git_pid: str) -> list[str]:
-    try:
-        with open(f"/proc/{int(git_pid)}/cmdline", "rb") as f:
-            return [w.decode("utf-8", "replace") for w in f.read().split(b"\0") if w]
-    except (OSError, ValueError):
-        return []
+def _verb(words: list[str]) -> str:
+    """Return git's command in its argument list: `git -C dir -c a=b checkout x` is checkout."""
+    rest = iter(words[1:])
+    for word in rest:
+        if word in _WITH_VALUE:
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
 
 
 def _run(event: str, args: list[str], git_pid: str) -> int:

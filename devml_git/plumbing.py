@@ -107,6 +107,23 @@ def run_program(argv: Sequence[str], *, timeout: float) -> int | None:
         return None
 
 
+def command_of(pid: str) -> list[str]:
+    """Return the arguments of a running process, or [] where they cannot be known.
+
+    Without /proc they come from ps(1), which does not tell blanks inside an argument.
+    """
+    try:
+        raw = Path(f"/proc/{int(pid)}/cmdline").read_bytes()
+    except ValueError:
+        return []
+    except OSError:
+        with contextlib.suppress(OSError):
+            argv = ["ps", "-o", "args=", "-p", pid]
+            return subprocess.run(argv, capture_output=True, check=False, text=True).stdout.split()
+        return []
+    return [part.decode("utf-8", "replace") for part in raw.split(b"\0") if part]
+
+
 def clone(url: str, directory: str) -> None:
     """`git clone` with the user's terminal. Raises GitFailed."""
     status = subprocess.run(
@@ -255,6 +272,10 @@ class Git:
     def half_way(self) -> bool:
         """Whether a rebase or am stands half-way; a merge or cherry-pick does not count."""
         return any((self.git_dir / name).exists() for name in ("rebase-merge", "rebase-apply"))
+
+    def unmerged(self) -> bool:
+        """Whether the index holds a conflict."""
+        return bool(self.raw("ls-files", "-u", "-z")[1])
 
     def last_patch(self) -> bool:
         """Whether `git am` is at its last patch; a `rebase --apply`, which ends later, is not."""

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from devml_git import gate
 from devml_git.cache import Corrupt
 from devml_git.errors import ContentLost, DevmlError, Refused, StorageFailed
-from devml_git.manifest import manifest_oid
 from devml_git.place import (
     Absent,
     Stat,
@@ -78,6 +77,7 @@ class _Plan:
     work: Work
     want: dict[str, str]
     executable: frozenset[str]
+    pointed: dict[str, str]  # what the pointer itself names: R afterwards
     temps: dict[str, str] = field(default_factory=dict)
     placed: dict[str, os.stat_result] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
@@ -110,9 +110,10 @@ class Restorer:
         `force` replaces the user's edits too; they are rescued first. Writes R.
         """
         uncommitted = self._uncommitted(observed)
-        todo = [o for o in observed if self._wanted(o, uncommitted, force=force)]
+        looked = [self._looked_into(o) for o in observed]
+        todo = [o for o in looked if self._wanted(o, uncommitted, force=force)]
         self.supply.obtain([o.pointer for o in todo if o.pointer], {o.path: o.work for o in todo})
-        plans = [plan for o in todo if (plan := self._plan(o)) is not None]
+        plans = [plan for o in todo if (plan := self._plan(o, force=force)) is not None]
         scratch = self._scratch()
         try:
             self._copy_out(plans, scratch)
@@ -142,7 +143,7 @@ class Restorer:
             raise StorageFailed(work.odd)
         if force and work.kind != "absent" and not self._all_held(work):
             self.rescue(work)
-        plan = _Plan(pointer.path, pointer, work, dict(want), pointer.executable)
+        plan = _Plan(pointer.path, pointer, work, dict(want), pointer.executable, dict(want))
         scratch = self._scratch()
         try:
             self._copy_out([plan], scratch)
@@ -160,6 +161,13 @@ class Restorer:
                 executable = (n for n in plan.executable if n in left)
                 self.ws.remember_clean(plan.path, work, token(oid, executable), oid)
         wait_out_the_grain(self._newest)
+
+    def _looked_into(self, o: Observed) -> Observed:
+        """Judge a directory in conflict member by member, once its new manifest is here."""
+        if o.state is not State.CONFLICT or o.members is not None or not o.is_dir or not o.pointer:
+            return o
+        self.supply.obtain_manifest(o.pointer)
+        return self.ws.judge(o.work, o.pointer, o.r)
 
     def _uncommitted(self, observed: Sequence[Observed]) -> set[str]:
         """Return the oids lying at stale places that no commit names.
@@ -179,16 +187,29 @@ class Restorer:
         if o.verdict.at_move is AtMove.KEEP_EDIT and not force:
             self.done.kept.append(o.path)
             return False
+        if o.work.kind == "absent":
+            return True
         new_to_history = o.r is not None and o.r.oid in uncommitted
-        if o.work.kind != "absent" and (new_to_history or o.verdict.at_move is not AtMove.RESTORE):
+        stale = o.verdict.at_move is AtMove.RESTORE
+        if new_to_history or (force and not stale):
+            self.rescue(o.work)
+        elif o.members is not None:
+            self._rescue_members(o.work, o.members.colliding)
+        elif not stale:
             self.rescue(o.work)
         return True
+
+    def _rescue_members(self, work: Work, names: Iterable[str]) -> None:
+        for name in sorted(names):
+            if name in work.files:
+                inner = f"{work.path}/{name}"
+                self.rescue(Work(inner, "file", {"": work.files[name]}, {"": work.oids[name]}))
 
     def rescue(self, work: Work) -> None:
         """Keep what lies at a place in the cache and in the rescue log."""
         self.done.rescued.append(self.ws.rescue(work, self.cause))
 
-    def _plan(self, o: Observed) -> _Plan | None:
+    def _plan(self, o: Observed, *, force: bool) -> _Plan | None:
         pointer = o.pointer
         assert pointer is not None
         try:
@@ -202,7 +223,12 @@ class Restorer:
         executable = pointer.executable
         if pointer.is_dir and not executable:
             executable = frozenset(n for n in o.work.executable() if n in want)
-        return _Plan(o.path, pointer, o.work, want, executable)
+        plan = _Plan(o.path, pointer, o.work, want, executable, want)
+        if o.members is not None and not force:
+            plan.want = o.members.merged(o.work.oids, want)
+            edited = o.members.edited
+            plan.executable = (executable - edited) | (o.work.executable() & edited)
+        return plan
 
     def _withdraw(self, o: Observed) -> None:
         """Content nowhere to be had: a wrong model must not pose as the right one."""
@@ -307,8 +333,8 @@ class Restorer:
         work = self._as_it_lies_now(plan)
         oid = plan.pointer.oid
         if plan.missing:
-            left = {n: o for n, o in plan.want.items() if n not in plan.missing}
-            oid = manifest_oid(left) if plan.pointer.is_dir else None
+            left = {n: o for n, o in plan.pointed.items() if n not in plan.missing}
+            oid = ws.cache.put_manifest(left)[0] if plan.pointer.is_dir else None
         known = work.files if plan.work.kind == work.kind else {}
         gone = [n for n in plan.work.files if n not in known]
         rows = [
@@ -319,7 +345,8 @@ class Restorer:
             ws.record.remember(plan.path, rows)
             ws.record.forget_content(plan.path)
             if oid is not None:
-                executable = frozenset(n for n in plan.executable if n not in plan.missing)
+                pointed = plan.pointed.keys() - plan.missing
+                executable = frozenset(n for n in plan.executable if n in pointed)
                 ws.remember_clean(plan.path, work, token(oid, executable), oid)
 
     def _as_it_lies_now(self, plan: _Plan) -> Work:

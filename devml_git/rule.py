@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from devml_git.snapshot import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class AtCommit(StrEnum):
@@ -18,6 +22,7 @@ class AtCommit(StrEnum):
     NOTHING = "nothing"
     SNAPSHOT = "snapshot"
     RESTORE = "restore"
+    MERGE = "merge"
     WARN_DELETED = "warn-deleted"
     REFUSE = "refuse"
 
@@ -28,6 +33,7 @@ class AtMove(StrEnum):
     NOTHING = "nothing"
     KEEP_EDIT = "keep-edit"
     RESTORE = "restore"
+    MERGE = "merge"
     RESCUE_AND_RESTORE = "rescue-and-restore"
 
 
@@ -43,6 +49,8 @@ class Verdict:
 CLEAN = Verdict(State.CLEAN, AtCommit.NOTHING, AtMove.NOTHING)
 EDIT = Verdict(State.MODIFIED, AtCommit.SNAPSHOT, AtMove.KEEP_EDIT)
 STALE = Verdict(State.STALE, AtCommit.RESTORE, AtMove.RESTORE)
+# The user's edit and the pointer's new members do not touch each other: both stand
+MIXED = Verdict(State.STALE, AtCommit.MERGE, AtMove.MERGE)
 CONFLICT = Verdict(State.CONFLICT, AtCommit.REFUSE, AtMove.RESCUE_AND_RESTORE)
 DELETED = Verdict(State.DELETED, AtCommit.WARN_DELETED, AtMove.RESTORE)
 MISSING_KNOWN = Verdict(State.MISSING, AtCommit.WARN_DELETED, AtMove.RESTORE)
@@ -79,3 +87,33 @@ def decide(
     if w == r:
         return STALE
     return CONFLICT
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The rule inside a directory: names that the user edited, that are stale, and that collide."""
+
+    edited: frozenset[str]
+    stale: frozenset[str]
+    colliding: frozenset[str]
+
+    def merged(self, w: Mapping[str, str], p: Mapping[str, str]) -> dict[str, str]:
+        """Return what shall lie there: the pointer's members, but for the user's edits."""
+        kept = {name: oid for name, oid in p.items() if name not in self.edited}
+        return kept | {name: w[name] for name in self.edited if name in w}
+
+
+def decide_members(w: Mapping[str, str], p: Mapping[str, str], r: Mapping[str, str]) -> Members:
+    """Apply the rule member by member to three manifests (name to oid)."""
+    edited, stale, colliding = set(), set(), set()
+    for name in w.keys() | p.keys() | r.keys():
+        here, pointed, known = w.get(name), p.get(name), r.get(name)
+        if here == pointed:
+            continue
+        if pointed == known:
+            edited.add(name)
+        elif here == known:
+            stale.add(name)
+        else:
+            colliding.add(name)
+    return Members(frozenset(edited), frozenset(stale), frozenset(colliding))

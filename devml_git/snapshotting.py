@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 class Taken:
     """What a snapshot did: artifact paths by what happened to them, and pointers to stage.
 
-    `stored` is in bytes. `conflicts` were left as they are; a commit must be refused for them.
+    `size` is in bytes. `conflicts` were left as they are; a commit must be refused for them;
+    `colliding` are the files concerned, those inside directories too.
     """
 
     changed: list[str] = field(default_factory=list)
@@ -41,6 +42,7 @@ class Taken:
     restored: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
+    colliding: list[str] = field(default_factory=list)
     busy: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     staged: list[str] = field(default_factory=list)
@@ -73,6 +75,7 @@ def take(
     for o in observed:
         if o.work.odd:
             raise StorageFailed(o.work.odd, hint="move it away, or: devml-git untrack " + o.path)
+    observed = _merge_members(ws, observed, taken)
     moves = _find_moves(observed)
     for o in observed:
         _one(ws, o, taken, moves)
@@ -80,7 +83,7 @@ def take(
         _follow(ws, [o for o in observed if o.path in set(taken.restored)], taken)
     else:
         taken.restored.clear()
-    ws.ensure_stored(o.work for o in observed if o.state is State.CLEAN and not o.cached)
+    _ensure_held(ws, observed)
     taken.staged += _unstaged_pointers(ws, observed, taken)
     if stage:
         ws.git.stage(taken.staged)
@@ -105,6 +108,39 @@ def _is_busy(path: str, busy: set[str], taken: Taken) -> bool:
         taken.busy.append(path)
         return True
     return False
+
+
+def _merge_members(ws: Workspace, observed: list[Observed], taken: Taken) -> list[Observed]:
+    """Write the pointers of directories in which the user's edits and new members both stand.
+
+    What is stale in them then is all that is left to do: they are judged anew.
+    """
+    mixed = [o for o in observed if o.verdict.at_commit is AtCommit.MERGE]
+    done = set()
+    for o in mixed:
+        ws.ensure_stored([o.work])
+        content = ws.merged_content(o)
+        if content is None or o.pointer is None:
+            taken.conflicts.append(o.path)
+            continue
+        _write_pointer(ws, o, content, taken)
+        lying = ws.content_of(o.work)
+        with ws.record.writing():
+            ws.remember_clean(o.path, o.work, token(lying.oid, lying.executable), lying.oid)
+        taken.changed.append(o.path)
+        done.add(o.path)
+    if not done:
+        return observed
+    ws.refresh()
+    return [o for o in observed if o.path not in done] + ws.observe(only=done, with_new=False)
+
+
+def _ensure_held(ws: Workspace, observed: Sequence[Observed]) -> None:
+    """What is clean must be in the cache, too: files and, of a directory, its manifest."""
+    lacking = [o for o in observed if o.state is State.CLEAN and not o.cached]
+    ws.ensure_stored(o.work for o in lacking)
+    for o in lacking:
+        ws.content_of(o.work)
 
 
 def _find_moves(observed: Sequence[Observed]) -> dict[str, Observed]:
@@ -143,6 +179,8 @@ def _one(ws: Workspace, o: Observed, taken: Taken, moves: dict[str, Observed]) -
         taken.restored.append(o.path)
     elif action is AtCommit.REFUSE:
         taken.conflicts.append(o.path)
+        inside = sorted(o.members.colliding) if o.members else []
+        taken.colliding += [f"{o.path}/{name}" for name in inside] or [o.path]
 
 
 def _stored(ws: Workspace, o: Observed) -> Content:

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devml_git import gate, pointers, restoring, snapshotting
-from devml_git.cache import Corrupt
-from devml_git.errors import DevmlError, GitFailed, StorageFailed, UsageError
+from devml_git.errors import GitFailed, StorageFailed, UsageError
 from devml_git.manifest import manifest_oid
 from devml_git.place import Absent, lstat, parent, storage_error, write_text_safely
 from devml_git.restoring import Done, Restorer
@@ -115,7 +114,7 @@ def _keep_code_edits(ws: Workspace) -> None:
 def _refuse_overwriting(ws: Workspace, observed: Sequence[Observed], target: Snapshot) -> None:
     """Raise WouldOverwrite for work in no snapshot that the target's content would replace."""
     seen = {o.path: o for o in observed}
-    wrong = [o.path for o in observed if _would_be_lost(o, target.managed().get(o.path))]
+    wrong = [o.path for o in observed if _would_be_lost(ws, o, target.managed().get(o.path))]
     known = seen.keys() | ws.tree.snapshot.pointers.keys()
     fresh = {path: p for path, p in target.managed().items() if path not in known}
     in_git = ws.git.tracked_among(fresh)  # git's own to keep: it refuses if they are dirty
@@ -134,12 +133,14 @@ def _refuse_overwriting(ws: Workspace, observed: Sequence[Observed], target: Sna
         raise would_overwrite(wrong)
 
 
-def _would_be_lost(o: Observed, pointer: Pointer | None) -> bool:
+def _would_be_lost(ws: Workspace, o: Observed, pointer: Pointer | None) -> bool:
     if o.state not in {State.MODIFIED, State.CONFLICT, State.NEW} or pointer is None:
         return False
     same_pointer = o.pointer is not None and o.pointer.oid == pointer.oid
     if o.state is State.MODIFIED and same_pointer:
         return False  # the edit is carried along, as git carries edits of code
+    if o.state is State.MODIFIED and ws.edit_stands(o, pointer):
+        return False
     return pointer.oid is not None and o.w != token(pointer.oid, pointer.executable)
 
 
@@ -321,7 +322,8 @@ def _bring_members(
     base = restorer.supply.members(current) if current is not None and current.is_dir else {}
     work = ws.look(path)
     ws.learn([work], store_content=False)
-    put_there = _materialised_members(ws, path)
+    r = ws.record.materialised().get(path)
+    put_there = (ws.members_of(r.oid) if r else None) or {}
     edited = [
         n
         for n, oid in picked.items()
@@ -334,17 +336,6 @@ def _bring_members(
     restorer.bring_part(
         pointer, work, {**work.oids, **picked}, known={**(put_there or base), **picked}, force=force
     )
-
-
-def _materialised_members(ws: Workspace, path: str) -> dict[str, str]:
-    """Return R of a directory as members (name to oid); empty where that is not known."""
-    r = ws.record.materialised().get(path)
-    if r is None or not r.oid.endswith(".dir") or not ws.cache.has(r.oid):
-        return {}
-    try:
-        return ws.cache.manifest(r.oid)
-    except (Corrupt, DevmlError):
-        return {}
 
 
 def _pointer_with(
@@ -418,7 +409,8 @@ def settle(ws: Workspace, paths: Sequence[str], *, ours: bool, fetch: bool) -> D
         restorer = Restorer(ws, cause=f"checkout --{'ours' if ours else 'theirs'}", fetch=fetch)
         wanted = {p.path for p in ws.tree.snapshot.managed().values() if path in {p.path, p.file}}
         now = ws.observe(only=wanted, with_new=False)
-        step = restorer.bring(now, force=True)
+        restorer.bring([o for o in now if o.members is None], force=True)
+        step = restorer.bring([o for o in now if o.members is not None])
         ws.settle(now)
         for field in ("restored", "missing", "blocked", "rescued", "corrupt"):
             getattr(done, field).extend(getattr(step, field))
@@ -439,12 +431,21 @@ def _settle_file(ws: Workspace, file: str, blob: str | None) -> None:
 
 
 def _keep_edit(ws: Workspace, o: Observed) -> None:
-    """Ours: the edit was made knowing the pointer; R := P makes it a plain edit, then snapshot."""
+    """Ours: the edit was made knowing the pointer; R := P makes it a plain edit, then snapshot.
+
+    Inside a directory that holds for what collides; new members that do not are still brought.
+    """
     assert o.pointer is not None
     assert o.pointer.oid is not None
     assert o.p is not None
+    known, oid = o.p, o.pointer.oid
+    p = ws.members_of(oid)
+    if o.members is not None and p is not None:
+        stale = {n: o.work.oids[n] for n in o.members.stale if n in o.work.oids}
+        kept = {n: oid for n, oid in p.items() if n not in o.members.stale} | stale
+        known = oid = ws.cache.put_manifest(kept)[0]
     with ws.record.writing():
-        ws.remember_clean(o.path, o.work, o.p, o.pointer.oid)
+        ws.remember_clean(o.path, o.work, known, oid)
     ws.refresh()
     snapshotting.take(ws, {o.path})
 

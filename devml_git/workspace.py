@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git import config as config_module
 from devml_git import gate, history, rescue, store, tripwire
+from devml_git.cache import Corrupt
 from devml_git.errors import DevmlError, StorageFailed
 from devml_git.location import open_cache
 from devml_git.manifest import manifest_oid
@@ -19,7 +20,7 @@ from devml_git.place import Stat, storage_error, wait_out_the_grain
 from devml_git.plumbing import Git
 from devml_git.progress import SILENT, Progress
 from devml_git.record import Materialised, Record
-from devml_git.rule import NEW, Verdict, decide
+from devml_git.rule import CONFLICT, MIXED, NEW, Members, Verdict, decide, decide_members
 from devml_git.rules import Rules, literal_line
 from devml_git.scan import Work, recall, scan
 from devml_git.snapshot import LEGACY, Content, Pointer, Snapshot, State
@@ -47,7 +48,8 @@ _NAMED = 5  # how many paths an error names
 class Observed:
     """One artifact as it stands: W, P and R as tokens (oid and exec bits), and the verdict.
 
-    `cached` says whether the pointer's content is in the cache.
+    `cached` says whether the pointer's content is in the cache; `members` what the rule says
+    inside a directory where all three differ (None: not a directory, or a manifest is not here).
     """
 
     path: str
@@ -59,6 +61,7 @@ class Observed:
     verdict: Verdict
     cached: bool
     is_dir: bool
+    members: Members | None = None
 
     @property
     def state(self) -> State:
@@ -312,7 +315,31 @@ class Workspace:
                 )
                 verdict = decide(w=w, p=p, r=None, cached=cached, w_was_pointer=earlier)
         is_dir = work.kind == "dir" if pointer is None or pointer.oid is None else pointer.is_dir
-        return Observed(work.path, pointer, work, w, p, r, verdict, cached, is_dir)
+        members = None
+        if verdict is CONFLICT and pointer is not None and r is not None:
+            members = self._members(work, pointer, r)
+            if members is not None and not members.colliding:
+                verdict = MIXED
+        return Observed(work.path, pointer, work, w, p, r, verdict, cached, is_dir, members)
+
+    def _members(self, work: Work, pointer: Pointer, r: Materialised) -> Members | None:
+        """Apply the rule inside a directory; None where it cannot be looked into."""
+        if work.kind != "dir" or not pointer.is_dir or pointer.hash_name == LEGACY:
+            return None
+        p, known = self.members_of(pointer.oid), self.members_of(r.oid)
+        if p is None or known is None:
+            return None
+        members = decide_members(work.oids, p, known)
+        # only exec bits differ: nothing that members could tell apart
+        return members if members.edited or members.stale or members.colliding else None
+
+    def members_of(self, oid: str | None) -> dict[str, str] | None:
+        """Return a directory's files (name to oid), or None when the cache has no such manifest."""
+        if oid is None or not oid.endswith(".dir") or not self.cache.has(oid):
+            return None
+        with contextlib.suppress(Corrupt, DevmlError):
+            return self.cache.manifest(oid)
+        return None
 
     def _has(self, pointer: Pointer) -> bool:
         if pointer.oid is None:
@@ -351,6 +378,35 @@ class Workspace:
         except OSError as e:
             raise storage_error(e, work.path) from e
         return found if found == pointer.oid else None
+
+    def edit_stands(self, o: Observed, target: Pointer) -> bool:
+        """Whether an edited directory's edits touch no member in which `target` differs."""
+        if o.work.kind != "dir" or not target.is_dir or o.pointer is None:
+            return False
+        p, r = self.members_of(target.oid), self.members_of(o.pointer.oid)
+        if p is None or r is None:
+            return False
+        return not decide_members(o.work.oids, p, r).colliding
+
+    def merged_content(self, o: Observed) -> Content | None:
+        """Return what a pointer says of a directory where edits and new members both stand.
+
+        The stale members may not lie here yet. None where a size is not to be had.
+        """
+        p = self.members_of(o.pointer.oid) if o.pointer else None
+        if o.members is None or o.pointer is None or p is None:
+            return None
+        merged = o.members.merged(o.work.oids, p)
+        sizes = []
+        for name, oid in merged.items():
+            here = o.work.oids.get(name) == oid
+            if not here and not self.cache.has(oid):
+                return None
+            sizes.append(o.work.files[name].stat.size if here else self.cache.size_of(oid))
+        bits = {n for n in o.work.executable() if n not in o.members.stale} | o.pointer.executable
+        executable = frozenset(n for n in bits if n in merged)
+        oid, _ = self.cache.put_manifest(merged)
+        return Content(oid, sum(sizes), len(merged), executable)
 
     # -- after an operation ------------------------------------------------------------------
 

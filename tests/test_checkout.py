@@ -102,7 +102,7 @@ def test_r2_same_commit_touches_nothing(models: Project) -> None:
 
 def test_r3_unsnapshotted_work_refuses_with_31_and_changes_nothing(models: Project) -> None:
     models.write("models/a.pt", "my edit")
-    models.write("data/mine.csv", "mine")
+    models.write("data/x.csv", "mine")
     before = everything(models)
     ran = models.devml("checkout", "v1", check=False)
     assert ran.status == 31

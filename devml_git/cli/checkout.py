@@ -76,7 +76,6 @@ def _settle_down(ws: Workspace) -> None:
     ws.refresh()
     observed = ws.observe(check_cache=False)
     ws.settle(observed)
-    (ws.git.private / "mark").unlink(missing_ok=True)
     ws.arm(observed)
 
 

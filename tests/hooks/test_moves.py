@@ -203,16 +203,16 @@ def test_edit_is_carried_along_when_the_pointer_is_the_same(models: Project) -> 
 
 def test_r3_edit_that_meets_a_new_pointer_is_rescued(models: Project) -> None:
     models.write("models/a.pt", "my edit")
-    models.write("data/mine.csv", "mine")
+    models.write("data/x.csv", "mine")
     ran = models.git("checkout", "-q", "v1")
     assert model(models) == "weights 1"
     assert "rescue restore" in ran.err
     rescues = json.loads(models.devml("rescue", "list", "--json").out)["rescues"]
-    assert {r["path"] for r in rescues} == {"models/a.pt", "data"}
+    assert {r["path"] for r in rescues} == {"models/a.pt", "data/x.csv"}
     for r in rescues:
         models.devml("rescue", "restore", r["id"])
     assert model(models) == "my edit"
-    assert models.read("data/mine.csv") == "mine"
+    assert models.read("data/x.csv") == "mine"
 
 
 def test_snapshot_that_no_commit_names_is_rescued_before_a_reset_replaces_it(
