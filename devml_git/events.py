@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from devml_git import gate, plumbing, snapshotting, store, tripwire, trust
 from devml_git.errors import ContentLost, DevmlError, Refused
 from devml_git.restoring import bring_in_step
-from devml_git.rule import AtMove
 from devml_git.snapshot import State
 from devml_git.supply import Supply
 from devml_git.wording import done_lines, human, listed, taken_lines
@@ -224,8 +223,6 @@ def _moved(ws: Workspace, event: str) -> Told:
     if not ws.config.hooks.restore:
         return told
     if _waits(ws, event):
-        if event == "post-index-change":
-            told.lines += _behind(ws)
         return told
     if event != "post-index-change" and ws.config.hooks.fetch:
         told.lines += _fetch_missing(ws)
@@ -242,26 +239,15 @@ def _moved(ws: Workspace, event: str) -> Told:
 def _waits(ws: Workspace, event: str) -> bool:
     """Whether a rebase or am stands half-way here: content follows once, at its end.
 
-    Not before code of the user's runs (`edit`, `exec`) and not at an abort: the shim tells those
-    from the rest, and what else of post-index-change it lets through is a conflict.
+    What the shim lets through of post-index-change is an end, an abort, or a stop for the user.
     """
     git = ws.git
-    if not git.half_way() or event == "post-rewrite":
+    if event in {"post-rewrite", "post-index-change"} or not git.half_way():
         return False
-    if event == "post-index-change":
-        return git.unmerged()
     # the last hook of an am runs before git tidies up, and nothing comes after it
     if event == "post-applypatch":
         return not git.last_patch()
     return not (event == "post-checkout" and git.nothing_to_pick())
-
-
-def _behind(ws: Workspace) -> list[str]:
-    observed = ws.observe(with_new=False, check_cache=False)
-    calm = {AtMove.NOTHING, AtMove.KEEP_EDIT}
-    behind = listed([o.path for o in observed if o.verdict.at_move not in calm])
-    now = "follows at the end of the rebase or am; to have it now: devml-git checkout"
-    return [f"devml-git: {behind} {now}"] if behind else []
 
 
 def _fetch_missing(ws: Workspace) -> list[str]:

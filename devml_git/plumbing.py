@@ -273,10 +273,6 @@ class Git:
         """Whether a rebase or am stands half-way; a merge or cherry-pick does not count."""
         return any((self.git_dir / name).exists() for name in ("rebase-merge", "rebase-apply"))
 
-    def unmerged(self) -> bool:
-        """Whether the index holds a conflict."""
-        return bool(self.raw("ls-files", "-u", "-z")[1])
-
     def last_patch(self) -> bool:
         """Whether `git am` is at its last patch; a `rebase --apply`, which ends later, is not."""
         state = self.git_dir / "rebase-apply"

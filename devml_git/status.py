@@ -94,6 +94,13 @@ def report(ws: Workspace) -> Status:
             *ws.unfit.values(),
             *places,
             *odd,
+            *_half_way(ws),
         ),
         rescued=len(rescue.read(ws.git.shared)),
     )
+
+
+def _half_way(ws: Workspace) -> list[str]:
+    if not ws.git.half_way():
+        return []
+    return ["what is stale stays so until the rebase ends; to have it now: devml-git checkout"]
