@@ -20,7 +20,7 @@ from devml_git.supply import Supply
 from devml_git.wording import done_lines, human, listed, taken_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from devml_git.workspace import Workspace
@@ -39,13 +39,23 @@ class Told:
     status: int = 0
 
 
-def run(ws: Workspace, event: str, args: Sequence[str], *, git_pid: str = "") -> Told:
-    """Run one hook event in an open workspace, under the worktree's lock."""
+def run(
+    ws: Workspace,
+    event: str,
+    args: Sequence[str],
+    *,
+    git_pid: str = "",
+    command: Collection[str] = (),
+) -> Told:
+    """Run one hook event in an open workspace, under the worktree's lock.
+
+    `git_pid` and `command` are the git process that runs the hook; empty where unknown.
+    """
     with ws.exclusive():
         if event == "pre-commit":
-            return _pre_commit(ws, git_pid)
+            return _pre_commit(ws, git_pid, command)
         if event == "post-commit":
-            return _post_commit(ws, git_pid)
+            return _post_commit(ws, git_pid, command)
         if event in {"post-checkout", "post-merge", "post-rewrite", "post-applypatch"}:
             return _moved(ws, event)
         if event == "post-index-change":
@@ -56,7 +66,7 @@ def run(ws: Workspace, event: str, args: Sequence[str], *, git_pid: str = "") ->
 # -- pre-commit ----------------------------------------------------------------------------------
 
 
-def _pre_commit(ws: Workspace, git_pid: str) -> Told:
+def _pre_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
     told = Told()
     policy = ws.config.hooks.pre_commit
     if policy == "off":
@@ -84,7 +94,7 @@ def _pre_commit(ws: Workspace, git_pid: str) -> Told:
     partial = _real_index_of_partial_commit(ws)
     if partial is not None:
         snapshotting.stage_in_partial_commit(ws, taken.staged, partial)
-    if taken.anything and nothing_else and partial is None and _may_refuse(ws, git_pid):
+    if taken.anything and nothing_else and partial is None and _may_refuse(ws, command):
         told.lines.append(
             'devml-git: if git now says "nothing to commit", run the same command again: '
             "it had looked before the pointers were staged"
@@ -95,11 +105,10 @@ def _pre_commit(ws: Workspace, git_pid: str) -> Told:
     return told
 
 
-def _may_refuse(ws: Workspace, git_pid: str) -> bool:
+def _may_refuse(ws: Workspace, command: Collection[str]) -> bool:
     """Whether git may call the commit empty; where its arguments can be seen, they are asked."""
-    words = set(plumbing.command_of(git_pid))
     merging = (ws.git.git_dir / "MERGE_HEAD").exists()
-    return not merging and not words & {"--amend", "--allow-empty"}
+    return not merging and not {"--amend", "--allow-empty"}.intersection(command)
 
 
 def _refuse_staged(ws: Workspace, told: Told) -> None:
@@ -164,7 +173,7 @@ def _real_index_of_partial_commit(ws: Workspace) -> Path | None:
 # -- post-commit ---------------------------------------------------------------------------------
 
 
-def _post_commit(ws: Workspace, git_pid: str) -> Told:
+def _post_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
     told = Told()
     if ws.config.hooks.pre_commit == "off":
         return told
@@ -180,7 +189,7 @@ def _post_commit(ws: Workspace, git_pid: str) -> Told:
             return told
     if ws.git.half_way():
         return told
-    committed = "commit" in plumbing.command_of(git_pid)  # else a cherry-pick or revert
+    committed = "commit" in command  # else a cherry-pick or revert
     if not committed or _pointers_moved(ws):
         told = _moved(ws, "post-commit")
     if committed:

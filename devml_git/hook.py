@@ -31,12 +31,13 @@ def main(argv: list[str] | None = None) -> int:
     if os.environ.get("DEVML_GIT_ACTIVE") and event != "fetch":  # our own child asks for that
         return 0
     git_pid = os.environ.get("DEVML_GIT_PARENT", "")
-    if event == "post-index-change" and not _acts_now(git_pid):
+    command = _command_of(git_pid)
+    if event == "post-index-change" and not _acts_now(command):
         return 0
-    return _run(event, rest, git_pid)
+    return _run(event, rest, git_pid, command)
 
 
-def _acts_now(git_pid: str) -> bool:
+def _acts_now(command: list[str]) -> bool:
     """post-index-change runs before HEAD moves: act only where no later hook will.
 
     A Ctrl-C here would break git half-way, so it is not listened to. The shim knows when git is
@@ -47,10 +48,20 @@ def _acts_now(git_pid: str) -> bool:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.environ.pop("DEVML_GIT_STOPS", None):
         return True
-    from devml_git.plumbing import command_of
+    return not command or _verb(command) not in _LATER or bool(_ENDS_HERE.intersection(command))
 
-    words = command_of(git_pid)
-    return not words or _verb(words) not in _LATER or bool(_ENDS_HERE.intersection(words))
+
+def _command_of(git_pid: str) -> list[str]:
+    """Return the arguments of the git process that runs the hook, or [] where unknown."""
+    try:
+        with open(f"/proc/{int(git_pid)}/cmdline", "rb") as f:
+            return [w.decode("utf-8", "replace") for w in f.read().split(b"\0") if w]
+    except ValueError:
+        return []
+    except OSError:
+        from devml_git.plumbing import command_by_ps
+
+        return command_by_ps(git_pid)
 
 
 def _verb(words: list[str]) -> str:
@@ -64,7 +75,7 @@ def _verb(words: list[str]) -> str:
     return ""
 
 
-def _run(event: str, args: list[str], git_pid: str) -> int:
+def _run(event: str, args: list[str], git_pid: str, command: list[str]) -> int:
     blocking = event.startswith("pre-")
     os.environ["DEVML_GIT_ACTIVE"] = "1"
     try:
@@ -78,7 +89,7 @@ def _run(event: str, args: list[str], git_pid: str) -> int:
                 if event == "fetch":
                     events.fetch(ws)
                     return 0
-                told = events.run(ws, event, args, git_pid=git_pid)
+                told = events.run(ws, event, args, git_pid=git_pid, command=command)
             _say(told.lines)
             return told.status if blocking else 0
         except NotARepository:

@@ -129,6 +129,21 @@ def look(root: Path, path: str) -> os.stat_result | None:
         return None
 
 
+def move(root: Path, old: str, new: str) -> bool:
+    """Rename a file or directory below `root`; return False where something lies at `new`.
+
+    Raises StorageFailed when the system refuses.
+    """
+    with parent(root, old) as (source, name), parent(root, new, create=True) as (fd, base):
+        if lstat(fd, base) is not None:
+            return False
+        try:
+            os.rename(name, base, src_dir_fd=source, dst_dir_fd=fd)
+        except OSError as e:
+            raise storage_error(e, old) from e
+    return True
+
+
 def what_is(st: os.stat_result) -> str:
     """Return a word for what kind of thing lies at a place."""
     kinds = (

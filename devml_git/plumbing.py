@@ -107,21 +107,16 @@ def run_program(argv: Sequence[str], *, timeout: float) -> int | None:
         return None
 
 
-def command_of(pid: str) -> list[str]:
-    """Return the arguments of a running process, or [] where they cannot be known.
+def command_by_ps(pid: str) -> list[str]:
+    """Return the arguments of a running process where there is no /proc, or [].
 
-    Without /proc they come from ps(1), which does not tell blanks inside an argument.
+    ps(1) does not tell blanks inside an argument from those between two.
     """
     try:
-        raw = Path(f"/proc/{int(pid)}/cmdline").read_bytes()
-    except ValueError:
-        return []
+        argv = ["ps", "-o", "args=", "-p", pid]
+        return subprocess.run(argv, capture_output=True, check=False, text=True).stdout.split()
     except OSError:
-        with contextlib.suppress(OSError):
-            argv = ["ps", "-o", "args=", "-p", pid]
-            return subprocess.run(argv, capture_output=True, check=False, text=True).stdout.split()
         return []
-    return [part.decode("utf-8", "replace") for part in raw.split(b"\0") if part]
 
 
 def clone(url: str, directory: str) -> None:

@@ -317,6 +317,14 @@ def updated(file: str, text: bytes, artifact: str, content: Content) -> bytes:
     return _dump(data)
 
 
+def renamed(file: str, text: bytes, artifact: str, name: str) -> bytes:
+    """Return a `.dvc` file's text with one output's `path:` changed to `name`; the rest stays."""
+    yaml = _yaml("rt")
+    data = yaml.load(text.decode("utf-8").replace("\r\n", "\n"))
+    _find_out(file, data, artifact)["path"] = name
+    return _dump(data)
+
+
 def _drop_defaults(table: dict[str, Any], defaults: Mapping[str, object]) -> None:
     for key, default in defaults.items():
         if key in table and table[key] == default:

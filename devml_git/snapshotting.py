@@ -11,7 +11,7 @@ import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from devml_git import gate, ignoring, pointers, store
+from devml_git import gate, ignoring, moving, pointers, store
 from devml_git.errors import DevmlError, StorageFailed, UsageError, WouldOverwrite
 from devml_git.place import write_text_safely
 from devml_git.restoring import Restorer
@@ -68,6 +68,7 @@ def take(
     """
     taken = Taken()
     _refuse_broken(ws, paths)
+    taken.moved, taken.staged = moving.follow_pointers(ws)
     busy = store.busy_paths(ws.root)
     observed = [
         o for o in ws.observe(store_content=True, only=paths) if not _is_busy(o.path, busy, taken)
@@ -85,6 +86,7 @@ def take(
         taken.restored.clear()
     _ensure_held(ws, observed)
     taken.staged += _unstaged_pointers(ws, observed, taken)
+    taken.staged += _ignored_no_more(ws, observed)
     if stage:
         ws.git.stage(taken.staged)
     ws.settle(observed)
@@ -243,6 +245,19 @@ def _unstaged_pointers(ws: Workspace, observed: Sequence[Observed], taken: Taken
     already = set(taken.staged)
     wanted = [f for f in files if f not in already and f not in ws.tree.sparse]
     return ws.git.differing_from_index(wanted, ws.tree.indexed)
+
+
+def _ignored_no_more(ws: Workspace, observed: Sequence[Observed]) -> list[str]:
+    """Artifacts that git does not ignore, as after `git mv` of their directory: make it so."""
+    own = [o.path for o in observed if o.pointer is not None and o.pointer.stage is None]
+    seen = set(own) - ws.git.ignored(own)
+    git_has = ws.git.tracked_among(seen)
+    return [
+        file
+        for path in sorted(seen - git_has)
+        if not any(t.startswith(f"{path}/") for t in git_has)
+        for file in ignoring.ignore_artifact(ws.git, path)
+    ]
 
 
 def stage_in_partial_commit(ws: Workspace, files: Sequence[str], real_index: Path) -> None:

@@ -20,7 +20,7 @@ FLOORS = (
     ),
     (
         "wording", "output", "status", "installer", "supply", "workspace", "restoring", "rescuing",
-        "snapshotting", "setup", "switching", "events", "doctor",
+        "moving", "snapshotting", "setup", "switching", "events", "doctor",
     ),
     (
         "hook", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",
