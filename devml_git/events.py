@@ -101,8 +101,17 @@ def _pre_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
         )
     _rearm(ws)
     how = "python" if partial is not None and taken.staged else "quick"
-    (ws.git.private / COMMITTING).write_text(f"{how} {git_pid}\n")
+    note = ws.git.whole.private / COMMITTING
+    if how == "python" or not _says(note, f"python {git_pid}"):  # of another project here
+        note.write_text(f"{how} {git_pid}\n")
     return told
+
+
+def _says(note: Path, text: str) -> bool:
+    try:
+        return note.read_text() == f"{text}\n"
+    except OSError:
+        return False
 
 
 def _may_refuse(ws: Workspace, command: Collection[str]) -> bool:
@@ -177,10 +186,8 @@ def _post_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
     told = Told()
     if ws.config.hooks.pre_commit == "off":
         return told
-    note = ws.git.private / COMMITTING
     with contextlib.suppress(OSError):
-        how = note.read_text().split()
-        note.unlink()
+        how = (ws.git.whole.private / COMMITTING).read_text().split()
         if how == ["python", git_pid]:
             _restage_after_partial_commit(ws)
             _rearm(ws)
@@ -274,7 +281,7 @@ def _fetch_missing(ws: Workspace) -> list[str]:
         ]
     seconds = float(ws.git.config("devml.fetchTimeout") or FETCH_SECONDS)
     status = plumbing.run_program(
-        [sys.executable, "-P", "-m", "devml_git.hook", "fetch"], timeout=seconds
+        [sys.executable, "-P", "-m", "devml_git.hook", "fetch"], timeout=seconds, cwd=ws.root
     )
     if status is None:
         return [

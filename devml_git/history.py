@@ -17,12 +17,19 @@ if TYPE_CHECKING:
 
 
 def was_pointer(
-    top: Path, file: str, path: str, oid: str, stages: dict[str, PipelineOut] | None = None
+    top: Path,
+    file: str,
+    path: str,
+    oid: str,
+    stages: dict[str, PipelineOut] | None = None,
+    *,
+    prefix: str = "",
 ) -> bool:
     """Whether `oid` was ever what `file` said of `path`, in any branch, tag or reflog entry.
 
     Asked where the record is lost: a workspace that holds an older commit's model is stale, not
-    edited, and must not be snapshotted over a colleague's newer one.
+    edited, and must not be snapshotted over a colleague's newer one. `top` is the worktree's
+    root, `prefix` the project's place in it; `file` and `path` are relative to the project.
     """
     import git
 
@@ -32,9 +39,9 @@ def was_pointer(
         raise GitFailed(f"GitPython cannot open {top}") from e
     try:
         seen = set()
-        for commit in repo.iter_commits(None, paths=[file], all=True, reflog=True):
+        for commit in repo.iter_commits(None, paths=[f"{prefix}{file}"], all=True, reflog=True):
             try:
-                blob = commit.tree / file
+                blob = commit.tree / f"{prefix}{file}"
             except KeyError:
                 continue
             if blob.binsha in seen:

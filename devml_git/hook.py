@@ -82,16 +82,22 @@ def _run(event: str, args: list[str], git_pid: str, command: list[str]) -> int:
         from devml_git import events
         from devml_git.errors import DevmlError, NotARepository
         from devml_git.output import Output
+        from devml_git.plumbing import Git
         from devml_git.workspace import Workspace
 
+        _make_absolute()
+        status = 0
         try:
-            with Workspace.discover(progress=Output().progress()) as ws:
-                if event == "fetch":
-                    events.fetch(ws)
-                    return 0
-                told = events.run(ws, event, args, git_pid=git_pid, command=command)
-            _say(told.lines)
-            return told.status if blocking else 0
+            progress = Output().progress()
+            for git in [Git.discover()] if event == "fetch" else Git.discover().projects():
+                with Workspace(git, progress=progress) as ws:
+                    if event == "fetch":
+                        events.fetch(ws)
+                        return 0
+                    told = events.run(ws, event, args, git_pid=git_pid, command=command)
+                _say(told.lines)
+                status = status or told.status
+            return status if blocking else 0
         except NotARepository:
             return 0
         except DevmlError as e:
@@ -105,6 +111,13 @@ def _run(event: str, args: list[str], git_pid: str, command: list[str]) -> int:
             raise
         _say([f"devml-git: internal error in {event}: {type(e).__name__}: {e}"])
         return 70 if blocking else 0
+
+
+def _make_absolute() -> None:
+    """Git names its places relative to the worktree's root; we also run git in projects below."""
+    for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_OBJECT_DIRECTORY"):
+        if os.environ.get(name):
+            os.environ[name] = os.path.abspath(os.environ[name])
 
 
 def _say(lines: list[str]) -> None:

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from devml_git.place import write_text_safely
+from devml_git.plumbing import anchored
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -76,7 +77,7 @@ def exclude_privately(git: Git, lines: Sequence[str]) -> None:
     place.parent.mkdir(exist_ok=True)
     old = place.read_text("utf-8", "surrogateescape") if place.exists() else ""
     present = set(old.splitlines())
-    new = _in_order(lines, present)
+    new = _in_order([anchored(line, git.prefix) for line in lines], present)
     if new:
         start = old if not old or old.endswith("\n") else old + "\n"
         text = start + "".join(f"{line}\n" for line in new)
@@ -90,7 +91,8 @@ def include_privately(git: Git, lines: Sequence[str]) -> None:
     place = git.common_dir / "info" / "exclude"
     if lines and place.exists():
         old = place.read_text("utf-8", "surrogateescape").splitlines()
-        left = "".join(f"{line}\n" for line in old if line not in set(lines))
+        gone = {anchored(line, git.prefix) for line in lines}
+        left = "".join(f"{line}\n" for line in old if line not in gone)
         write_text_safely(git.common_dir, "info/exclude", left.encode("utf-8", "surrogateescape"))
 
 

@@ -107,7 +107,7 @@ def install(git: Git, *, allow_outside: bool = False) -> list[str]:
 
 def _refuse_place(git: Git, place: Path, *, allow_outside: bool) -> None:
     configured = git.config_path("core.hooksPath")
-    inside = place.is_relative_to(git.common_dir) or place.is_relative_to(git.top)
+    inside = place.is_relative_to(git.common_dir) or place.is_relative_to(git.worktree)
     if place.exists() and not place.is_dir():
         raise HookInTheWay(
             f"core.hooksPath is {shown(place)}, which is no directory: git runs no hooks",

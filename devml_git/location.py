@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from devml_git.plumbing import Git
     from devml_git.store import CacheSettings
 
-CACHE_KEY = "devml.cache"
 OWN_CACHE = "devml/cache"  # below git's common directory
 
 
@@ -25,7 +24,7 @@ def open_cache(git: Git) -> Cache:
     place outside of the workspace that only a file in git names (P9).
     """
     settings = store.cache_settings(git.top)
-    known = git.config(CACHE_KEY)
+    known = git.config(cache_setting(git))
     if known is None:
         outside = settings.directory is not None and not within(settings.directory, git)
         if outside and _in_git(settings, git):
@@ -40,7 +39,7 @@ def open_cache(git: Git) -> Cache:
         moved = local and local != place and local.is_dir() and not git.is_linked
         if local and moved and not _in_git(settings, git):
             place = local  # the user moved it: `dvc cache dir --local`
-            git.set_config(CACHE_KEY, cache_key(git, place))
+            git.set_config(cache_setting(git), cache_key(git, place))
         elif settings.directory != place and place != git.top / ".dvc" / "cache":
             point_dvc(git, place)
     return Cache(place, settings.types, settings.shared)
@@ -58,6 +57,11 @@ def point_dvc(git: Git, place: Path) -> None:
     store.set_cache_dir(git.top, text.replace(os.sep, "/"))
 
 
+def cache_setting(git: Git) -> str:
+    """Return the name of the private setting that says where a project's cache is."""
+    return f"devml.{git.prefix.rstrip('/')}.cache" if git.prefix else "devml.cache"
+
+
 def cache_key(git: Git, place: Path) -> str:
     """Return how `git config devml.cache` names a place: relative to the common directory."""
     relative = os.path.relpath(place, git.common_dir).replace(os.sep, "/")
@@ -66,4 +70,4 @@ def cache_key(git: Git, place: Path) -> str:
 
 def within(place: Path, git: Git) -> bool:
     """Whether a place lies in the workspace or in git's common directory: it moves with them."""
-    return any(place.is_relative_to(base) for base in (git.top, git.common_dir))
+    return any(place.is_relative_to(base) for base in (git.worktree, git.common_dir))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 OLDEST_GIT = (2, 30)
 POINTER_PATHSPECS = (":(glob)**/*.dvc", ":(glob)**/dvc.lock")
+PROJECT_PATHSPEC = ":(glob)**/.dvc/config"
 NULL_MODE = "000000"
 
 # Our own reads must see the file system, not a daemon's idea of it, and must not run one.
@@ -97,11 +99,11 @@ def require_git() -> None:
         raise GitFailed(f"git {have} is too old", hint=f"install git {need} or later")
 
 
-def run_program(argv: Sequence[str], *, timeout: float) -> int | None:
+def run_program(argv: Sequence[str], *, timeout: float, cwd: Path) -> int | None:
     """Run a program with our environment; return its exit status, or None when time was up."""
     try:
         return subprocess.run(
-            list(argv), check=False, timeout=timeout, stdin=subprocess.DEVNULL
+            list(argv), check=False, timeout=timeout, stdin=subprocess.DEVNULL, cwd=cwd
         ).returncode
     except subprocess.TimeoutExpired:
         return None
@@ -130,14 +132,20 @@ def clone(url: str, directory: str) -> None:
 
 @dataclass(frozen=True)
 class Git:
-    """One worktree of one repository, seen through the git program."""
+    """One DVC project in a worktree, seen through the git program, which runs at its root.
+
+    `top` is the project's root, `prefix` where that lies in the worktree: "" nearly always, else
+    "sub/dir/". All paths are relative to `top`.
+    """
 
     top: Path
+    prefix: str = ""
 
     @classmethod
     def discover(cls, start: Path | None = None) -> Git:
-        """Return the worktree that `start` (default: the current directory) lies in.
+        """Return the project that `start` (default: the current directory) lies in.
 
+        That is the nearest directory upwards with a `.dvc`; without one, the worktree's root.
         Raises NotARepository outside of one, in a bare repository, and inside `.git`.
         """
         cwd = start or Path.cwd()
@@ -157,8 +165,45 @@ class Git:
             )
         if inside != "true":
             raise NotARepository("this is git's own directory", hint="cd to the workspace")
-        top = probe.out("rev-parse", "--show-toplevel").rstrip("\n")
-        return cls(Path(top))
+        top = Path(probe.out("rev-parse", "--show-toplevel").rstrip("\n"))
+        here = Path(os.path.realpath(cwd))
+        for place in (here, *here.parents):
+            if place == top or not place.is_relative_to(top):
+                break
+            if (place / ".dvc").is_dir():
+                return cls(top).project(place)
+        return cls(top)
+
+    @property
+    def worktree(self) -> Path:
+        """Root of the worktree: `top`, or a directory above it."""
+        return self.top.parents[self.prefix.count("/") - 1] if self.prefix else self.top
+
+    @cached_property
+    def whole(self) -> Git:
+        """The same worktree, seen from its root."""
+        return Git(self.worktree) if self.prefix else self
+
+    def project(self, place: Path) -> Git:
+        """Return the project whose root is `place`, a directory of this worktree."""
+        prefix = place.relative_to(self.worktree).as_posix()
+        return self.whole if prefix == "." else Git(place, f"{prefix}/")
+
+    def projects(self) -> list[Git]:
+        """Return every project of this worktree: the root's, those in the index, those known."""
+        root = self.whole
+        listed = root.names("ls-files", "-z", "--", PROJECT_PATHSPEC)
+        below = {name.removesuffix(".dvc/config").rstrip("/") for name in listed}
+        with contextlib.suppress(OSError):
+            keys = [p.name for p in (root.git_dir / "devml" / "projects").iterdir()]
+            below.update(k.replace("%2F", "/").replace("%25", "%") for k in keys)
+        top = os.path.realpath(root.top)
+        return [
+            root.project(root.top / place)
+            for place in sorted(below | {""})
+            if (root.top / place / ".dvc").is_dir()
+            and os.path.realpath(root.top / place) == os.path.normpath(os.path.join(top, place))
+        ]
 
     # -- running -----------------------------------------------------------------------------
 
@@ -168,6 +213,8 @@ class Git:
         env["LC_ALL"] = "C.UTF-8"
         # even `read-tree` fires post-index-change: it would wait for the lock that we hold
         env["DEVML_GIT_ACTIVE"] = "1"
+        if self.prefix and env.get("GIT_DIR") and not env.get("GIT_WORK_TREE"):
+            env["GIT_WORK_TREE"] = str(self.worktree)  # else git takes the cwd for the root
         if extra:
             env.update(extra)
         return env
@@ -230,15 +277,21 @@ class Git:
     @cached_property
     def common_dir(self) -> Path:
         """Git's common directory, absolute: shared by all worktrees."""
+        if self.prefix:
+            return self.whole.common_dir
         return self._absolute(self.out("rev-parse", "--git-common-dir"))
 
     @cached_property
     def git_dir(self) -> Path:
         """This worktree's own git directory, absolute."""
+        if self.prefix:
+            return self.whole.git_dir
         return self._absolute(self.out("rev-parse", "--git-dir"))
 
     def git_path(self, name: str) -> Path:
         """Where `name` lies for this worktree (`git rev-parse --git-path`)."""
+        if self.prefix:
+            return self.whole.git_path(name)
         return self._absolute(self.out("rev-parse", "--git-path", name))
 
     def _absolute(self, text: str) -> Path:
@@ -246,17 +299,21 @@ class Git:
 
     @cached_property
     def private(self) -> Path:
-        """Directory of this worktree's own records, mode 0700, made on demand."""
-        return self._made("devml", per_worktree=True)
+        """Directory of this project's records in this worktree, mode 0700, made on demand."""
+        return self._made(self.git_dir)
 
     @cached_property
     def shared(self) -> Path:
-        """Directory of what all worktrees share (cache, rescue log), mode 0700, made on demand."""
-        return self._made("devml", per_worktree=False)
+        """Directory of what all worktrees share (rescue log), mode 0700, made on demand."""
+        return self._made(self.common_dir)
 
-    def _made(self, name: str, *, per_worktree: bool) -> Path:
-        place = (self.git_dir if per_worktree else self.common_dir) / name
+    def _made(self, base: Path) -> Path:
+        place = base / "devml"
         place.mkdir(mode=0o700, exist_ok=True)
+        if self.prefix:
+            key = self.prefix.rstrip("/").replace("%", "%25").replace("/", "%2F")
+            place = place / "projects" / key
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
         return place
 
     @property
@@ -347,12 +404,15 @@ class Git:
     def tree_entries(self, commit: str, *, all_paths: bool = False) -> list[IndexEntry]:
         """Return a commit's files: its pointer files, or all with `all_paths`."""
         entries = []
-        for line in self.names("ls-tree", "-r", "-z", "--full-tree", commit):
+        nested = set()
+        for line in self.names("ls-tree", "-r", "-z", commit):
             meta, path = line.split("\t", 1)
             mode, _kind, blob = meta.split(" ")
+            if path.endswith("/.dvc/config"):
+                nested.add(path.removesuffix(".dvc/config"))
             if all_paths or is_pointer_file(path):
                 entries.append(IndexEntry(mode, blob, 0, path))
-        return entries
+        return [e for e in entries if all_paths or not e.path.startswith(tuple(nested))]
 
     def tracked_among(self, paths: Iterable[str], env: Mapping[str, str] | None = None) -> set[str]:
         """Return which of these files, or files in these directories, the index has."""
@@ -419,7 +479,7 @@ class Git:
         """Return the entries the index adds or changes against HEAD (or the empty tree)."""
         against = self.head() or self._empty_tree()
         fields = self.names(
-            "diff-index", "--cached", "--raw", "--no-renames", "-z", "--no-abbrev",
+            "diff-index", "--cached", "--raw", "--no-renames", "-z", "--no-abbrev", "--relative",
             "--diff-filter=AMT", against, "--",
         )  # fmt: skip
         pairs = zip(fields[::2], fields[1::2], strict=True)
@@ -446,11 +506,12 @@ class Git:
             names = b"".join(os.fsencode(p) + b"\0" for p in paths)
             self.raw("update-index", "--force-remove", "-z", "--stdin", stdin=names)
 
-    def others_matching(self, exclude_file: Path, pathspecs: Sequence[str] = ()) -> list[str]:
-        """Return files on disk, in git or not, that the patterns of `exclude_file` match."""
+    def others_matching(self, lines: Sequence[str], pathspecs: Sequence[str] = ()) -> list[str]:
+        """Return files on disk, in git or not, that gitignore lines match."""
+        file = self._pattern_file("rules", lines)
         nothing = {"GIT_INDEX_FILE": str(self.private / "no-index")}
         return self.names(
-            "ls-files", "-o", "-i", "-z", f"--exclude-from={exclude_file}", "--", *pathspecs,
+            "ls-files", "-o", "-i", "-z", f"--exclude-from={file}", "--", *pathspecs,
             env=nothing,
         )  # fmt: skip
 
@@ -458,9 +519,14 @@ class Git:
         """Return the files in the index that gitignore lines match."""
         if not lines:
             return []
-        file = self.private / "match"
-        file.write_text("".join(f"{x}\n" for x in lines), "utf-8", "surrogateescape")
+        file = self._pattern_file("match", lines)
         return self.names("ls-files", "-c", "-i", "-z", f"--exclude-from={file}")
+
+    def _pattern_file(self, name: str, lines: Sequence[str]) -> Path:
+        file = self.private / name
+        text = "".join(f"{anchored(line, self.prefix)}\n" for line in lines)
+        file.write_text(text, "utf-8", "surrogateescape")
+        return file
 
     def ignored(self, paths: Sequence[str]) -> set[str]:
         """Return which of these paths git's ignore rules match (tracked or not)."""
@@ -476,9 +542,10 @@ class Git:
         """Return the directories that git's rules ignore as such (not only all that is in them)."""
         listed = self.names(
             "--no-optional-locks", "status", "--porcelain", "-z", "--no-renames",
-            "--ignore-submodules=all", "--untracked-files=all", "--ignored=matching",
+            "--ignore-submodules=all", "--untracked-files=all", "--ignored=matching", "--", ".",
         )  # fmt: skip
-        return [d[3:].rstrip("/") for d in listed if d.startswith("!! ") and d.endswith("/")]
+        found = [d[3:].rstrip("/") for d in listed if d.startswith("!! ") and d.endswith("/")]
+        return [d.removeprefix(self.prefix) for d in found if d.startswith(self.prefix)]
 
     def staged_blob_for(self, pathname: str) -> str | None:
         """Return the blob id of a path in the index, stage 0, or None."""
@@ -491,7 +558,9 @@ class Git:
         """Return which pointer files are untracked or (perhaps) differ from the index."""
         if not files:
             return []
-        dirty = set(self.names("diff-files", "--name-only", "-z", "--", *POINTER_PATHSPECS))
+        dirty = set(
+            self.names("diff-files", "--name-only", "-z", "--relative", "--", *POINTER_PATHSPECS)
+        )
         return [f for f in files if f not in indexed or f in dirty]
 
     def file_differs_from_index(self, pathname: str) -> bool:
@@ -506,6 +575,9 @@ class Git:
 
     def export(self, commit: str, directory: Path) -> None:
         """Write a commit's files into a directory, without touching index or worktree."""
+        if self.prefix:
+            self.whole.export(commit, directory)
+            return
         scratch = self.private / f"export-{os.getpid()}.index"
         env = {"GIT_INDEX_FILE": str(scratch)}
         try:
@@ -520,3 +592,13 @@ def is_pointer_file(path: str) -> bool:
     """Whether a path is a `.dvc` file or a `dvc.lock` (DVC 3.67 `dvc/dvcfile.py`)."""
     name = path.rsplit("/", 1)[-1]
     return name == "dvc.lock" or (name.endswith(".dvc") and name != ".dvc")
+
+
+def anchored(line: str, prefix: str) -> str:
+    """Return a gitignore line for the worktree's root that means what `line` means in `prefix`."""
+    if not prefix or not line.strip() or line.startswith("#"):
+        return line
+    negated, body = line.startswith("!"), line.removeprefix("!")
+    escaped = re.sub(r"([\\*?\[\] !#])", r"\\\1", prefix)
+    middle = "" if "/" in body.rstrip("/") else "**/"
+    return f"{'!' if negated else ''}/{escaped}{middle}{body.lstrip('/')}"

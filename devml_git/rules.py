@@ -116,9 +116,7 @@ class Rules:
         places = self.places(git) if lines else []
         if not places:
             return
-        exclude = git.private / "rules"
-        exclude.write_text("".join(f"{line}\n" for line in lines), "utf-8", "surrogateescape")
-        for path in git.others_matching(exclude, places):
+        for path in git.others_matching(lines, places):
             private = not _PRUNED.isdisjoint(path.split("/"))
             if not private and not any(parent in taken for parent in _parents(path)):
                 yield path.rstrip("/"), False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from devml_git import config, gate, ignoring, installer, rules, snapshotting, store, trust
 from devml_git.errors import DevmlError, UsageError
-from devml_git.location import CACHE_KEY, OWN_CACHE, cache_key, point_dvc
+from devml_git.location import OWN_CACHE, cache_key, cache_setting, point_dvc
 from devml_git.place import what_is
 from devml_git.plumbing import require_git
 from devml_git.workspace import Workspace
@@ -55,7 +55,7 @@ def init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: 
         # first: it is the step that most often has to be refused, before anything was made
         done.hooks = installer.install(git)
     if not store.is_project(git.top):
-        done.made += store.set_up(git.top)
+        done.made += store.set_up(git.top, subdir=bool(git.prefix))
     done.cache = _settle_cache(git)
     if config.create(git.top):
         done.made.append(config.OWN_FILE)
@@ -76,7 +76,7 @@ def init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: 
 def _settle_cache(git: Git) -> str:
     """Decide once where the cache is, keep that in git's configuration, and point DVC to it."""
     settings = store.cache_settings(git.top)
-    known = git.config(CACHE_KEY)
+    known = git.config(cache_setting(git))
     default = git.top / ".dvc" / "cache"
     if known is not None:
         place = (git.common_dir / known).resolve()
@@ -85,9 +85,9 @@ def _settle_cache(git: Git) -> str:
     elif _has_objects(default):
         place = default
     else:
-        main = git.common_dir.parent / ".dvc" / "cache"
+        main = git.common_dir.parent / git.prefix / ".dvc" / "cache"
         place = main if git.is_linked and _has_objects(main) else git.common_dir / OWN_CACHE
-    git.set_config(CACHE_KEY, cache_key(git, place))
+    git.set_config(cache_setting(git), cache_key(git, place))
     if place not in {default, settings.directory}:
         point_dvc(git, place)
     if not settings.shared:

@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What `status` reports. `left_alone` are outputs this tool does not manage, and why."""
+    """What `status` reports. `left_alone` are outputs this tool does not manage, and why.
 
+    Paths are relative to the project; `prefix` is where that lies in the repository.
+    """
+
+    prefix: str
     head: str | None
     branch: str | None
     artifacts: tuple[Observed, ...]
@@ -35,9 +39,7 @@ class Status:
             "schema": "devml.status/v1",
             "head": self.head,
             "branch": self.branch,
-            "artifacts": sorted(
-                [*map(_artifact_dict, self.artifacts), *self._unmerged()], key=lambda a: a["path"]
-            ),
+            "artifacts": self._artifacts(),
             "rescued": self.rescued,
             "broken": [{"pointer": b.file, "why": b.why} for b in self.broken],
             "unmanaged": [
@@ -47,6 +49,13 @@ class Status:
             "in_git": list(self.in_git),
             "notes": list(self.notes),
         }
+
+    def _artifacts(self) -> list[dict[str, Any]]:
+        found = [*map(_artifact_dict, self.artifacts), *self._unmerged()]
+        for entry in found:
+            entry["path"] = f"{self.prefix}{entry['path']}"
+            entry["pointer"] = f"{self.prefix}{entry['pointer']}"
+        return sorted(found, key=lambda a: str(a["path"]))
 
     def _unmerged(self) -> list[dict[str, Any]]:
         return [
@@ -83,6 +92,7 @@ def report(ws: Workspace) -> Status:
     places = [n for o in observed for n in o.work.notes]
     odd = [o.work.odd for o in observed if o.work.odd]
     return Status(
+        prefix=ws.git.prefix,
         head=ws.git.head(),
         branch=ws.git.branch(),
         artifacts=tuple(sorted(observed, key=lambda o: o.path)),

@@ -154,17 +154,17 @@ def set_cache_dir(root: Path, directory: str) -> None:
     write_text_safely(root, ".dvc/config.local", text.encode("utf-8"))
 
 
-def set_up(root: Path) -> list[str]:
+def set_up(root: Path, *, subdir: bool = False) -> list[str]:
     """`dvc init`, in process; return the files it made, relative to the root (not staged).
 
-    Raises DvcFailed.
+    `subdir`: the root is a directory below the worktree's. Raises DvcFailed.
     """
     made = [".dvc/config", ".dvc/.gitignore", ".dvcignore"]
     fresh = [name for name in made if not (root / name).exists()]
     with _translated("dvc init"):
         from dvc.repo import Repo
 
-        Repo.init(str(root)).close()
+        Repo.init(str(root), subdir=subdir).close()
     return fresh
 
 

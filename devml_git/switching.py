@@ -477,7 +477,7 @@ def export(
     for path, members in picked.items():
         pointer = source.pointers[path]
         for name, oid in members.items():
-            inner = f"{path}/{name}" if name else path
+            inner = f"{ws.git.prefix}{path}/{name}" if name else f"{ws.git.prefix}{path}"
             want.append((inner, pointer, oid, name in pointer.executable))
     try:
         place.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from devml_git import gate, pointers
 from devml_git.errors import DevmlError
 from devml_git.place import what_is
-from devml_git.plumbing import POINTER_PATHSPECS, is_pointer_file
+from devml_git.plumbing import POINTER_PATHSPECS, PROJECT_PATHSPEC, is_pointer_file
 from devml_git.snapshot import Broken, Snapshot
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class Tree:
     """The pointer files as they lie in the worktree, and what else decides what they mean.
 
     `texts` and `stats` are by pointer file; `indexed` are the index's entries at merge stage 0;
-    `sparse` are the files a sparse checkout leaves out; `stages` is what the pipelines say.
+    `sparse` are the files a sparse checkout leaves out; `nested` are other projects' roots inside
+    this one, whose files are theirs; `stages` is what the pipelines say.
     """
 
     snapshot: Snapshot
@@ -39,18 +40,26 @@ class Tree:
     indexed: dict[str, IndexEntry]
     sparse: frozenset[str]
     dvcignores: list[str]
+    nested: frozenset[str]
     stages: dict[str, PipelineOut] = field(default_factory=dict)
 
 
 def read_tree(git: Git, ask: Callable[[list[str]], dict[str, PipelineOut]]) -> Tree:
     """Read the worktree's pointers; `ask` is told the `dvc.yaml` files and answers for DVC."""
-    entries = [e for e in git.index_entries(*POINTER_PATHSPECS) if is_pointer_file(e.path)]
+    listed = git.names(
+        "ls-files", "-z", "-c", "-o", "--exclude-standard", "--deduplicate", "--",
+        *POINTER_PATHSPECS, ":(glob)**/dvc.yaml", ":(glob)**/.dvcignore", PROJECT_PATHSPEC,
+    )  # fmt: skip
+    nested = {n.removesuffix("/.dvc/config") for n in listed if n.endswith("/.dvc/config")}
+    theirs = tuple(f"{n}/" for n in nested)
+    names = [n for n in listed if not n.startswith(theirs)]
+    entries = [
+        e
+        for e in git.index_entries(*POINTER_PATHSPECS)
+        if is_pointer_file(e.path) and not e.path.startswith(theirs)
+    ]
     indexed = {e.path: e for e in entries if e.stage == 0}
     unmerged = sorted({e.path for e in entries if e.stage})
-    names = git.names(
-        "ls-files", "-z", "-c", "-o", "--exclude-standard", "--deduplicate", "--",
-        *POINTER_PATHSPECS, ":(glob)**/dvc.yaml", ":(glob)**/.dvcignore",
-    )  # fmt: skip
     files = _read_files(git, (n for n in names if is_pointer_file(n) and n not in unmerged))
     texts, stats, unread = files
     yamls = [n for n in names if n.endswith("dvc.yaml") and (git.top / n).is_file()]
@@ -64,6 +73,7 @@ def read_tree(git: Git, ask: Callable[[list[str]], dict[str, PipelineOut]]) -> T
         indexed=indexed,
         sparse=frozenset(_sparse(git, [path for path in indexed if path not in texts])),
         dvcignores=[n for n in names if n.endswith(".dvcignore")],
+        nested=frozenset(nested),
         stages=stages,
     )
 

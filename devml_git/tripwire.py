@@ -16,13 +16,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import stat
 import struct
 import time
 from typing import TYPE_CHECKING
 
 from devml_git.place import write_all
-from devml_git.plumbing import POINTER_PATHSPECS
+from devml_git.plumbing import POINTER_PATHSPECS, PROJECT_PATHSPEC, anchored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +43,7 @@ _ASSUME_VALID = 0x8000
 
 def directory(git: Git) -> Path:
     """Where the tripwire of this worktree lies."""
-    return git.private / "tripwire"
+    return git.whole.private / "tripwire"
 
 
 def disarm(git: Git) -> None:
@@ -86,21 +87,29 @@ def arm(
     place = directory(git)
     place.mkdir(mode=0o700, exist_ok=True)
     disarm(git)
-    listing = git.raw("ls-files", "-s", "--", *POINTER_PATHSPECS)[1]
+    listing = git.whole.raw("ls-files", "-s", "--", *POINTER_PATHSPECS, PROJECT_PATHSPEC)[1]
+    files = {f"{git.prefix}{name}": st for name, st in files.items()}
+    held = [f"{git.prefix}{name}" for name in held]
     wide = git.config("extensions.objectFormat") == "sha256"
     _write(place / "index", _index_bytes(files, held, wide=wide))
     os.utime(place / "index", (_FAR_FUTURE, _FAR_FUTURE))
     _write(place / "pointers", listing)
     for name, lines in (
-        ("members", [f":(literal){m}" for m in member_places]),
-        ("rules", rule_lines),
-        ("places", rule_places),
-        ("owned", owned),
+        ("members", [f":(literal){git.prefix}{m}" for m in member_places]),
+        ("rules", [anchored(line, git.prefix) for line in rule_lines]),
+        ("places", [_seen_from_root(spec, git.prefix) for spec in rule_places]),
+        ("owned", [anchored(line, git.prefix) for line in owned]),
     ):
         text = "".join(f"{line}\n" for line in lines)
         _write(place / name, text.encode("utf-8", "surrogateescape"))
-    _write(place / "held", git.raw(*HELD_LISTING, f"--exclude-from={place / 'owned'}")[1])
+    _write(place / "held", git.whole.raw(*HELD_LISTING, f"--exclude-from={place / 'owned'}")[1])
     _write(place / READY, f"{large_file}\n".encode())
+
+
+def _seen_from_root(pathspec: str, prefix: str) -> str:
+    if not prefix or pathspec != ".":
+        return re.sub(r"^(:\([a-z,]+\))", lambda m: f"{m[0]}{prefix}", pathspec)
+    return f":(literal){prefix.rstrip('/')}"
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from devml_git import config as config_module
 from devml_git import gate, history, rescue, store, tripwire
 from devml_git.cache import Corrupt
-from devml_git.errors import DevmlError, StorageFailed
+from devml_git.errors import DevmlError, NotARepository, StorageFailed
+from devml_git.gate import shown
 from devml_git.location import open_cache
 from devml_git.manifest import manifest_oid
 from devml_git.place import Stat, storage_error, wait_out_the_grain
@@ -81,7 +82,7 @@ class Workspace:
     """An open workspace. Use as a context manager; `exclusive` for anything that writes."""
 
     def __init__(self, git: Git, *, progress: Progress = SILENT) -> None:
-        store.require_project(git.top)
+        _require_project(git)
         self.git = git
         self.root = git.top
         self.progress = progress
@@ -193,7 +194,8 @@ class Workspace:
         for path, _is_dir in self.rules.find(self.git) if self.rules else ():
             gate.path(path, "track rules")
             skip = path in materialised or path in broken or path in sparse
-            if path not in known and not skip and not _inside_any(path, known):
+            inner = _inside_any(path, known) or _inside_any(path, self.tree.nested)
+            if path not in known and not skip and not inner:
                 found.append(path)
         tracked = self.git.tracked_among(found) if found else set()
         held = {f for f in found if f in tracked or any(t.startswith(f"{f}/") for t in tracked)}
@@ -311,7 +313,12 @@ class Workspace:
             verdict = decide(w=w, p=p, r=r.token if r else None, cached=cached)
             if r is None and w is not None and w not in {p, "odd"} and oid is not None:
                 earlier = history.was_pointer(
-                    self.root, pointer.file, pointer.path, oid, self.tree.stages
+                    self.git.worktree,
+                    pointer.file,
+                    pointer.path,
+                    oid,
+                    self.tree.stages,
+                    prefix=self.git.prefix,
                 )
                 verdict = decide(w=w, p=p, r=None, cached=cached, w_was_pointer=earlier)
         is_dir = work.kind == "dir" if pointer is None or pointer.oid is None else pointer.is_dir
@@ -434,7 +441,7 @@ class Workspace:
         """Let the shell answer at the next hook if all is in order; else make it start Python."""
         items = list(observed)
         self.refresh()
-        if not self.calm() or any(o.state not in _CALM for o in items):
+        if not self.calm() or any(o.state not in _CALM for o in items) or self.has_neighbours():
             tripwire.disarm(self.git)
             return
         if any(o.state is not State.CLEAN for o in items):
@@ -470,10 +477,14 @@ class Workspace:
     def arm_pointers(self) -> None:
         """Let the shell answer whether the pointers have moved since now, and nothing more."""
         self.refresh()
-        if self.calm():
+        if self.calm() and not self.has_neighbours():
             tripwire.arm_pointers(self.git, large_file=self.config.large_file)
         else:
             tripwire.disarm(self.git)
+
+    def has_neighbours(self) -> bool:
+        """Whether the worktree holds several projects: the shell can answer for one only."""
+        return len(self.git.projects()) > 1
 
     def calm(self) -> bool:
         """Whether no pointer is broken and no rebase half-way."""
@@ -520,6 +531,18 @@ class Workspace:
         members = {name: work.oids[name] for name in work.files}
         oid, _ = self.cache.put_manifest(members)
         return Content(oid, work.size, len(members), executable)
+
+
+def _require_project(git: Git) -> None:
+    try:
+        store.require_project(git.top)
+    except NotARepository as e:
+        below = [shown(p.prefix) for p in git.projects()]
+        if not below:
+            raise
+        raise NotARepository(
+            e.message, hint=f"cd to one of its projects: {', '.join(below)}"
+        ) from e
 
 
 def _inside_any(path: str, places: Collection[str]) -> bool:

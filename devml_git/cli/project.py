@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +30,9 @@ def init(
         list[str] | None, typer.Option("--track", metavar="PATTERN", help="Track this, too.")
     ] = None,
     no_hooks: Annotated[bool, typer.Option("--no-hooks", help="Install no git hooks.")] = False,
+    subdir: Annotated[
+        bool, typer.Option("--subdir", help="Make this directory a project of its own.")
+    ] = False,
 ) -> None:
     """Set this repository up: DVC, hooks, devml.toml, ignore rules. Safe to run again.
 
@@ -35,6 +40,8 @@ def init(
     """
     o = out()
     git = Git.discover()
+    if subdir:
+        git = git.project(Path(os.path.realpath(Path.cwd())))
     done = setup.init(
         git, track=track or [], prefix=prefix(git.top), hooks=not no_hooks, progress=o.progress()
     )

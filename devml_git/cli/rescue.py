@@ -27,8 +27,9 @@ def list_rescues(
     """
     with workspace(writes=False) as ws:
         found = rescue.read(ws.git.shared)
+        listed = [{**r.to_dict(), "path": f"{ws.git.prefix}{r.path}"} for r in found]
     if as_json:
-        out().document({"schema": "devml.rescue/v1", "rescues": [r.to_dict() for r in found]})
+        out().document({"schema": "devml.rescue/v1", "rescues": listed})
     elif not found:
         out().answer("nothing was rescued")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -145,7 +146,7 @@ def commit(ctx: typer.Context) -> None:
         if "--dry-run" not in args:
             _snapshot(ws, [])
         args = _with_pointers(ws, args)
-    raise typer.Exit(git.interactive(["commit", *args]))
+    raise typer.Exit(git.interactive(["commit", *args], cwd=Path.cwd()))
 
 
 def _with_pointers(ws: Workspace, args: list[str]) -> list[str]:
@@ -159,5 +160,5 @@ def _with_pointers(ws: Workspace, args: list[str]) -> list[str]:
     for given in args[cut:]:
         (path,) = repo_paths(ws.root, [given])
         pointer = pointers.get(path)
-        named.append(f":(top,literal){pointer.file}" if pointer else given)
+        named.append(f":(top,literal){ws.git.prefix}{pointer.file}" if pointer else given)
     return [*args[:cut], *named]
