@@ -8,7 +8,7 @@ import pytest
 
 from devml_git import rules
 from devml_git.errors import UsageError
-from devml_git.plumbing import Git
+from devml_git.plumbing import Git, anchored
 from devml_git.rules import Rules, covering, literal_line, normalise
 from tests.world import Project, run
 
@@ -333,8 +333,7 @@ def test_untracking_a_rule_takes_its_lines_out_again(project: Project) -> None:
 )
 def test_literal_line_matches_that_path_alone(path: str, git: Git) -> None:
     make(git.top, path, "other", "sub/other", "axb")
-    (git.top / "rule").write_text(literal_line(path, is_dir=False) + "\n")
-    assert git.others_matching(git.top / "rule") == [path]
+    assert git.others_matching([literal_line(path, is_dir=False)]) == [path]
 
 
 @pytest.mark.parametrize(
@@ -357,3 +356,20 @@ def test_rule_covers_a_path_only_when_it_names_exactly_that(
 
 def test_visible_names_are_what_the_module_says() -> None:
     assert {"*.dvc", "README*"} <= set(rules.VISIBLE)
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        ("*.pt", "/a b/**/*.pt"),
+        ("/data/", "/a b/data/"),
+        ("data/", "/a b/**/data/"),
+        ("models/**", "/a b/models/**"),
+        ("!models/**/*.dvc", "!/a b/models/**/*.dvc"),
+        ("# comment", "# comment"),
+        ("", ""),
+    ],
+)
+def test_line_of_a_subdirectory_means_the_same_at_the_root(line: str, seen: str) -> None:
+    assert anchored(line, "a b/") == seen.replace("a b", "a\\ b")
+    assert anchored(line, "") == line
