@@ -91,9 +91,9 @@ def status(git: Git) -> list[HookState]:
 
 
 def overlooked(git: Git) -> Path | None:
-    """Return git's own hooks directory if ours are there, and core.hooksPath leads elsewhere."""
+    """Return git's own hooks directory if ours are only there and core.hooksPath is another."""
     place = git.common_dir / "hooks"
-    if place == hooks_directory(git):
+    if place == hooks_directory(git) or all(s.state == "ours" for s in status(git)):
         return None
     return place if any(_is_ours(_state(place, event)) for event in EVENTS) else None
 
