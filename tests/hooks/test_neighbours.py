@@ -204,11 +204,13 @@ def test_s3_shim_in_front_of_the_framework_in_front_of_the_shim_runs_once(
     project: Project, out: Path, framework: Callable[..., str]
 ) -> None:
     framework("install")
+    before = questions(project)
     place = project.path / ".git/hooks"
     for event in RUNS:  # as somebody might who copies files
         (place / event).rename(place / f"{event}.before-devml")
         shutil.copy(place / f"{event}.legacy", place / event)
     assert all_ours(project)
+    assert questions(project) == before
     both_fire(project, out, RUNS)
     project.devml("hooks", "uninstall")
     framework("uninstall")
@@ -227,6 +229,12 @@ def test_s3_framework_in_front_of_an_outdated_shim(
     both_fire(project, out, RUNS)
 
 
+def questions(project: Project) -> int:
+    """Return how often our shims ask git about the pointers in one commit."""
+    ran = project.git("commit", "--allow-empty", "-m", "x", env={"GIT_TRACE": "1"})
+    return ran.err.count("ls-files -s -- ")
+
+
 @pytest.mark.parametrize("order", ORDERS)
 def test_s3_framework_puts_unstaged_changes_away_and_artifacts_stay(
     models: Project, out: Path, order: str
@@ -238,7 +246,9 @@ def test_s3_framework_puts_unstaged_changes_away_and_artifacts_stay(
     framework("install")
     project.devml("hooks", "install")
     project.write("models/a.pt", "trained")
-    project.dvc("add", "-q", "models/a.pt")  # a pointer that is not staged
+    project.devml("snapshot")
+    project.git("reset", "-q", "--", "models/a.pt.dvc")  # a pointer that is not staged
+    assert project.porcelain() == " M models/a.pt.dvc\n"
     project.write("train.py", "staged")
     project.git("add", "train.py")
     project.write("train.py", "not staged")
@@ -275,6 +285,9 @@ def partial_commit(project: Project) -> None:
     project.git("commit", "-q", "--allow-empty", "-m", "empty")
     assert project.git("diff", "--stat", "HEAD~1", "HEAD").out == ""
     assert project.in_step()
+    project.write("models/a.pt", "not committed")
+    ran = project.git("commit", "-q", "--allow-empty", "--no-verify", "-m", "unverified")
+    assert "this commit does not have what lies there of models/a.pt" in ran.err
 
 
 # -- husky -----------------------------------------------------------------------------------------
