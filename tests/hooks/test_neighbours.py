@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import importlib.util
+import json
 import os
 import shutil
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ruamel.yaml import YAML
 
 from devml_git import installer
 from tests.world import Project, run
@@ -288,6 +290,47 @@ def partial_commit(project: Project) -> None:
     project.write("models/a.pt", "not committed")
     ran = project.git("commit", "-q", "--allow-empty", "--no-verify", "-m", "unverified")
     assert "this commit does not have what lies there of models/a.pt" in ran.err
+
+
+@pytest.mark.parametrize("with_shim", [False, True], ids=["", "and our hooks"])
+def test_framework_runs_our_hooks_that_the_manifest_offers(
+    project: Project, with_shim: bool
+) -> None:
+    """As `repo: https://...` would, but for the environment that it would download."""
+    if importlib.util.find_spec("pre_commit") is None:
+        pytest.skip("not installed: pre-commit (PyPI)")
+    manifest = REPOSITORY / ".pre-commit-hooks.yaml"
+    call = (sys.executable, "-m", "pre_commit")
+    run(*call, "validate-manifest", manifest, cwd=REPOSITORY)
+    offered = YAML(typ="safe").load(manifest)
+    events = [hook["id"].removeprefix("devml-git-") for hook in offered]
+    assert set(events) == set(installer.EVENTS) - {"post-applypatch", "post-index-change"}
+    local = [{**hook, "language": "system"} for hook in offered]
+    project.write(
+        ".pre-commit-config.yaml", json.dumps({"repos": [{"repo": "local", "hooks": local}]})
+    )
+    project.devml("hooks", "uninstall")
+    types = [word for event in events for word in ("-t", event)]
+    run(*call, "install", *types, cwd=project.path)
+    if with_shim:
+        project.devml("hooks", "install")
+    for n in ("one", "two"):
+        project.write("models/a.pt", n)
+        project.commit(n)
+        assert project.in_step()
+        assert project.porcelain() == ""
+    project.git("checkout", "-q", "HEAD~1")
+    assert project.read("models/a.pt") == "one"
+    project.git("checkout", "-q", "main")
+    project.write("models/a.pt", "three")
+    project.write("code.py", "three")
+    project.git("add", "code.py")
+    project.git("commit", "-qm", "one file", "--", "code.py")
+    assert project.show("HEAD", "models/a.pt.dvc") == project.read("models/a.pt.dvc")
+    assert project.porcelain() == ""
+    project.write("big.bin", bytes(20_000_000))
+    project.git("add", "big.bin")
+    assert project.git("commit", "-m", "large", check=False).status == 1
 
 
 # -- husky -----------------------------------------------------------------------------------------
