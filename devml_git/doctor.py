@@ -61,20 +61,29 @@ def _dvc(git: Git) -> Iterator[Finding]:
 
 
 def _hooks(git: Git) -> Iterator[Finding]:
-    for state in installer.status(git):
+    mend = "devml-git hooks install"
+    overlooked = installer.overlooked(git)
+    if overlooked is not None:
+        text = f"core.hooksPath is set: git does not run those in {overlooked} any more"
+        yield Finding("fail", "hooks", text, mend)
+    states = installer.status(git)
+    for state in states:
         if state.state != "ours":
             words = {
                 "absent": "is not installed",
-                "outdated": "is of another version",
+                "outdated": "is of another version, or not executable",
                 "foreign": "was overwritten by somebody else's, or never ours",
             }
-            text = f"{state.event} {words[state.state]}"
-            yield Finding("fail", "hooks", text, "devml-git hooks install")
+            where = f" in {state.file.parent}" if state.through else ""
+            yield Finding("fail", "hooks", f"{state.event} {words[state.state]}{where}", mend)
     python = git.config(installer.PYTHON_KEY)
-    if python is not None and not os.access(python, os.X_OK):
-        yield Finding("fail", "hooks", f"{python} is gone", "devml-git hooks install")
-    if python is not None and all(s.state == "ours" for s in installer.status(git)):
-        yield Finding("ok", "hooks", str(installer.hooks_directory(git)))
+    gone = python is not None and not os.access(python, os.X_OK)
+    if gone:
+        yield Finding("fail", "hooks", f"{python} is gone", mend)
+    if not gone and all(s.state == "ours" for s in states):
+        through = sorted({s.through for s in states if s.through})
+        by = f", run by {' and '.join(through)}" if through else ""
+        yield Finding("ok", "hooks", f"{installer.hooks_directory(git)}{by}")
 
 
 def _config(git: Git) -> Iterator[Finding]:

@@ -77,7 +77,9 @@ def _pre_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
     if policy == "check":
         return _check(ws, told)
     nothing_else = not ws.git.staged_changes()
-    taken = snapshotting.take(ws, restore_stale=not ws.git.half_way())
+    # the pre-commit framework has put unstaged pointers away: what looks stale is the newer one
+    put_away = bool(os.environ.get("PRE_COMMIT"))
+    taken = snapshotting.take(ws, restore_stale=not ws.git.half_way() and not put_away)
     told.lines += taken_lines(taken)
     if taken.conflicts:
         names = listed(taken.colliding or taken.conflicts)

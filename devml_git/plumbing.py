@@ -121,6 +121,18 @@ def command_by_ps(pid: str) -> list[str]:
         return []
 
 
+def calling_git() -> str:
+    """Return the process id of the git that (through whatever) runs us, or "" (Linux only)."""
+    pid = os.getpid()
+    with contextlib.suppress(OSError, StopIteration):
+        while pid:
+            status = Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines()
+            if status[0] == "Name:\tgit":
+                return str(pid)
+            pid = int(next(line for line in status if line.startswith("PPid:")).split()[1])
+    return ""
+
+
 def clone(url: str, directory: str) -> None:
     """`git clone` with the user's terminal. Raises GitFailed."""
     status = subprocess.run(

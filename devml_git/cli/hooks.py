@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from devml_git import hook, installer
 from devml_git.cli.context import out
 from devml_git.errors import UsageError
-from devml_git.plumbing import Git
+from devml_git.plumbing import Git, calling_git
 
 app = typer.Typer(no_args_is_help=True, help="The git hooks.", rich_markup_mode=None)
 
@@ -48,12 +49,25 @@ def status(
     """
     git = Git.discover()
     states = installer.status(git)
+    overlooked = installer.overlooked(git)
     if as_json:
         place = str(installer.hooks_directory(git))
         hooks = [s.to_dict() for s in states]
-        out().document({"schema": "devml.hooks/v1", "directory": place, "hooks": hooks})
-    else:
-        out().table((s.event, s.state, "and one before it" if s.chained else "") for s in states)
+        document = {"schema": "devml.hooks/v1", "directory": place, "hooks": hooks}
+        out().document({**document, "overlooked": str(overlooked) if overlooked else None})
+        return
+    out().table((s.event, s.state, _beside(s)) for s in states)
+    if overlooked is not None:
+        out().remark(
+            f"warning: core.hooksPath is set, so git does not run our hooks in {overlooked}; "
+            "to mend it: devml-git hooks install"
+        )
+
+
+def _beside(state: installer.HookState) -> str:
+    before = "and one before it" if state.chained else ""
+    through = f"run by {state.through}" if state.through else ""
+    return ", ".join(filter(None, (through, before)))
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -70,4 +84,5 @@ def run(
             f"{event} is no hook of ours", hint=f"one of {', '.join(installer.EVENTS)}"
         )
     rest = [a for a in args or [] if a != "--"]
+    os.environ.setdefault("DEVML_GIT_PARENT", calling_git())
     raise typer.Exit(hook.main([event, *rest]))

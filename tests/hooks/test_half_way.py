@@ -146,3 +146,24 @@ def test_partial_commit_at_an_edit_stop_leaves_a_clean_index(topic: Project) -> 
     assert os.path.isdir(topic.path / ".git/rebase-merge")
     topic.git("rebase", "--abort")
     assert topic.read("models/t.pt") == "topic 3"
+
+
+def test_post_commit_rests_in_a_rebase_of_plain_picks_and_wakes(topic: Project) -> None:
+    hooks = topic.path / ".git/hooks"
+    topic.write("train.py", "topic's own")
+    topic.commit("topic 4")
+    topic.git("rebase", "-q", "main", check=False)
+    assert (hooks / "post-commit.resting").exists()
+    assert not (hooks / "post-commit").exists()
+    ran = topic.devml("hooks", "status", "--json")
+    assert {h["state"] for h in ran.json["hooks"]} == {"ours"}
+    topic.git("rebase", "--abort")
+    assert not (hooks / "post-commit.resting").exists()
+    assert (hooks / "post-commit").exists()
+
+
+def test_resting_hook_is_uninstalled_too(topic: Project) -> None:
+    hooks = topic.path / ".git/hooks"
+    (hooks / "post-commit").rename(hooks / "post-commit.resting")
+    topic.devml("hooks", "uninstall")
+    assert not [h for h in hooks.iterdir() if h.name.startswith("post-commit")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from devml_git import installer
-from tests.world import Project, devml, run
+from devml_git.plumbing import Git
+from tests.world import Project, Ran, devml, devml_process, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,6 +82,30 @@ def test_s2_foreign_hooks_exit_status_counts(project: Project) -> None:
     assert project.git("checkout", "-q", "-b", "x", env=env, check=False).status == 1  # git's word
 
 
+def test_s2_foreign_binary_that_fails_stops_the_commit(project: Project) -> None:
+    place = project.path / ".git/hooks/pre-commit.before-devml"
+    put(place, Path(shutil.which("false") or "").read_bytes())
+    assert project.git("commit", "--allow-empty", "-m", "x", check=False).status == 1
+    put(place, Path(shutil.which("true") or "").read_bytes())
+    project.git("commit", "--allow-empty", "-m", "x")
+
+
+def test_s2_foreign_hook_runs_in_the_repository_of_another_hooks_commit(
+    project: Project, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(project.path, other)
+    put(other / ".git/hooks/post-commit.before-devml", b'#!/bin/sh\necho other >> "$OUT"\n')
+    text = f"#!/bin/sh\nunset GIT_DIR GIT_INDEX_FILE\ngit -C {other} commit -q --allow-empty -m x\n"
+    put(project.path / ".git/hooks/post-commit.before-devml", text.encode())
+    (other / "models").mkdir()
+    (other / "models/a.pt").write_text("one")
+    out = tmp_path / "out"
+    project.git("commit", "-q", "--allow-empty", "-m", "x", env={"OUT": str(out)})
+    assert out.read_text() == "other\n"
+    assert Project(other).in_step()
+
+
 def test_s2_foreign_hook_gets_its_stdin(project: Project) -> None:
     out = project.path.parent / "out"
     put(project.path / ".git/hooks/post-rewrite.before-devml", b'#!/bin/sh\ncat > "$OUT"\n')
@@ -140,11 +166,14 @@ def test_s4_hooks_path_outside_is_refused_with_the_way_on(
     assert not (bare / ".git/devml").exists()
 
 
+@pytest.mark.parametrize("scope", ["--local", "--global"])
 @pytest.mark.parametrize("place", ["{tmp}/global", "~/global"])
 def test_s4_hooks_path_outside_is_used_when_asked(
-    project: Project, tmp_path: Path, place: str
+    project: Project, tmp_path: Path, place: str, scope: str
 ) -> None:
-    project.git("config", "core.hooksPath", place.format(tmp=tmp_path))
+    project.git("config", scope, "core.hooksPath", place.format(tmp=tmp_path))
+    assert project.devml("hooks", "install", check=False).status == 40
+    assert "core.hooksPath is set" in project.devml("doctor", check=False).out
     project.devml("hooks", "install", "--outside")
     assert not project.exists("~")
     project.write("models/a.pt", "one")
@@ -186,6 +215,27 @@ def test_status_is_one_json_document_and_changes_nothing(project: Project) -> No
     assert sorted(place.iterdir()) == before
 
 
+def test_s4_hooks_directory_that_is_a_link_to_outside_is_outside(
+    bare: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shared = tmp_path_factory.mktemp("shared")
+    (bare / ".git/hooks").symlink_to(shared)
+    ran = devml("hooks", "install", cwd=bare)
+    assert ran.status == 40
+    assert "--outside" in ran.err
+    assert list(shared.iterdir()) == []
+
+
+def test_s5_no_workspace_no_hooks(tmp_path: Path) -> None:
+    run("git", "init", "-q", "--bare", "b.git", cwd=tmp_path)
+    for place in (tmp_path / "b.git", tmp_path):
+        ran = devml("hooks", "install", cwd=place)
+        assert ran.status == 10
+        assert ran.err.startswith("error: ")
+    assert not list(tmp_path.rglob("*devml*"))
+    assert not (tmp_path / "b.git/hooks/pre-commit").exists()
+
+
 @pytest.fixture
 def read_only(bare: Path) -> Iterator[Path]:
     """The hooks directory of a repository, read-only even for root."""
@@ -219,6 +269,161 @@ def test_s6_hooks_place_that_is_a_file_leaves_nothing_half_done(bare: Path) -> N
     run("git", "config", "core.hooksPath", "afile", cwd=bare)
     assert devml("hooks", "install", cwd=bare).status == 40
     assert (bare / "afile").read_text() == "x"
+
+
+class Stopped(Exception):
+    """The machine stopped here."""
+
+
+@pytest.mark.parametrize("stop", range(4))
+def test_s6_install_that_stops_half_way_loses_nothing_and_goes_on(
+    bare: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    foreign = {event: f"#!/bin/sh\n# {event}\n".encode() for event in installer.EVENTS[:2]}
+    for event, data in foreign.items():
+        put(bare / ".git/hooks" / event, data)
+    calls = iter(range(100))
+    replace = os.replace
+
+    def stopping(old: Path, new: Path) -> None:
+        if next(calls) == stop:
+            raise Stopped
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", stopping)
+    with pytest.raises(Stopped):
+        installer.install(Git.discover(bare))
+    monkeypatch.undo()
+    place = bare / ".git/hooks"
+    for event, data in foreign.items():
+        kept = [place / event, place / f"{event}.before-devml"]
+        assert data in [p.read_bytes() for p in kept if p.exists()]
+    assert devml("hooks", "install", cwd=bare).status == 0
+    assert states(bare) == {"ours"}
+    devml("hooks", "uninstall", cwd=bare)
+    assert {e: (place / e).read_bytes() for e in foreign} == foreign
+
+
+def test_s6_full_disk_leaves_the_foreign_hook_in_its_place(
+    bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = bare / ".git/hooks/pre-commit"
+    put(place, b"#!/bin/sh\n")
+
+    def full(fd: int, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(installer, "write_all", full)
+    ran = devml("hooks", "install", cwd=bare)
+    assert ran.status == 21
+    assert "free some space" in ran.err
+    assert [p.name for p in place.parent.iterdir()] == ["pre-commit"]
+
+
+def test_s6_nothing_is_installed_when_one_hook_is_in_the_way(bare: Path) -> None:
+    place = bare / ".git/hooks"
+    put(place / "post-merge", b"#!/bin/sh\n# new\n")
+    put(place / "post-merge.before-devml", b"#!/bin/sh\n# old\n")
+    assert devml("hooks", "install", cwd=bare).status == 40
+    assert sorted(p.name for p in place.iterdir()) == ["post-merge", "post-merge.before-devml"]
+    assert run("git", "config", "devml.python", cwd=bare, check=False).out == ""
+
+
+def test_s7_uninstall_keeps_what_was_edited_since(bare: Path) -> None:
+    place = bare / ".git/hooks/pre-commit"
+    put(place, b"#!/bin/sh\n")
+    devml("hooks", "install", cwd=bare)
+    put(place.with_name("pre-commit.before-devml"), b"#!/bin/sh\n# edited\n")
+    put(place.with_name("post-merge"), b"#!/bin/sh\n# replaced\n")
+    devml("hooks", "uninstall", cwd=bare)
+    left = {p.name: p.read_bytes() for p in place.parent.iterdir()}
+    assert left == {
+        "pre-commit": b"#!/bin/sh\n# edited\n",
+        "post-merge": b"#!/bin/sh\n# replaced\n",
+    }
+
+
+@pytest.mark.parametrize("target", ["../../scripts/pre-commit", "/nowhere/at/all"])
+def test_s7_foreign_hook_that_is_a_link_stays_one(bare: Path, target: str) -> None:
+    put(bare / "scripts/pre-commit", b"#!/bin/sh\nexit 3\n")
+    place = bare / ".git/hooks/pre-commit"
+    place.parent.mkdir()
+    place.symlink_to(target)
+    devml("hooks", "install", cwd=bare)
+    assert states(bare) == {"ours"}
+    ran = run("git", "commit", "--allow-empty", "-m", "x", cwd=bare, check=False)
+    assert ran.status == (0 if target.startswith("/") else 1)
+    devml("hooks", "uninstall", cwd=bare)
+    assert os.readlink(place) == target
+
+
+def test_s7_uninstall_also_removes_what_a_hooks_path_hides(bare: Path) -> None:
+    devml("hooks", "install", cwd=bare)
+    run("git", "config", "core.hooksPath", "my", cwd=bare)
+    devml("hooks", "install", cwd=bare)
+    devml("hooks", "uninstall", cwd=bare)
+    assert not list((bare / ".git/hooks").iterdir())
+    assert not list((bare / "my").iterdir())
+
+
+def git_with(env: dict[str, str], *args: str, cwd: Path) -> Ran:
+    """Run git with HOME and these variables alone, as a GUI or cron may."""
+    git = shutil.which("git") or ""
+    words = [f"{k}={v}" for k, v in {"HOME": os.environ["HOME"], **env}.items()]
+    return run("/usr/bin/env", "-i", *words, git, *args, cwd=cwd)
+
+
+@pytest.mark.parametrize("env", [{}, {"PATH": ""}, {"PATH": "/nowhere"}], ids=str)
+def test_s8_hooks_work_without_an_environment(project: Project, env: dict[str, str]) -> None:
+    for n in ("one", "two"):
+        project.write("models/a.pt", n)
+        ran = git_with(env, "commit", "--allow-empty", "-m", n, cwd=project.path)
+        assert "devml-git: snapshot of models/a.pt" in ran.err
+        assert "not found" not in ran.err
+    git_with(env, "checkout", "-q", "HEAD~1", cwd=project.path)
+    assert project.read("models/a.pt") == "one"
+
+
+def test_s8_without_interpreter_and_path_git_goes_on_with_lines_of_advice(
+    project: Project,
+) -> None:
+    project.git("config", "devml.python", "/nowhere/python")
+    head = project.head()
+    ran = git_with({"PATH": ""}, "commit", "-q", "--allow-empty", "-m", "x", cwd=project.path)
+    assert project.head() != head
+    assert {line.split(",")[0] for line in ran.err.splitlines()} == {"devml-git: not found"}
+    assert "/nowhere/python is gone" in project.devml("doctor", check=False).out
+
+
+LOCALES = {
+    "C": {"LC_ALL": "C"},
+    "POSIX": {"LANG": "POSIX"},
+    "tr": {"LANG": "tr_TR.UTF-8", "LC_ALL": "tr_TR.UTF-8"},
+    "ascii": {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"},
+    "narrow": {"COLUMNS": "1", "LINES": "1"},
+}
+
+
+@pytest.mark.parametrize("name", LOCALES)
+def test_s15_hooks_and_json_in_any_locale(project: Project, name: str) -> None:
+    env = LOCALES[name]
+    project.differential = False
+    for text in ("one", "two"):
+        project.write("models/İnce ağırlık.pt", text)
+        project.git("add", "-A", env=env)
+        ran = project.git("commit", "--allow-empty", "-m", text, env=env)
+        assert "Traceback" not in ran.err
+        assert "devml-git: snapshot of" in ran.err
+    project.git("checkout", "-q", "HEAD~1", env=env)
+    assert project.read("models/İnce ağırlık.pt") == "one"
+    # a user who turns UTF-8 off in the C locale has Python itself unable to name the file
+    env = {k: v for k, v in env.items() if k != "PYTHONUTF8"}
+    for line in (["hooks", "status", "--json"], ["status", "--json"], ["doctor", "--json"]):
+        ran = devml_process(*line, cwd=project.path, env=env)
+        assert ran.json["schema"].startswith("devml.")
+        assert "Traceback" not in ran.err
+    assert "İnce ağırlık.pt" in devml_process("status", "--json", cwd=project.path, env=env).out
+    assert devml_process("hooks", "status", cwd=project.path, env=env).out.count("ours") == 7
 
 
 def test_s7_uninstall_without_ours_says_so(bare: Path) -> None:
