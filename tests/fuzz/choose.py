@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from tests.fuzz.steps import Step
 
 ARTIFACTS = (*FILES, "data")
 POINTERS = tuple(f"{a}.dvc" for a in ARTIFACTS)
+LEAVE_OUT = os.environ.get("FUZZ_LEAVE_OUT", "").split(",")  # kinds of steps, as `pointer,mail`
 NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 
 
@@ -35,8 +37,8 @@ class Chooser:
             (2, self.bisect), (3, self.mail), (4, self.worktree), (2, self.sparse),
             (3, self.plumbing), (12, self.devml), (3, self.pointer), (1, self.lose),
         ]  # fmt: skip
-        chosen = rng.choices([k for _, k in kinds], [w for w, _ in kinds])[0]
-        return chosen()
+        weights = [0 if kind.__name__ in LEAVE_OUT else n for n, kind in kinds]
+        return rng.choices([kind for _, kind in kinds], weights)[0]()
 
     # -- material ----------------------------------------------------------------------------
 

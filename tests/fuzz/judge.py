@@ -21,7 +21,7 @@ MOVING = frozenset(
 )  # fmt: skip
 # Commands that are asked to change what lies there to something that is not the pointer's
 FREE = frozenset({"rescue", "mv", "move-tree", "add-tree", "devml untrack"})
-ALLOWED_EXITS = frozenset({0, 1, 2, 20, 30, 31, 128})
+ALLOWED_EXITS = frozenset({0, 1, 2, 10, 20, 21, 30, 31})  # 10: before the adoption
 
 
 class Violation(AssertionError):
@@ -83,7 +83,7 @@ class Judge:
             self._check_edits_stay(step, tree, old, known)
         if ran.status == 0 and hooked(step):
             self._check_in_step(step, tree, old, states)
-            self._check_tied(step, tree)
+            self._check_tied(step, tree, old)
         if dvc:
             self._check_dvc(tree)
 
@@ -249,14 +249,15 @@ class Judge:
             moved = was is None or was.oid != pointer.oid
             if moved and states.get(path) in {"stale", "deleted", "missing"}:
                 raise Violation("not-in-step", f"{path} is {states[path]} after its pointer moved")
+        here = self.looks[tree]
+        committed = {p.oid for pointers in self.commits.values() for p in pointers.values()}
         for path, was in old.pointers.items():
-            here = self.looks[tree]
-            if path not in here.pointers and was.oid and oid_of(old.lying, path) == was.oid:
-                gone_on_purpose = self.ground.git(tree, "ls-files", "--", was.file).out
-                if oid_of(here.lying, path) == was.oid and not gone_on_purpose and path not in here.pointers:
+            stays = was.oid in committed and path not in here.pointers
+            if stays and oid_of(old.lying, path) == was.oid == oid_of(here.lying, path):
+                if not self.ground.git(tree, "ls-files", "--", was.file).out:  # sparse, or deleted
                     raise Violation("left-over", f"{path} has no pointer here any more, its content stays")
 
-    def _check_tied(self, step: Step, tree: str) -> None:
+    def _check_tied(self, step: Step, tree: str, old: Look) -> None:
         """P1: the new commit's pointers are what lies there, and git's index agrees."""
         words = set(step)
         rebasing = self.ground.half_way(tree) & {"rebase-merge", "rebase-apply"}
@@ -266,13 +267,16 @@ class Judge:
         look = self.looks[tree]
         for path, pointer in self.commits[head].items():
             w = oid_of(look.lying, path)
-            if pointer.oid != w and w is not None:
+            if path not in look.pointers:
+                continue  # outside the sparse cone, or deleted by the user's hand
+            if pointer.oid != w and w is not None and oid_of(old.lying, path) is not None:
                 raise Violation("untied", f"{path}: the commit says {pointer.oid}, there lies {w}")
         for path, state in self.states[tree].items():
             if state in {"modified", "new", "stale", "conflict"}:
                 raise Violation("untied", f"{path} is {state} after a commit")
         rows = self.ground.git(tree, "status", "--porcelain", "--", "*.dvc").out
-        wrong = [row for row in rows.splitlines() if "M" in row[:2]]
+        here = {p.file for path, p in look.pointers.items() if oid_of(old.lying, path) is not None}
+        wrong = [row for row in rows.splitlines() if "M" in row[:2] and row[3:] in here]
         if wrong:
             raise Violation("half-staged", f"after a commit, git status: {wrong}")
 

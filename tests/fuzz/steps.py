@@ -164,6 +164,8 @@ def _add_tree(g: Ground, tree: str, name: str, *args: str) -> Ran:
 
 
 def _move_tree(g: Ground, tree: str, name: str, to: str) -> Ran:
+    if g.root(to).exists():
+        return NOTHING
     return g.git("", "worktree", "move", str(g.root(name)), str(g.root(to)))
 
 

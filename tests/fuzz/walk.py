@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -53,6 +54,8 @@ def walk(template: Path, source: Iterable[Step] | Callable[[Ground], Iterator[St
         finish(ground, judge)
     except Violation as e:
         done.violation = e
+        if os.environ.get("FUZZ_KEEP"):
+            shutil.copytree(place, os.environ["FUZZ_KEEP"], symlinks=True, dirs_exist_ok=True)
     finally:
         shutil.rmtree(place, ignore_errors=True)
     return done
@@ -75,10 +78,17 @@ def finish(ground: Ground, judge: Judge) -> None:
         for name in ABORTS:
             ground.git(tree, name, "--abort")
         ground.git(tree, "bisect", "reset")
+        ground.git(tree, "update-index", "-q", "--refresh")
         ground.git(tree, "sparse-checkout", "disable")
+        if ground.git(tree, "rev-parse", "-q", "--verify", "HEAD").status:  # an orphan branch
+            ground.git(tree, "checkout", "-qf", "--detach", "main")
         if ground.git(tree, "ls-files", "-u").out:  # a stash or `checkout -m` that met a conflict
             ground.git(tree, "reset", "-q", "--hard")
+        if not (ground.root(tree) / ".dvc/config").is_file():  # before the adoption: git's to leave
+            ground.git(tree, "checkout", "-qf", "--detach", "main")
         judge.after(["git", tree, "abort"], Ran(0, "", ""), dvc=False)
+        if not ground.git("", "ls-tree", "main", "devml.toml").out:
+            continue  # main was moved to before the adoption
         rev = ground.git(tree, "rev-parse", "main").out.strip() if tree else "main"
         ran = ground.devml(tree, "checkout", "--force", rev)
         if ran.status and "untracked working tree files" in ran.err:
@@ -86,7 +96,7 @@ def finish(ground: Ground, judge: Judge) -> None:
             judge.after(["delete", tree, ""], Ran(0, "", ""), dvc=False)
             ran = ground.devml(tree, "checkout", "--force", rev)
         if ran.status:
-            raise Violation("end", f"checkout --force main: exit {ran.status}: {ran.err}{ran.out}")
+            raise Violation(f"end-{ran.status}", f"checkout --force main: exit {ran.status}: {ran.err}{ran.out}")
         judge.after(["devml", tree, "checkout", "--force", rev], ran, dvc=True)
         wrong = {k: v for k, v in judge.states.get(tree, {}).items() if v not in {"clean", "new"}}
         if wrong:
@@ -96,25 +106,39 @@ def finish(ground: Ground, judge: Judge) -> None:
 def shrink(template: Path, steps: list[Step], kind: str, seconds: float) -> Walk | None:
     """Remove steps for as long as the walk still ends in the same kind of violation.
 
-    Delta debugging: halves first, then ever smaller runs of steps. None: it did not happen again.
+    First all that git refused, then, by delta debugging, ever smaller runs of steps. None: it did
+    not happen again.
     """
     until = time.monotonic() + seconds
-    best = walk(template, steps, dvc_every=1 if kind == "dvc" else DVC_EVERY)
-    if best.violation is None or best.violation.kind != kind:
+    every = 1 if kind == "dvc" else DVC_EVERY
+
+    def again(tried: list[Step]) -> Walk | None:
+        done = walk(template, tried, dvc_every=every)
+        return done if done.violation is not None and done.violation.kind == kind else None
+
+    best = again(steps)
+    if best is None:
         return None
+    did = [s for s, told in zip(best.steps, best.told, strict=True) if told.startswith("0")]
+    best = again(did) or best
     size = max(1, len(best.steps) // 2)
     while time.monotonic() < until:
-        smaller = None
-        for start in range(max(0, len(best.steps) - size), -1, -size):
-            rest = best.steps[:start] + best.steps[start + size :]
-            tried = walk(template, rest, dvc_every=1 if kind == "dvc" else DVC_EVERY)
-            if tried.violation is not None and tried.violation.kind == kind:
-                best = smaller = tried
-            if time.monotonic() > until:
-                break
-        if size == 1 and smaller is None:
+        found = False
+        start = 0
+        while start < len(best.steps) and time.monotonic() < until:
+            smaller = again(best.steps[:start] + best.steps[start + size :])
+            if smaller is None:
+                start += size
+            else:
+                best, found = smaller, True
+        if size == 1 and not found:
             break
-        if smaller is None:
+        if not found:
             size //= 2
         size = max(1, min(size, len(best.steps) // 2))
     return best
+
+
+def known(done: Walk) -> str | None:
+    """Name the known bug or limit that a failed walk met, if it is one: none at the moment."""
+    return None
