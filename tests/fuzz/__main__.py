@@ -25,7 +25,7 @@ def show(done: Walk) -> None:
 def main() -> None:
     home = Path(tempfile.mkdtemp(prefix="fuzz-home-"))
     files = [Path(f).resolve() for f in sys.argv[1:] if f.endswith(".json")]
-    out = Path(os.environ.get("FUZZ_OUT", "found-new")).resolve()
+    out = Path(os.environ.get("FUZZ_OUT", "/tmp/fuzz-found")).resolve()
     out.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as monkeypatch:
         seal(home, monkeypatch)

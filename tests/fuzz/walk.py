@@ -44,6 +44,8 @@ def walk(template: Path, source: Iterable[Step] | Callable[[Ground], Iterator[St
     try:
         shutil.copytree(template, place / "main", symlinks=True)
         ground = Ground(place / "main")
+        ground.git("", "update-index", "-q", "--refresh")  # the copies' stats are new
+        ground.devml("", "snapshot")
         judge = Judge(ground)
         judge.begin()
         for number, step in enumerate(source(ground) if callable(source) else source, 1):
