@@ -41,12 +41,18 @@ def main() -> None:
             start = time.monotonic()
             done = walk(template, chosen(seed, length))
             spent = time.monotonic() - start
-            print(f"seed {seed}: {len(done.steps)} steps, {spent / max(1, len(done.steps)):.3f} s each", flush=True)
+            print(
+                f"seed {seed}: {len(done.steps)} steps, {spent / max(1, len(done.steps)):.3f} s each",
+                flush=True,
+            )
             if done.violation is None:
                 continue
             kind = done.violation.kind
             print("  ", done.violation, flush=True)
-            small = shrink(template, done.steps, kind, float(os.environ.get("FUZZ_SHRINK", "60"))) or done
+            small = (
+                shrink(template, done.steps, kind, float(os.environ.get("FUZZ_SHRINK", "60")))
+                or done
+            )
             small.save(out / f"{kind}-{seed}.json", why=str(small.violation), seed=str(seed))
             show(small)
             sys.stdout.flush()

@@ -47,7 +47,18 @@ class Chooser:
 
     def rev(self) -> str:
         return self.rng.choice(
-            [*BRANCHES, *BRANCHES, "HEAD", "HEAD~1", "HEAD~2", "v1", "v2", "v3", "@{1}", "ORIG_HEAD"]
+            [
+                *BRANCHES,
+                *BRANCHES,
+                "HEAD",
+                "HEAD~1",
+                "HEAD~2",
+                "v1",
+                "v2",
+                "v3",
+                "@{1}",
+                "ORIG_HEAD",
+            ]
             + (["before"] if self.rng.random() < 0.1 else [])
         )
 
@@ -153,7 +164,9 @@ class Chooser:
 
     def rebase(self) -> Step:
         rng, rev = self.rng, self.rev()
-        verbs = ",".join(rng.choices(["pick", "pick", "drop", "squash", "fixup", "edit", "exec", "break"], k=3))
+        verbs = ",".join(
+            rng.choices(["pick", "pick", "drop", "squash", "fixup", "edit", "exec", "break"], k=3)
+        )
         return rng.choice([
             self.git("rebase", "-q", rev), self.git("rebase", "-q", "--apply", rev),
             self.git("rebase", "-q", self.branch()), self.git("rebase", "-q", "--autostash", rev),
@@ -164,7 +177,9 @@ class Chooser:
         ])  # fmt: skip
 
     def pick(self) -> Step:
-        rev = self.rng.choice([*BRANCHES, "v2", "v3", "HEAD~1", "HEAD~1..HEAD", "v1..one", "v1..v3"])
+        rev = self.rng.choice(
+            [*BRANCHES, "v2", "v3", "HEAD~1", "HEAD~1..HEAD", "v1..one", "v1..v3"]
+        )
         return self.rng.choice([
             self.git("cherry-pick", rev), self.git("cherry-pick", "--allow-empty", rev),
             self.git("cherry-pick", "-n", rev), self.git("cherry-pick", "-X", "theirs", rev),
@@ -173,7 +188,12 @@ class Chooser:
         ])  # fmt: skip
 
     def mail(self) -> Step:
-        return ["mail", self.tree, self.rng.choice([*BRANCHES, "v2", "v3"]), *self.rng.choice([[], ["-3"]])]
+        return [
+            "mail",
+            self.tree,
+            self.rng.choice([*BRANCHES, "v2", "v3"]),
+            *self.rng.choice([[], ["-3"]]),
+        ]
 
     def reset(self) -> Step:
         rev = self.rev()
@@ -212,7 +232,14 @@ class Chooser:
             else "cherry-pick"
         )  # fmt: skip
         settle = [
-            ["devml", self.tree, "checkout", rng.choice(["--ours", "--theirs"]), "--", rng.choice(ARTIFACTS)],
+            [
+                "devml",
+                self.tree,
+                "checkout",
+                rng.choice(["--ours", "--theirs"]),
+                "--",
+                rng.choice(ARTIFACTS),
+            ],
             self.git("checkout", "-q", rng.choice(["--ours", "--theirs"]), "--", "."),
             self.git("add", "-A"),
             self.git("commit", "-q", "-am", "settled"),
@@ -227,7 +254,15 @@ class Chooser:
         rng, name, other = self.rng, *self.rng.sample(TREES, 2)
         there = name in self.ground.trees()
         if not there:
-            return ["add-tree", "", name, *rng.choice([["--detach"], ["-b", f"w{rng.randrange(100)}"], ["--detach", "--no-checkout"]]), self.rev()]
+            return [
+                "add-tree",
+                "",
+                name,
+                *rng.choice(
+                    [["--detach"], ["-b", f"w{rng.randrange(100)}"], ["--detach", "--no-checkout"]]
+                ),
+                self.rev(),
+            ]
         return rng.choice([
             ["move-tree", "", name, other], ["remove-tree", "", name],
             ["remove-tree", "", name, "--force"], ["git", name, "checkout", "-q", self.branch()],
@@ -235,7 +270,7 @@ class Chooser:
 
     def sparse(self) -> Step:
         return self.rng.choice([
-            self.git("sparse-checkout", "set", "models"), self.git("sparse-checkout", "set", "models/deep"),
+            self.git("sparse-checkout", "set", ".dvc", "models"), self.git("sparse-checkout", "set", ".dvc", "models/deep"),
             self.git("sparse-checkout", "set", "--no-cone", "/*", "!/data.dvc"),
             self.git("sparse-checkout", "disable"), self.git("sparse-checkout", "disable"),
         ])  # fmt: skip

@@ -80,7 +80,7 @@ class Judge:
         self.states[tree] = states
         if not by_hand(step):
             self._check_no_third_thing(step, tree, old)
-            self._check_edits_stay(step, tree, old, known)
+            self._check_edits_stay(step, ran, tree, old, known)
         if ran.status == 0 and hooked(step):
             self._check_in_step(step, tree, old, states)
             self._check_tied(step, tree, old)
@@ -111,7 +111,9 @@ class Judge:
             for pointer in self.commits[commit].values():
                 for oid in self._named_by(pointer):
                     if oid not in self.objects:
-                        raise Violation("content", f"{commit}: {pointer.file} names {oid}, not in the cache")
+                        raise Violation(
+                            "content", f"{commit}: {pointer.file} names {oid}, not in the cache"
+                        )
 
     def _pointers_of(self, commit: str) -> dict[str, Pointer]:
         found = {}
@@ -172,6 +174,8 @@ class Judge:
         """
         root = self.ground.root(tree)
         if not (root / ".dvc/config").is_file() or not (root / "devml.toml").is_file():
+            if self.ground.git(tree, "ls-files", "-t", ".dvc/config").out.startswith("S"):
+                raise Violation("off", "the sparse checkout leaves .dvc out: devml-git is silent")
             return None
         ran = self.ground.devml(tree, "status", "--json")
         if ran.status:
@@ -201,7 +205,11 @@ class Judge:
     def _exec_bits(self, look: Look, pointer: Pointer) -> bool:
         inside = f"{pointer.path}/"
         files = [f for n, f in look.lying.items() if n == pointer.path or n.startswith(inside)]
-        return b"isexec" in pointer.text or b"devml" in pointer.text or any(f.executable for f in files)
+        return (
+            b"isexec" in pointer.text
+            or b"devml" in pointer.text
+            or any(f.executable for f in files)
+        )
 
     def _check_no_third_thing(self, step: Step, tree: str, old: Look) -> None:
         """P2: every file is the pointer's, or what lay there before the step, or is reported.
@@ -225,10 +233,18 @@ class Judge:
                 continue
             reported = any(name == path or name.startswith(f"{path}/") for path in told)
             if not reported and not self._in_git(file):
-                raise Violation("third-thing", f"{name} is {file.data[:20]!r}: neither the pointer's nor what lay there")
+                raise Violation(
+                    "third-thing",
+                    f"{name} is {file.data[:20]!r}: neither the pointer's nor what lay there",
+                )
 
-    def _check_edits_stay(self, step: Step, tree: str, old: Look, known: dict[str, str]) -> None:
-        """P2: git never takes an edit away whose pointer it did not move."""
+    def _check_edits_stay(
+        self, step: Step, ran: Ran, tree: str, old: Look, known: dict[str, str]
+    ) -> None:
+        """P2: git never takes an edit away whose pointer it did not move, or it is told where it is.
+
+        A merge that git gives up resets hard and applies a stash: pointers move there and back.
+        """
         if command(step).startswith("devml checkout") or command(step) in FREE:
             return
         look = self.looks[tree]
@@ -236,8 +252,16 @@ class Judge:
             was = old.pointers.get(path)
             if was and was.oid == pointer.oid and known.get(path) == "modified":
                 w = oid_of(old.lying, path)
-                if w != pointer.oid and w is not None and oid_of(look.lying, path) != w:
-                    raise Violation("edit-gone", f"{path} was edited, the pointer stayed, the edit is gone")
+                told = f"{path} was in no snapshot; yours is kept" in ran.err
+                if (
+                    not told
+                    and w != pointer.oid
+                    and w is not None
+                    and oid_of(look.lying, path) != w
+                ):
+                    raise Violation(
+                        "edit-gone", f"{path} was edited, the pointer stayed, the edit is gone"
+                    )
 
     def _check_in_step(self, step: Step, tree: str, old: Look, states: dict[str, str]) -> None:
         """P2: what git moved, has followed (unless a rebase stands half-way)."""
@@ -253,15 +277,22 @@ class Judge:
         committed = {p.oid for pointers in self.commits.values() for p in pointers.values()}
         for path, was in old.pointers.items():
             stays = was.oid in committed and path not in here.pointers
-            if stays and oid_of(old.lying, path) == was.oid == oid_of(here.lying, path):
-                if not self.ground.git(tree, "ls-files", "--", was.file).out:  # sparse, or deleted
-                    raise Violation("left-over", f"{path} has no pointer here any more, its content stays")
+            stays = stays and oid_of(old.lying, path) == was.oid == oid_of(here.lying, path)
+            # with the pointer in the index it is sparse, or deleted by the user's hand
+            if stays and not self.ground.git(tree, "ls-files", "--", was.file).out:
+                raise Violation(
+                    "left-over", f"{path} has no pointer here any more, its content stays"
+                )
 
     def _check_tied(self, step: Step, tree: str, old: Look) -> None:
         """P1: the new commit's pointers are what lies there, and git's index agrees."""
         words = set(step)
         rebasing = self.ground.half_way(tree) & {"rebase-merge", "rebase-apply"}
-        if command(step) not in {"commit", "devml commit"} or rebasing or words & {"-n", "--no-verify"}:
+        if (
+            command(step) not in {"commit", "devml commit"}
+            or rebasing
+            or words & {"-n", "--no-verify"}
+        ):
             return
         head = self.ground.git(tree, "rev-parse", "HEAD").out.strip()
         look = self.looks[tree]

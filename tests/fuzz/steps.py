@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -116,6 +117,10 @@ HAND: dict[str, Callable[..., None]] = {
 }  # fmt: skip
 
 
+class MustSucceed(AssertionError):
+    """A step that a found walk expects to exit with 0 did not."""
+
+
 # What git and devml-git do.
 def _git(g: Ground, tree: str, *args: str) -> Ran:
     return g.git(tree, *args)
@@ -123,6 +128,14 @@ def _git(g: Ground, tree: str, *args: str) -> Ran:
 
 def _devml(g: Ground, tree: str, *args: str) -> Ran:
     return g.devml(tree, *args)
+
+
+def _must(g: Ground, tree: str, what: str, *args: str) -> Ran:
+    """A step of found walks: this command exits with 0."""
+    ran = PROGRAMS[what](g, tree, *args)
+    if ran.status:
+        raise MustSucceed(f"{what} {args}: exit {ran.status}: {ran.err}")
+    return ran
 
 
 def _todo(g: Ground, tree: str, verbs: str, *args: str) -> Ran:
@@ -156,7 +169,11 @@ def _rescue(g: Ground, tree: str, number: str, *args: str) -> Ran:
     if ran.status:
         return ran
     found = ran.json["rescues"]
-    return g.devml(tree, "rescue", "restore", found[int(number) % len(found)]["id"], *args) if found else NOTHING
+    return (
+        g.devml(tree, "rescue", "restore", found[int(number) % len(found)]["id"], *args)
+        if found
+        else NOTHING
+    )
 
 
 def _add_tree(g: Ground, tree: str, name: str, *args: str) -> Ran:
@@ -174,7 +191,7 @@ def _remove_tree(g: Ground, tree: str, name: str, *args: str) -> Ran:
 
 
 PROGRAMS: dict[str, Callable[..., Ran]] = {
-    "git": _git, "devml": _devml, "todo": _todo, "mail": _mail, "plumb": _plumb,
+    "git": _git, "devml": _devml, "must": _must, "todo": _todo, "mail": _mail, "plumb": _plumb,
     "rescue": _rescue, "add-tree": _add_tree, "move-tree": _move_tree, "remove-tree": _remove_tree,
 }  # fmt: skip
 
@@ -185,10 +202,8 @@ def do(g: Ground, step: Step) -> Ran:
     if tree not in g.trees():
         return NOTHING
     if what in HAND:
-        try:
+        with contextlib.suppress(OSError):  # there is no such file here
             HAND[what](g, tree, *args)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, OSError):
-            pass  # there is no such file here
         return NOTHING
     return PROGRAMS[what](g, tree, *args)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.fuzz.choose import Chooser
 from tests.fuzz.ground import Ground
 from tests.fuzz.judge import Judge, Violation
-from tests.fuzz.steps import Step, do
+from tests.fuzz.steps import MustSucceed, Step, do
 from tests.world import Ran
 
 DVC_EVERY = 10
@@ -37,7 +37,12 @@ class Walk:
         place.write_text(f'{{\n{fields}  "steps": [\n{lines}\n  ]\n}}\n')
 
 
-def walk(template: Path, source: Iterable[Step] | Callable[[Ground], Iterator[Step]], *, dvc_every: int = DVC_EVERY) -> Walk:
+def walk(
+    template: Path,
+    source: Iterable[Step] | Callable[[Ground], Iterator[Step]],
+    *,
+    dvc_every: int = DVC_EVERY,
+) -> Walk:
     """Do steps on a fresh copy of the template until something is wrong or there are no more."""
     place = Path(tempfile.mkdtemp(prefix="walk-"))
     done = Walk()
@@ -50,7 +55,10 @@ def walk(template: Path, source: Iterable[Step] | Callable[[Ground], Iterator[St
         judge.begin()
         for number, step in enumerate(source(ground) if callable(source) else source, 1):
             done.steps.append(step)
-            ran = do(ground, step)
+            try:
+                ran = do(ground, step)
+            except MustSucceed as e:
+                raise Violation("exit", str(e)) from e
             done.told.append(f"{ran.status} {(ran.err + ran.out).strip()}")
             judge.after(step, ran, dvc=number % dvc_every == 0)
         finish(ground, judge)
@@ -98,7 +106,9 @@ def finish(ground: Ground, judge: Judge) -> None:
             judge.after(["delete", tree, ""], Ran(0, "", ""), dvc=False)
             ran = ground.devml(tree, "checkout", "--force", rev)
         if ran.status:
-            raise Violation(f"end-{ran.status}", f"checkout --force main: exit {ran.status}: {ran.err}{ran.out}")
+            raise Violation(
+                f"end-{ran.status}", f"checkout --force main: exit {ran.status}: {ran.err}{ran.out}"
+            )
         judge.after(["devml", tree, "checkout", "--force", rev], ran, dvc=True)
         wrong = {k: v for k, v in judge.states.get(tree, {}).items() if v not in {"clean", "new"}}
         if wrong:
