@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import seal
 from tests.fuzz.ground import build
-from tests.fuzz.walk import chosen, known, shrink, walk
+from tests.fuzz.walk import DVC_EVERY, chosen, known, shrink, walk
 
 FOUND = sorted((Path(__file__).parent / "found").glob("*.json"))
 FIRST = int(os.environ.get("DEVML_FUZZ_SEED", "0"))
@@ -69,5 +69,5 @@ def test_found_walk(fuzz_template: Path, file: Path, request: pytest.FixtureRequ
     case = json.loads(file.read_text())
     if case.get("bug"):
         request.applymarker(pytest.mark.xfail(reason=case["bug"], strict=True))
-    done = walk(fuzz_template, case["steps"], dvc_every=1)
+    done = walk(fuzz_template, case["steps"], dvc_every=1 if case["kind"] == "dvc" else DVC_EVERY)
     assert done.violation is None, str(done.violation)

@@ -152,5 +152,15 @@ def shrink(template: Path, steps: list[Step], kind: str, seconds: float) -> Walk
 
 
 def known(done: Walk) -> str | None:
-    """Name the known bug or limit that a failed walk met, if it is one: none at the moment."""
+    """Name the bug or limit that a failed walk met, if it is one of those under `found/`."""
+    kind = done.violation.kind if done.violation else ""
+    last = done.steps[-1] if done.steps else []
+    if kind in {"left-over", "not-in-step"} and any(
+        s[0] == "git" and "mv" in s for s in done.steps
+    ):
+        return "found/git-mv-then-checkout.json"
+    if kind == "left-over" and any(s[0] == "lose-record" for s in done.steps):
+        return "without the record, nobody knows who put there what no pointer names here"
+    if kind == "not-in-step" and last[2:3] == ["stash"] and "--" in last:
+        return "found/stash-push-of-a-pointer.json"
     return None
