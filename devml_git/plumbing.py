@@ -468,8 +468,9 @@ class Git:
         wanted = set(oids)
         if not wanted:
             return set()
-        names = b"HEAD^{commit}\nHEAD@{1}^{commit}\nORIG_HEAD^{commit}\n"
-        _, out = self.raw("cat-file", "--batch-check=%(objectname)", stdin=names)
+        # git dies at HEAD@{1} where HEAD's reflog has but one entry (new clone, new worktree): last
+        names = b"HEAD^{commit}\nORIG_HEAD^{commit}\nHEAD@{1}^{commit}\n"
+        _, out = self.raw("cat-file", "--batch-check=%(objectname)", stdin=names, ok=(0, 128))
         revs = {line for line in _decode(out).splitlines() if " " not in line}
         found: set[str] = set()
         if revs:

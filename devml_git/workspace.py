@@ -487,8 +487,13 @@ class Workspace:
         return len(self.git.projects()) > 1
 
     def calm(self) -> bool:
-        """Whether no pointer is broken and no rebase half-way."""
-        return not self.tree.snapshot.broken and not self.git.half_way()
+        """Whether no pointer is broken, none differs from the index, and no rebase is half-way.
+
+        The shim asks only the index: a pointer that is not staged can change behind its back.
+        """
+        if self.tree.snapshot.broken or self.git.half_way():
+            return False
+        return not self.git.differing_from_index(list(self.tree.texts), self.tree.indexed)
 
     def _deciding_files(self) -> list[str]:
         """Files whose change can change what is an artifact or where its content lies."""
