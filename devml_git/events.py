@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from devml_git import gate, plumbing, snapshotting, store, tripwire, trust
 from devml_git.errors import ContentLost, DevmlError, Refused
-from devml_git.restoring import bring_in_step
+from devml_git.restoring import Restorer, bring_in_step
 from devml_git.snapshot import State
 from devml_git.supply import Supply
 from devml_git.wording import done_lines, human, listed, taken_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
     from pathlib import Path
 
     from devml_git.workspace import Workspace
@@ -42,7 +42,6 @@ class Told:
 def run(
     ws: Workspace,
     event: str,
-    args: Sequence[str],
     *,
     git_pid: str = "",
     command: Collection[str] = (),
@@ -59,7 +58,7 @@ def run(
         if event in {"post-checkout", "post-merge", "post-rewrite", "post-applypatch"}:
             return _moved(ws, event)
         if event == "post-index-change":
-            return _moved(ws, event) if args[:1] == ["1"] else Told()
+            return _renamed(ws) if "mv" in command else _moved(ws, event)
         return Told()
 
 
@@ -199,10 +198,11 @@ def _post_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
     if ws.git.half_way():
         return told
     committed = "commit" in command  # else a cherry-pick or revert
-    if not committed or _pointers_moved(ws):
-        told = _moved(ws, "post-commit")
-    if committed:
-        _tell_unverified(ws, told)
+    if not committed:
+        return _moved(ws, "post-commit")
+    if _pointers_moved(ws):
+        told = _bring_stale(ws)
+    _tell_unverified(ws, told)
     return told
 
 
@@ -233,6 +233,15 @@ def _tell_unverified(ws: Workspace, told: Told) -> None:
         )
 
 
+def _bring_stale(ws: Workspace) -> Told:
+    """A commit does not move the worktree: what the user deleted stays so."""
+    observed = ws.observe(with_new=False)
+    stale = [o for o in observed if o.state is State.STALE]
+    done = Restorer(ws, cause="post-commit", fetch=False).bring(stale)
+    ws.refresh()
+    return Told(done_lines(done))
+
+
 # -- the worktree moved --------------------------------------------------------------------------
 
 
@@ -252,6 +261,15 @@ def _moved(ws: Workspace, event: str) -> Told:
         with contextlib.suppress(DevmlError, OSError):
             ws.arm_pointers()
     return told
+
+
+def _renamed(ws: Workspace) -> Told:
+    """`git mv` of a directory took content along: R must know of it at its new place.
+
+    Content that did not go along follows at the commit: until then the user may move it himself.
+    """
+    ws.settle(ws.observe(with_new=False, check_cache=False))
+    return Told()
 
 
 def _waits(ws: Workspace, event: str) -> bool:

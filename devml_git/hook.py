@@ -27,14 +27,14 @@ def main(argv: list[str] | None = None) -> int:
     args = sys.argv[1:] if argv is None else argv
     if not args:
         return 0
-    event, rest = args[0], args[1:]
+    event = args[0]
     if os.environ.get("DEVML_GIT_ACTIVE") and event != "fetch":  # our own child asks for that
         return 0
     git_pid = os.environ.get("DEVML_GIT_PARENT", "")
     command = _command_of(git_pid)
     if event == "post-index-change" and not _acts_now(command):
         return 0
-    return _run(event, rest, git_pid, command)
+    return _run(event, git_pid, command)
 
 
 def _acts_now(command: list[str]) -> bool:
@@ -75,7 +75,7 @@ def _verb(words: list[str]) -> str:
     return ""
 
 
-def _run(event: str, args: list[str], git_pid: str, command: list[str]) -> int:
+def _run(event: str, git_pid: str, command: list[str]) -> int:
     blocking = event.startswith("pre-")
     os.environ["DEVML_GIT_ACTIVE"] = "1"
     try:
@@ -94,7 +94,7 @@ def _run(event: str, args: list[str], git_pid: str, command: list[str]) -> int:
                     if event == "fetch":
                         events.fetch(ws)
                         return 0
-                    told = events.run(ws, event, args, git_pid=git_pid, command=command)
+                    told = events.run(ws, event, git_pid=git_pid, command=command)
                 _say(told.lines)
                 status = status or told.status
             return status if blocking else 0

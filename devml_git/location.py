@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from devml_git import gate, store
 from devml_git.cache import Cache
 from devml_git.errors import DvcFailed
+from devml_git.store import is_project
 
 if TYPE_CHECKING:
     from devml_git.plumbing import Git
@@ -40,7 +41,7 @@ def open_cache(git: Git) -> Cache:
         if local and moved and not _in_git(settings, git):
             place = local  # the user moved it: `dvc cache dir --local`
             git.set_config(cache_setting(git), cache_key(git, place))
-        elif settings.directory != place and place != git.top / ".dvc" / "cache":
+        elif settings.directory != place != git.top / ".dvc" / "cache" and is_project(git.top):
             point_dvc(git, place)
     return Cache(place, settings.types, settings.shared)
 

@@ -205,7 +205,8 @@ class Git:
         """Return every project of this worktree: the root's, those in the index, those known."""
         root = self.whole
         listed = root.names("ls-files", "-z", "--", PROJECT_PATHSPEC)
-        below = {name.removesuffix(".dvc/config").rstrip("/") for name in listed}
+        held = {name.removesuffix(".dvc/config").rstrip("/") for name in listed}
+        below = set(held)
         with contextlib.suppress(OSError):
             keys = [p.name for p in (root.git_dir / "devml" / "projects").iterdir()]
             below.update(k.replace("%2F", "/").replace("%25", "%") for k in keys)
@@ -213,7 +214,7 @@ class Git:
         return [
             root.project(root.top / place)
             for place in sorted(below | {""})
-            if (root.top / place / ".dvc").is_dir()
+            if ((root.top / place / ".dvc").is_dir() or place in held)
             and os.path.realpath(root.top / place) == os.path.normpath(os.path.join(top, place))
         ]
 

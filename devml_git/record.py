@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SCHEMA_VERSION = 1
+_COMPLETE = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS artifact (
     path TEXT PRIMARY KEY, token TEXT NOT NULL, oid TEXT NOT NULL, size INTEGER, nfiles INTEGER
@@ -102,6 +103,20 @@ class Record:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+    # SQLite keeps a number for the application in the file's header: here, whether R is known of
+    # all that lies in the worktree. A new record knows nothing of what a lost one did.
+
+    @property
+    def fresh(self) -> bool:
+        """Whether this record was begun anew and no operation has looked at everything since."""
+        (found,) = self._db.execute("PRAGMA application_id").fetchone()
+        return bool(found != _COMPLETE)
+
+    def complete(self) -> None:
+        """From here on, what is not in the record was not put there by us."""
+        if self.fresh:
+            self._db.execute(f"PRAGMA application_id={_COMPLETE}")
 
     # -- R -----------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from devml_git.place import (
     temporary_name,
     wait_out_the_grain,
 )
+from devml_git.record import Materialised
 from devml_git.rule import AtMove
 from devml_git.scan import Found, Work
 from devml_git.snapshot import State
@@ -37,7 +38,6 @@ from devml_git.workspace import token
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from devml_git.record import Materialised
     from devml_git.rescue import Rescue
     from devml_git.snapshot import Pointer
     from devml_git.workspace import Observed, Workspace
@@ -491,8 +491,11 @@ def bring_in_step(ws: Workspace, *, cause: str, fetch: bool, force: bool = False
     observed = ws.observe(with_new=False, check_cache=False)
     restorer = Restorer(ws, cause=cause, fetch=fetch)
     _drop_absent(ws, restorer)
+    if ws.record.fresh:
+        _drop_forgotten(ws, restorer)
     done = restorer.bring(observed, force=force)
     ws.settle(observed)
+    ws.record.complete()
     return done
 
 
@@ -516,3 +519,19 @@ def _drop_absent(ws: Workspace, restorer: Restorer) -> None:
         git_has_it = path in tracked or any(t.startswith(f"{path}/") for t in tracked)
         with contextlib.suppress(DevmlError):
             restorer.drop(path, r, works[path], git_has_it=git_has_it)
+
+
+def _drop_forgotten(ws: Workspace, restorer: Restorer) -> None:
+    """The record is lost: what has no pointer here and is an earlier commit's was put there by us.
+
+    It is in the cache and in history, so nothing is lost if it was not; left, it would be in the
+    next commit.
+    """
+    paths, _ = ws.new_artifacts()
+    works = [ws.look(path) for path in paths]
+    ws.learn((w for w in works if not w.odd), store_content=False)
+    for work in works:
+        oid = None if work.odd else work.oid()
+        if oid is not None and ws.was_pointer(f"{work.path}.dvc", work.path, oid):
+            with contextlib.suppress(DevmlError):
+                restorer.drop(work.path, Materialised(oid, oid), work, git_has_it=False)

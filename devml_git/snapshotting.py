@@ -90,6 +90,8 @@ def take(
     if stage:
         ws.git.stage(taken.staged)
     ws.settle(observed)
+    if paths is None:
+        ws.record.complete()
     return taken
 
 

@@ -103,12 +103,14 @@ def _keep_code_edits(ws: Workspace) -> None:
             "a merge stands half-way, and its edits could not be kept",
             hint="git merge --abort, or settle it: git status",
         )
+    if ws.git.head() is None:
+        return  # on a branch without a commit there is nothing to put away against
+    ws.git.raw("update-index", "-q", "--refresh", ok=(0, 1))
     made = ws.git.out("stash", "create", "devml-git checkout --force").strip()
     if made:
         ws.git.raw("stash", "store", "-m", "devml-git checkout --force", made)
         ws.warnings.append("your edits of code are kept: git stash list")
-    if ws.git.head() is not None:
-        ws.git.raw("reset", "--hard", "--quiet")
+    ws.git.raw("reset", "--hard", "--quiet")
 
 
 def _refuse_overwriting(ws: Workspace, observed: Sequence[Observed], target: Snapshot) -> None:

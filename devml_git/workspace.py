@@ -15,9 +15,9 @@ from devml_git import gate, history, rescue, store, tripwire
 from devml_git.cache import Corrupt
 from devml_git.errors import DevmlError, NotARepository, StorageFailed
 from devml_git.gate import shown
-from devml_git.location import open_cache
+from devml_git.location import cache_setting, open_cache
 from devml_git.manifest import manifest_oid
-from devml_git.place import Stat, storage_error, wait_out_the_grain
+from devml_git.place import Stat, storage_error, wait_out_the_grain, write_text_safely
 from devml_git.plumbing import Git
 from devml_git.progress import SILENT, Progress
 from devml_git.record import Materialised, Record
@@ -312,14 +312,7 @@ class Workspace:
         else:
             verdict = decide(w=w, p=p, r=r.token if r else None, cached=cached)
             if r is None and w is not None and w not in {p, "odd"} and oid is not None:
-                earlier = history.was_pointer(
-                    self.git.worktree,
-                    pointer.file,
-                    pointer.path,
-                    oid,
-                    self.tree.stages,
-                    prefix=self.git.prefix,
-                )
+                earlier = self.was_pointer(pointer.file, pointer.path, oid)
                 verdict = decide(w=w, p=p, r=None, cached=cached, w_was_pointer=earlier)
         is_dir = work.kind == "dir" if pointer is None or pointer.oid is None else pointer.is_dir
         members = None
@@ -328,6 +321,11 @@ class Workspace:
             if members is not None and not members.colliding:
                 verdict = MIXED
         return Observed(work.path, pointer, work, w, p, r, verdict, cached, is_dir, members)
+
+    def was_pointer(self, file: str, path: str, oid: str) -> bool:
+        """Whether a pointer file ever said `oid` of an artifact, in any commit."""
+        top, prefix = self.git.worktree, self.git.prefix
+        return history.was_pointer(top, file, path, oid, self.tree.stages, prefix=prefix)
 
     def _members(self, work: Work, pointer: Pointer, r: Materialised) -> Members | None:
         """Apply the rule inside a directory; None where it cannot be looked into."""
@@ -539,6 +537,17 @@ class Workspace:
 
 
 def _require_project(git: Git) -> None:
+    """Raise NotARepository where nothing was ever set up.
+
+    At a revision from before that, what was set up in this clone counts. A sparse checkout in
+    cone mode leaves `.dvc` out; DVC cannot work without it: it is written back from the index.
+    """
+    if not store.is_project(git.top):
+        for entry in git.index_entries(":(literal).dvc/config", ":(literal).dvc/.gitignore"):
+            (text,) = git.blobs([entry.blob])
+            write_text_safely(git.top, entry.path, text, create=True)
+    if git.config(cache_setting(git)) is not None:
+        return
     try:
         store.require_project(git.top)
     except NotARepository as e:

@@ -272,6 +272,7 @@ class Chooser:
         return self.rng.choice([
             self.git("sparse-checkout", "set", ".dvc", "models"), self.git("sparse-checkout", "set", ".dvc", "models/deep"),
             self.git("sparse-checkout", "set", "--no-cone", "/*", "!/data.dvc"),
+            self.git("sparse-checkout", "set", "models"), self.git("sparse-checkout", "reapply"),
             self.git("sparse-checkout", "disable"), self.git("sparse-checkout", "disable"),
         ])  # fmt: skip
 

@@ -173,9 +173,9 @@ class Judge:
         None: there is nothing to be asked (before the adoption, or settings in conflict).
         """
         root = self.ground.root(tree)
-        if not (root / ".dvc/config").is_file() or not (root / "devml.toml").is_file():
-            if self.ground.git(tree, "ls-files", "-t", ".dvc/config").out.startswith("S"):
-                raise Violation("off", "the sparse checkout leaves .dvc out: devml-git is silent")
+        left_out = self.ground.git(tree, "ls-files", "-t", ".dvc/config").out.startswith("S")
+        here = left_out or (root / ".dvc/config").is_file()
+        if not here or not (root / "devml.toml").is_file():
             return None
         ran = self.ground.devml(tree, "status", "--json")
         if ran.status:

@@ -88,14 +88,11 @@ def finish(ground: Ground, judge: Judge) -> None:
         for name in ABORTS:
             ground.git(tree, name, "--abort")
         ground.git(tree, "bisect", "reset")
-        ground.git(tree, "update-index", "-q", "--refresh")
         ground.git(tree, "sparse-checkout", "disable")
         if ground.git(tree, "rev-parse", "-q", "--verify", "HEAD").status:  # an orphan branch
             ground.git(tree, "checkout", "-qf", "--detach", "main")
         if ground.git(tree, "ls-files", "-u").out:  # a stash or `checkout -m` that met a conflict
             ground.git(tree, "reset", "-q", "--hard")
-        if not (ground.root(tree) / ".dvc/config").is_file():  # before the adoption: git's to leave
-            ground.git(tree, "checkout", "-qf", "--detach", "main")
         judge.after(["git", tree, "abort"], Ran(0, "", ""), dvc=False)
         if not ground.git("", "ls-tree", "main", "devml.toml").out:
             continue  # main was moved to before the adoption
@@ -149,18 +146,3 @@ def shrink(template: Path, steps: list[Step], kind: str, seconds: float) -> Walk
             size //= 2
         size = max(1, min(size, len(best.steps) // 2))
     return best
-
-
-def known(done: Walk) -> str | None:
-    """Name the bug or limit that a failed walk met, if it is one of those under `found/`."""
-    kind = done.violation.kind if done.violation else ""
-    last = done.steps[-1] if done.steps else []
-    if kind in {"left-over", "not-in-step"} and any(
-        s[0] == "git" and "mv" in s for s in done.steps
-    ):
-        return "found/git-mv-then-checkout.json"
-    if kind == "left-over" and any(s[0] == "lose-record" for s in done.steps):
-        return "without the record, nobody knows who put there what no pointer names here"
-    if kind == "not-in-step" and last[2:3] == ["stash"] and "--" in last:
-        return "found/stash-push-of-a-pointer.json"
-    return None
