@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from devml_git import config, gate, installer, store, trust
+from devml_git import attributes, config, gate, installer, store, trust
 from devml_git.errors import DevmlError
 from devml_git.plumbing import Git, git_version, require_git
 from devml_git.snapshot import State
@@ -77,6 +77,13 @@ def _hooks(git: Git) -> Iterator[Finding]:
         yield Finding("ok", "hooks", str(installer.hooks_directory(git)))
 
 
+def _merge_driver(git: Git) -> Iterator[Finding]:
+    for text in attributes.missing(git):
+        yield Finding("warn", "merge driver", text, "devml-git init")
+    if not attributes.missing(git):
+        yield Finding("ok", "merge driver", attributes.NAME)
+
+
 def _config(git: Git) -> Iterator[Finding]:
     loaded = config.load(git.top)
     if loaded.file is None:
@@ -139,6 +146,7 @@ _CHECKS: tuple[tuple[str, Callable[[Git], Iterator[Finding]]], ...] = (
     ("dvc", _dvc),
     ("config", _config),
     ("hooks", _hooks),
+    ("merge driver", _merge_driver),
     ("cache", _cache),
     ("DVC remote", _remote),
     ("artifacts", _artifacts),
