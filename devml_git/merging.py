@@ -81,9 +81,10 @@ def _text_of(
     text: bytes,
     other: bytes,
 ) -> bytes:
-    for known, as_it_is in ((ours, text), (theirs, other)):
-        if pointers.form(known) == pointers.form(data):
-            return as_it_is
+    if pointers.form(ours) == pointers.form(data):
+        return text
+    if pointers.form(theirs) == pointers.form(data) and b"#" not in text:
+        return other
     return pointers.rewritten(file, text, data, other)
 
 
