@@ -392,8 +392,9 @@ class Git:
         wanted = set(oids)
         if not wanted:
             return set()
-        names = b"HEAD^{commit}\nHEAD@{1}^{commit}\nORIG_HEAD^{commit}\n"
-        _, out = self.raw("cat-file", "--batch-check=%(objectname)", stdin=names)
+        # in a fresh clone git dies of a reflog with one entry, once it has answered the rest
+        names = b"HEAD^{commit}\nORIG_HEAD^{commit}\nHEAD@{1}^{commit}\n"
+        _, out = self.raw("cat-file", "--batch-check=%(objectname)", stdin=names, ok=(0, 128))
         revs = {line for line in _decode(out).splitlines() if " " not in line}
         found: set[str] = set()
         if revs:
