@@ -10,6 +10,7 @@ Bytes in and bytes out. The cache, and what may be fetched, are behind `Objects`
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -182,18 +183,33 @@ def _merge_outs(
 ) -> list[dict[str, Any]]:
     merged = []
     clashes = []
-    for path in dict.fromkeys([*ours.outs, *theirs.outs]):
-        three = [_Out(s.outs.get(path), s.managed.get(path)) for s in (base, ours, theirs)]
+    for paths in _same_outs(base, ours, theirs):
+        sides = zip((base, ours, theirs), paths, strict=True)
+        three = [_Out(side.outs.get(path), side.managed.get(path)) for side, path in sides]
         try:
-            out = _merge_out(three[0], three[1], three[2], path, objects)
+            out = _merge_out(three[0], three[1], three[2], _place(ours.file, paths[1]), objects)
         except Clash as e:
-            clashes.append((path, e.why))
+            clashes.append((paths[1], e.why))
             continue
         if out is not None:
             merged.append(out)
     if clashes:
         raise Clash("; ".join(why for _, why in clashes[:_SHOWN]), [p for p, _ in clashes])
     return merged
+
+
+def _same_outs(base: _Stage, ours: _Stage, theirs: _Stage) -> list[list[str]]:
+    """Return which outputs are to be merged with each other: base's, ours' and theirs' path.
+
+    The only output of a file is the same one under any path: git sees the file renamed.
+    """
+    if len(ours.outs) == len(theirs.outs) == 1 and len(base.outs) <= 1:
+        return [[next(iter(side.outs), "") for side in (base, ours, theirs)]]
+    return [[path] * 3 for path in dict.fromkeys([*ours.outs, *theirs.outs])]
+
+
+def _place(file: str, path: str) -> str:
+    return posixpath.join(posixpath.dirname(file), path)
 
 
 # -- one output ----------------------------------------------------------------------------------
@@ -468,7 +484,7 @@ def _merge_lock_outs(
     for path in dict.fromkeys([*by_path[1], *by_path[2]]):
         found = [side.get(path) for side in by_path]
         three = [_Out(out, pointers.read_out(file, out) if out else None) for out in found]
-        out = _merge_out(three[0], three[1], three[2], path, objects)
+        out = _merge_out(three[0], three[1], three[2], _place(file, path), objects)
         if out is not None:
             merged.append(out)
     return sorted(merged, key=lambda out: str(out["path"]))  # as DVC sorts them

@@ -138,9 +138,6 @@ def test_dvcs_own_case_of_a_file_changed_by_both_clashes() -> None:
 @pytest.mark.parametrize("case", DVC_CLASHES)
 def test_dvcs_own_cases_that_are_not_to_be_merged(case: str) -> None:
     ours, theirs = DVC_CLASHES[case]
-    if case == "one of them elsewhere":  # two outputs for us: the file then has both of them
-        assert merge("x.dvc", b"", ours.encode(), theirs.encode(), Memory()).count(b"path:") == 2
-        return
     with pytest.raises(Clash):
         merge("x.dvc", b"", ours.encode(), theirs.encode(), Memory())
 
@@ -317,6 +314,21 @@ def test_outputs_are_matched_by_path() -> None:
         "x.dvc", two_outs("1", "1"), two_outs("2", "1"), two_outs("1", "", "3"), Memory()
     )
     assert merged == two_outs("2", "", "3")
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_renamed_on_one_side_and_changed_on_the_other(swap: bool) -> None:
+    """git finds the renamed pointer file, and merges it with the old one."""
+    base, changed, renamed = file_pointer("1"), file_pointer("2"), file_pointer("1", "new.pt")
+    sides = (changed, renamed) if swap else (renamed, changed)
+    assert merge("new.pt.dvc", base, *sides, Memory()) == file_pointer("2", "new.pt")
+    with pytest.raises(Clash, match="'path'"):
+        merge("new.pt.dvc", base, renamed, file_pointer("1", "newer.pt"), Memory())
+
+
+def test_clash_is_told_by_the_artifacts_whole_path() -> None:
+    with pytest.raises(Clash, match=r"both sides changed models/m\.pt"):
+        merge("models/m.pt.dvc", *(file_pointer(x) for x in "123"), Memory())
 
 
 def test_output_removed_on_one_side_and_changed_on_the_other_clashes() -> None:

@@ -379,6 +379,58 @@ def test_deleted_here_and_changed_there(project: Project, side: str, there: bool
     assert project.in_step()
 
 
+def test_model_renamed_here_and_retrained_there(project: Project) -> None:
+    with_two_models(project)
+    project.git("reset", "-q", "--hard", "HEAD~1")
+    (project.path / "models/a.pt").rename(project.path / "models/better.pt")
+    project.commit("renamed")
+    project.git("merge", "-q", "-m", "m", "side")
+    assert project.read("models/better.pt") == "their model"
+    assert not project.exists("models/a.pt")
+    assert project.in_step()
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        (["rebase", "side"], ["rebase", "--continue"]),
+        (["rebase", "--apply", "side"], ["rebase", "--continue"]),
+        (["cherry-pick", "side"], ["cherry-pick", "--continue"]),
+        (["merge", "side"], ["merge", "--continue"]),
+    ],
+)
+@pytest.mark.parametrize("side", ["ours", "theirs"])
+def test_conflict_on_the_way_is_settled_and_git_goes_on(
+    project: Project, begin: list[str], end: list[str], side: str
+) -> None:
+    with_two_models(project)
+    project.write("data/x", "beside it")
+    project.commit("and this")
+    assert project.git(*begin, check=False).status == 1
+    ours = "their model" if begin[0] == "rebase" else "our own model"  # git's ours is upstream
+    theirs = "our own model" if begin[0] == "rebase" else "their model"
+    project.devml("checkout", f"--{side}", "--", "models/a.pt")
+    assert project.read("models/a.pt") == (ours if side == "ours" else theirs)
+    ran = project.git(*end, check=False)
+    if ran.status:  # nothing is left of the commit
+        project.git(begin[0], "--skip")
+    assert project.read("models/a.pt") == (ours if side == "ours" else theirs)
+    assert project.read("data/x") == "beside it"
+    assert project.in_step()
+
+
+def test_conflict_of_a_stash_is_settled(project: Project) -> None:
+    with_two_models(project)
+    project.write("models/a.pt", "stashed")
+    project.devml("snapshot")
+    project.git("stash", "-q")
+    project.git("checkout", "-q", "side")
+    assert project.git("stash", "pop", check=False).status == 1
+    assert project.states()["models/a.pt"] == "conflict"
+    project.devml("checkout", "--theirs", "--", "models/a.pt")
+    assert project.read("models/a.pt") == "stashed"
+
+
 def test_both_comments_stay(diverged: Project) -> None:
     diverged.git("checkout", "-q", "side")
     diverged.write("models/a.pt.dvc", diverged.read("models/a.pt.dvc") + "# theirs\n")
