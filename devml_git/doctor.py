@@ -78,9 +78,10 @@ def _hooks(git: Git) -> Iterator[Finding]:
 
 
 def _merge_driver(git: Git) -> Iterator[Finding]:
-    for text in attributes.missing(git):
+    lacking = attributes.missing(git)
+    for text in lacking:
         yield Finding("warn", "merge driver", text, "devml-git init")
-    if not attributes.missing(git):
+    if not lacking:
         yield Finding("ok", "merge driver", attributes.NAME)
 
 

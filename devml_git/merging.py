@@ -427,8 +427,8 @@ def merge_lock(
         three = [table.get(name, _ABSENT) for table in tables]
         try:
             entry = _merge_entry(file, three, name, objects)
-        except Clash as e:
-            clashes.append((name, e.why))
+        except (Clash, Refused) as e:  # refused: to be settled, too; as text it might merge
+            clashes.append((name, e.why if isinstance(e, Clash) else e.message))
             entry = _ABSENT if favour is None else three[favour]
         if entry is not _ABSENT:
             stages[name] = entry

@@ -472,9 +472,10 @@ def bring_in_step(ws: Workspace, *, cause: str, fetch: bool, force: bool = False
 
 def _drop_absent(ws: Workspace, restorer: Restorer) -> None:
     pointers = ws.tree.snapshot.pointers
-    unreadable = {b.file for b in ws.tree.snapshot.broken} | ws.tree.sparse
-    if any(is_lock(file) for file in unreadable):
+    broken = {b.file for b in ws.tree.snapshot.broken}
+    if any(is_lock(file) for file in broken):
         return  # whatever is recorded may be an output that this lock names
+    unreadable = broken | ws.tree.sparse
     gone = {
         path: r
         for path, r in ws.record.materialised().items()

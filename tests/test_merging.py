@@ -463,6 +463,12 @@ def test_favoured_side_settles_what_clashes_and_nothing_else(favour: int, out: s
     assert merging.stages_with("x/dvc.lock", [merged], "x/b.out") == {"b"}
 
 
+def test_hostile_output_of_a_stage_that_ran_on_both_sides_clashes() -> None:
+    sides = [lock(entry("a", n).replace("a.out", "../../a.out")) for n in "123"]
+    with pytest.raises(Clash, match="leaves the workspace"):
+        merge("dvc.lock", *sides, Memory())
+
+
 @pytest.mark.parametrize("bad", [b"a:\n  cmd: x\n", b"schema: '3.0'\n", b"<<<<<<< x\n"])
 def test_lock_of_another_kind_is_refused(bad: bytes) -> None:
     with pytest.raises(Refused):
