@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from devml_git import config, gate, installer, store, trust
+from devml_git import attributes, config, gate, installer, store, trust
 from devml_git.errors import DevmlError
 from devml_git.plumbing import Git, git_version, require_git
 from devml_git.snapshot import State
@@ -86,6 +86,14 @@ def _hooks(git: Git) -> Iterator[Finding]:
         yield Finding("ok", "hooks", f"{installer.hooks_directory(git)}{by}")
 
 
+def _merge_driver(git: Git) -> Iterator[Finding]:
+    lacking = attributes.missing(git)
+    for text in lacking:
+        yield Finding("warn", "merge driver", text, "devml-git init")
+    if not lacking:
+        yield Finding("ok", "merge driver", attributes.NAME)
+
+
 def _config(git: Git) -> Iterator[Finding]:
     loaded = config.load(git.top)
     if loaded.file is None:
@@ -148,6 +156,7 @@ _CHECKS: tuple[tuple[str, Callable[[Git], Iterator[Finding]]], ...] = (
     ("dvc", _dvc),
     ("config", _config),
     ("hooks", _hooks),
+    ("merge driver", _merge_driver),
     ("cache", _cache),
     ("DVC remote", _remote),
     ("artifacts", _artifacts),

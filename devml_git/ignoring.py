@@ -15,7 +15,7 @@ from devml_git.place import write_text_safely
 from devml_git.plumbing import anchored
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from devml_git.plumbing import Git
 
@@ -32,7 +32,7 @@ def ignore_artifact(git: Git, path: str) -> list[str]:
     if git.ignored([path]):
         return []
     file = posixpath.join(posixpath.dirname(path), ".gitignore")
-    return _change(git, file, lambda lines: [*lines, entry_for(path)])
+    return edit_lines(git, file, lambda lines: [*lines, entry_for(path)])
 
 
 def unignore_artifact(git: Git, path: str) -> list[str]:
@@ -41,7 +41,7 @@ def unignore_artifact(git: Git, path: str) -> list[str]:
     if not (git.top / file).is_file():
         return []
     line = entry_for(path)
-    return _change(git, file, lambda lines: [x for x in lines if x.strip() != line])
+    return edit_lines(git, file, lambda lines: [x for x in lines if x.strip() != line])
 
 
 def ignore_rule(git: Git, lines: Sequence[str]) -> list[str]:
@@ -52,7 +52,7 @@ def ignore_rule(git: Git, lines: Sequence[str]) -> list[str]:
         heading = [_HEADING] if new and _HEADING not in old else []
         return [*old, *heading, *new]
 
-    return _change(git, ".gitignore", add)
+    return edit_lines(git, ".gitignore", add)
 
 
 def _in_order(lines: Sequence[str], old: Collection[str]) -> list[str]:
@@ -68,7 +68,7 @@ def unignore_rule(git: Git, lines: Sequence[str], kept: Sequence[str]) -> list[s
         left = [line for line in old if line not in gone]
         return left if kept else [line for line in left if line != _HEADING]
 
-    return _change(git, ".gitignore", remove)
+    return edit_lines(git, ".gitignore", remove)
 
 
 def exclude_privately(git: Git, lines: Sequence[str]) -> None:
@@ -96,9 +96,8 @@ def include_privately(git: Git, lines: Sequence[str]) -> None:
         write_text_safely(git.common_dir, "info/exclude", left.encode("utf-8", "surrogateescape"))
 
 
-def _change(git: Git, file: str, edit: object) -> list[str]:
-    """Edit a `.gitignore`; return it for staging only if the user has no edits of his own there."""
-    assert callable(edit)
+def edit_lines(git: Git, file: str, edit: Callable[[list[str]], list[str]]) -> list[str]:
+    """Edit a `.gitignore` or the like; return it for staging if the user has no edits there."""
     place = git.top / file
     old = place.read_bytes() if place.exists() else b""
     lines = old.decode("utf-8", "surrogateescape").split("\n")

@@ -414,6 +414,14 @@ class Git:
             entries.append(IndexEntry(mode, blob, int(stage), path))
         return entries
 
+    def unmerged_pointers(self) -> dict[str, dict[int, str]]:
+        """Return the unmerged pointer files: merge stage (1 base, 2 ours, 3 theirs) to blob id."""
+        found: dict[str, dict[int, str]] = {}
+        for entry in self.index_entries(*POINTER_PATHSPECS):
+            if entry.stage:
+                found.setdefault(entry.path, {})[entry.stage] = entry.blob
+        return found
+
     def tree_entries(self, commit: str, *, all_paths: bool = False) -> list[IndexEntry]:
         """Return a commit's files: its pointer files, or all with `all_paths`."""
         entries = []
@@ -552,6 +560,11 @@ class Git:
         )
         return {_decode(name) for name in out.split(b"\0") if name} if not status else set()
 
+    def attributes(self, name: str, paths: Sequence[str]) -> dict[str, str]:
+        """Return what gitattributes say under `name` of each path ("unspecified": nothing)."""
+        fields = self.out("check-attr", "-z", name, "--", *paths).split("\0")
+        return dict(zip(fields[::3], fields[2::3], strict=False))
+
     def ignored_directories(self) -> list[str]:
         """Return the directories that git's rules ignore as such (not only all that is in them)."""
         listed = self.names(
@@ -600,6 +613,11 @@ class Git:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 scratch.unlink()
+
+
+def is_lock(path: str) -> bool:
+    """Whether a path is a `dvc.lock`: the outputs of a pipeline's stages."""
+    return path.rsplit("/", 1)[-1] == "dvc.lock"
 
 
 def is_pointer_file(path: str) -> bool:

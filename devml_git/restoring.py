@@ -26,6 +26,7 @@ from devml_git.place import (
     temporary_name,
     wait_out_the_grain,
 )
+from devml_git.plumbing import is_lock
 from devml_git.record import Materialised
 from devml_git.rule import AtMove
 from devml_git.scan import Found, Work
@@ -501,7 +502,10 @@ def bring_in_step(ws: Workspace, *, cause: str, fetch: bool, force: bool = False
 
 def _drop_absent(ws: Workspace, restorer: Restorer) -> None:
     pointers = ws.tree.snapshot.pointers
-    unreadable = {b.file for b in ws.tree.snapshot.broken} | ws.tree.sparse
+    broken = {b.file for b in ws.tree.snapshot.broken}
+    if any(is_lock(file) for file in broken):
+        return  # whatever is recorded may be an output that this lock names
+    unreadable = broken | ws.tree.sparse
     gone = {
         path: r
         for path, r in ws.record.materialised().items()

@@ -7,7 +7,17 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from devml_git import config, gate, ignoring, installer, rules, snapshotting, store, trust
+from devml_git import (
+    attributes,
+    config,
+    gate,
+    ignoring,
+    installer,
+    rules,
+    snapshotting,
+    store,
+    trust,
+)
 from devml_git.errors import DevmlError, UsageError
 from devml_git.location import OWN_CACHE, cache_key, cache_setting, point_dvc
 from devml_git.place import what_is
@@ -60,6 +70,10 @@ def init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: 
     if config.create(git.top):
         done.made.append(config.OWN_FILE)
     git.stage([f for f in done.made if (git.top / f).is_file()])
+    driver = attributes.register(git)
+    git.stage(driver.staged)
+    done.made += driver.staged
+    done.notes += driver.notes
     ignoring.exclude_privately(git, [".dvc/config.local", ".dvc/tmp/", ".dvc/cache/"])
     remotes = store.remotes(git.top)
     if trust.trust(git.shared, remotes):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from devml_git import rescue
+from devml_git import pointers, rescue
+from devml_git.errors import DevmlError, Refused
+from devml_git.plumbing import is_lock
 from devml_git.snapshot import Broken, Pointer, State
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ class Status:
     branch: str | None
     artifacts: tuple[Observed, ...]
     broken: tuple[Broken, ...]
+    contests: tuple[Contest, ...]
     left_alone: tuple[Pointer, ...]
     in_git: tuple[str, ...]
     notes: tuple[str, ...]
@@ -51,21 +55,73 @@ class Status:
         }
 
     def _artifacts(self) -> list[dict[str, Any]]:
-        found = [*map(_artifact_dict, self.artifacts), *self._unmerged()]
+        found = [*map(_artifact_dict, self.artifacts), *(c.to_dict() for c in self.contests)]
         for entry in found:
             entry["path"] = f"{self.prefix}{entry['path']}"
             entry["pointer"] = f"{self.prefix}{entry['pointer']}"
         return sorted(found, key=lambda a: str(a["path"]))
 
-    def _unmerged(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "path": b.file.removesuffix(".dvc"), "kind": "file", "state": "conflict",
-                "oid": None, "size": None, "cached": False, "pointer": b.file,
-            }
-            for b in self.broken
-            if b.unmerged and b.file.endswith(".dvc")
-        ]  # fmt: skip
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """An artifact whose pointer is unmerged. A side is None where it has no such output.
+
+    `here` are the sides ("ours", "theirs") whose content is in the cache.
+    """
+
+    path: str
+    file: str
+    ours: Pointer | None
+    theirs: Pointer | None
+    here: frozenset[str]
+
+    def sides(self) -> list[tuple[str, Pointer | None]]:
+        """Return both sides by name."""
+        return [("ours", self.ours), ("theirs", self.theirs)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as an artifact of `devml.status/v1`, with its two sides."""
+        entry: dict[str, Any] = {
+            "path": self.path, "kind": "file", "state": State.CONFLICT.value, "oid": None,
+            "size": None, "cached": False, "pointer": self.file,
+        }  # fmt: skip
+        for name, p in self.sides():
+            known = {"oid": p.oid, "size": p.size, "cached": name in self.here} if p else None
+            entry[name] = known
+        return entry
+
+
+def contests(ws: Workspace) -> list[Contest]:
+    """Return the artifacts whose pointers the index holds unmerged, both sides named."""
+    files = [b.file for b in ws.tree.snapshot.broken if b.unmerged]
+    unmerged = ws.git.unmerged_pointers() if files else {}
+    found = []
+    for file in files:
+        ours, theirs = (_side(ws, file, unmerged.get(file, {}).get(stage)) for stage in (2, 3))
+        for path in sorted({*ours, *theirs}):
+            one, other = ours.get(path), theirs.get(path)
+            if one != other or not is_lock(file):
+                pairs = (("ours", one), ("theirs", other))
+                here = frozenset(name for name, p in pairs if p is not None and _is_here(ws, p))
+                found.append(Contest(path, file, one, other, here))
+        if not ours and not theirs and not is_lock(file):  # also markers that were staged
+            found.append(Contest(file.removesuffix(".dvc"), file, None, None, frozenset()))
+    return found
+
+
+def _side(ws: Workspace, file: str, blob: str | None) -> dict[str, Pointer]:
+    if blob is None:
+        return {}
+    with contextlib.suppress(Refused):
+        text = next(ws.git.blobs([blob]))
+        return {p.path: p for p in pointers.read(file, text, ws.tree.stages)}
+    return {}
+
+
+def _is_here(ws: Workspace, pointer: Pointer) -> bool:
+    with contextlib.suppress(DevmlError):
+        return pointer.oid is not None and not ws.cache.missing_of(pointer.oid, pointer.hash_name)
+    return False
 
 
 def _artifact_dict(a: Observed) -> dict[str, Any]:
@@ -97,6 +153,7 @@ def report(ws: Workspace) -> Status:
         branch=ws.git.branch(),
         artifacts=tuple(sorted(observed, key=lambda o: o.path)),
         broken=snapshot.broken,
+        contests=tuple(contests(ws)),
         left_alone=tuple(p for p in snapshot.pointers.values() if p.why_left_alone),
         in_git=tuple(held),
         notes=(

@@ -14,10 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devml_git import gate, pointers, restoring, snapshotting
-from devml_git.errors import GitFailed, StorageFailed, UsageError
+from devml_git import gate, merging, pointers, resolving, restoring, snapshotting
+from devml_git.errors import GitFailed, Refused, StorageFailed, UsageError
 from devml_git.manifest import manifest_oid
 from devml_git.place import Absent, lstat, parent, storage_error, write_text_safely
+from devml_git.plumbing import is_lock
 from devml_git.restoring import Done, Restorer
 from devml_git.setup import nearest
 from devml_git.snapshot import Content, State
@@ -371,7 +372,7 @@ def _write_pointers(ws: Workspace, sha: str, chosen: Sequence[Pointer]) -> None:
     """Bring the pointers of a revision into worktree and index, as `git checkout REV -- x.dvc`."""
     entries = {e.path: e.blob for e in ws.git.tree_entries(sha)}
     for pointer in chosen:
-        if pointer.file.rsplit("/", 1)[-1] == "dvc.lock":
+        if is_lock(pointer.file):
             if pointer.oid is not None:
                 content = Content(
                     pointer.oid, pointer.size or 0, pointer.nfiles, pointer.executable
@@ -389,18 +390,14 @@ def _write_pointers(ws: Workspace, sha: str, chosen: Sequence[Pointer]) -> None:
 
 def settle(ws: Workspace, paths: Sequence[str], *, ours: bool, fetch: bool) -> Done:
     """Settle conflicts: a pointer in an unmerged index, or an edit that met a new pointer."""
-    stage = 2 if ours else 3
-    unmerged: dict[str, dict[int, str]] = {}
-    for entry in ws.git.index_entries(":(glob)**/*.dvc", ":(glob)**/dvc.lock"):
-        if entry.stage:
-            unmerged.setdefault(entry.path, {})[entry.stage] = entry.blob
+    unmerged = ws.git.unmerged_pointers()
     observed = {o.path: o for o in ws.observe(store_content=True)}
     done = Done()
     for path in paths:
-        file = next((f for f in (path, f"{path}.dvc") if f in unmerged), None)
+        file = _unmerged_file(ws, path, unmerged)
         o = observed.get(path)
         if file is not None:
-            _settle_file(ws, file, unmerged[file].get(stage))
+            _settle_file(ws, file, unmerged[file], path, ours=ours, fetch=fetch)
         elif o is None or o.state is not State.CONFLICT or o.pointer is None:
             raise UsageError(f"{gate.shown(path)} is not in conflict", hint="devml-git status")
         elif ours:
@@ -409,10 +406,13 @@ def settle(ws: Workspace, paths: Sequence[str], *, ours: bool, fetch: bool) -> D
             continue
         ws.refresh()
         restorer = Restorer(ws, cause=f"checkout --{'ours' if ours else 'theirs'}", fetch=fetch)
-        wanted = {p.path for p in ws.tree.snapshot.managed().values() if path in {p.path, p.file}}
+        mine = {file or o.pointer.file if o is not None and o.pointer else file}
+        wanted = {p.path for p in ws.tree.snapshot.managed().values() if p.file in mine}
         now = ws.observe(only=wanted, with_new=False)
-        restorer.bring([o for o in now if o.members is None], force=True)
-        step = restorer.bring([o for o in now if o.members is not None])
+        whole = file is None or not is_lock(file)
+        named = [x for x in now if (whole or x.path == path) and x.members is None]
+        restorer.bring(named, force=True)
+        step = restorer.bring([x for x in now if x not in named])  # edits of these stay
         ws.settle(now)
         for field in ("restored", "missing", "blocked", "rescued", "corrupt"):
             getattr(done, field).extend(getattr(step, field))
@@ -420,16 +420,61 @@ def settle(ws: Workspace, paths: Sequence[str], *, ours: bool, fetch: bool) -> D
     return done
 
 
-def _settle_file(ws: Workspace, file: str, blob: str | None) -> None:
+def _unmerged_file(
+    ws: Workspace, path: str, unmerged: Mapping[str, Mapping[int, str]]
+) -> str | None:
+    """Return the unmerged pointer file that PATH means: itself, its `.dvc`, or a `dvc.lock`."""
+    for file in (path, f"{path}.dvc"):
+        if file in unmerged:
+            return file
+    for file in filter(is_lock, unmerged):
+        with contextlib.suppress(Refused):
+            if merging.stages_with(file, ws.git.blobs(list(unmerged[file].values())), path):
+                return file
+    return None
+
+
+def _settle_file(
+    ws: Workspace, file: str, blobs: Mapping[int, str], path: str, *, ours: bool, fetch: bool
+) -> None:
     """Take one side's pointer file; a side that deleted it deletes it."""
-    if blob is None:
+    stage = 2 if ours else 3
+    if is_lock(file) and {2, 3} <= blobs.keys():
+        text = _settled_lock(ws, file, blobs, path, ours=ours, fetch=fetch)
+        write_text_safely(ws.root, file, text, create=True)
+    elif stage in blobs:
+        (text,) = ws.git.blobs([blobs[stage]])
+        write_text_safely(ws.root, file, text, create=True)
+    else:
         with contextlib.suppress(FileNotFoundError):
             (ws.root / file).unlink()
-    else:
-        (text,) = ws.git.blobs([blob])
-        write_text_safely(ws.root, file, text, create=True)
     ws.git.unstage([file])
     ws.git.stage([file])
+
+
+def _settled_lock(
+    ws: Workspace, file: str, blobs: Mapping[int, str], path: str, *, ours: bool, fetch: bool
+) -> bytes:
+    """Return a lock where one side's stages stand if they clash; what merges is merged.
+
+    Raises UsageError where PATH is one stage's output, and other stages clash as well.
+    """
+    texts = [next(ws.git.blobs([blobs[n]])) if n in blobs else b"" for n in (1, 2, 3)]
+    objects = resolving.CacheObjects(may_fetch=fetch)
+    try:
+        return merging.merge(file, texts[0], texts[1], texts[2], objects)
+    except Refused:
+        return texts[1 if ours else 2]
+    except merging.Clash as e:
+        also = set(e.places) - merging.stages_with(file, texts, path)
+    if path != file and also:
+        side = "ours" if ours else "theirs"
+        raise UsageError(
+            f"{gate.shown(file)} is also in conflict about {', '.join(map(gate.shown, also))}",
+            hint=f"all stages in conflict: devml-git checkout --{side} -- {gate.shown(file)}",
+        )
+    side_index = 1 if ours else 2
+    return merging.merge_lock(file, texts[0], texts[1], texts[2], objects, favour=side_index)
 
 
 def _keep_edit(ws: Workspace, o: Observed) -> None:

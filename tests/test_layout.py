@@ -16,14 +16,14 @@ FLOORS = (
     ("errors", "progress", "gate", "place", "snapshot", "rule"),
     (
         "plumbing", "manifest", "rules", "config", "ignoring", "pointers", "record", "rescue", "trust",
-        "streams", "tripwire", "history", "intake", "cache", "store", "tree", "location", "scan",
+        "streams", "tripwire", "history", "intake", "cache", "store", "tree", "location", "scan", "merging",
     ),
     (
-        "wording", "output", "status", "installer", "supply", "workspace", "restoring", "rescuing",
-        "moving", "snapshotting", "setup", "switching", "events", "doctor",
+        "wording", "output", "status", "installer", "attributes", "resolving", "supply", "workspace",
+        "restoring", "rescuing", "moving", "snapshotting", "setup", "switching", "events", "doctor",
     ),
     (
-        "hook", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",
+        "hook", "mergedriver", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",
         "cli.checkout", "cli.app", "cli.funnel", "cli", "__main__",
     ),
 )  # fmt: skip

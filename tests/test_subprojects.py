@@ -181,3 +181,16 @@ def test_command_at_the_root_names_the_projects_below(sub: Sub) -> None:
     ran = devml("status", cwd=sub.path.parents[1])
     assert ran.status == 10
     assert "ml/vision" in ran.err
+
+
+def test_merge_driver_finds_the_cache_of_the_project_it_merges_in(sub: Sub) -> None:
+    sub.git("checkout", "-q", "-b", "side", "v1")
+    sub.write("data/side", "s")
+    sub.commit("side")
+    sub.git("checkout", "-q", "-b", "other", "v1")
+    sub.write("data/other", "o")
+    sub.commit("other")
+    run("git", "merge", "-q", "-m", "m", "side", cwd=sub.path.parents[1])
+    assert set(sub.listing("data")) == {"x", "side", "other"}
+    assert sub.in_step()
+    assert sub.porcelain() == ""

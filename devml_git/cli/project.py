@@ -34,7 +34,7 @@ def init(
         bool, typer.Option("--subdir", help="Make this directory a project of its own.")
     ] = False,
 ) -> None:
-    """Set this repository up: DVC, hooks, devml.toml, ignore rules. Safe to run again.
+    """Set this repository up: DVC, hooks, merge driver, devml.toml, ignore rules; safe to repeat.
 
     Example: devml-git init --track 'models/**' --track data/raw/
     """
@@ -54,6 +54,8 @@ def init(
         o.answer(f"DVC remote trusted as it is now: {done.remotes}")
     for rule in done.rules:
         o.answer(f"tracked: {rule}")
+    for note in done.notes:
+        o.remark(f"note: {note}")
     with workspace() as ws:
         for line in done_lines(bring_in_step(ws, cause="init", fetch=True)):
             o.answer(line.removeprefix("devml-git: "))

@@ -15,6 +15,7 @@ from devml_git.status import report
 from devml_git.wording import human, taken_lines, would_overwrite
 
 if TYPE_CHECKING:
+    from devml_git.snapshot import Pointer
     from devml_git.status import Status
     from devml_git.workspace import Workspace
 
@@ -76,6 +77,10 @@ def _show(found: Status) -> None:
     for broken in found.broken:
         word = "conflict" if broken.unmerged else "broken"
         o.answer(f"{word}  {broken.file} {broken.why}")
+    for contest in found.contests:
+        sides = [_side(name, p, here=name in contest.here) for name, p in contest.sides()]
+        if contest.ours or contest.theirs:
+            o.answer(f"  {contest.path}: {', '.join(sides)}")
     if any(b.unmerged for b in found.broken):
         o.answer(f"  conflict: {_HINTS[State.CONFLICT]}")
     for pointer in found.left_alone:
@@ -86,6 +91,14 @@ def _show(found: Status) -> None:
         o.answer(f"note: {note}")
     if found.rescued:
         o.answer(f"{found.rescued} rescued: devml-git rescue list")
+
+
+def _side(name: str, pointer: Pointer | None, *, here: bool) -> str:
+    """Return what one side of a conflict has, in words."""
+    if pointer is None or pointer.oid is None:
+        return f"{name} has none"
+    where = "" if here else ", not in the cache yet"
+    return f"{name} {pointer.oid} ({human(pointer.size or 0)}{where})"
 
 
 def _size(pointer: object, lying: int) -> int:
