@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from devml_git import gate, plumbing, snapshotting, store, tripwire, trust
+from devml_git import gate, moving, plumbing, snapshotting, store, tripwire, trust
 from devml_git.errors import ContentLost, DevmlError, Refused
 from devml_git.restoring import Restorer, bring_in_step
 from devml_git.snapshot import State
@@ -56,9 +56,9 @@ def run(
         if event == "post-commit":
             return _post_commit(ws, git_pid, command)
         if event in {"post-checkout", "post-merge", "post-rewrite", "post-applypatch"}:
-            return _moved(ws, event)
+            return _moved(ws, event, command)
         if event == "post-index-change":
-            return _renamed(ws) if "mv" in command else _moved(ws, event)
+            return _renamed(ws) if "mv" in command else _moved(ws, event, command)
         return Told()
 
 
@@ -199,7 +199,7 @@ def _post_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
         return told
     committed = "commit" in command  # else a cherry-pick or revert
     if not committed:
-        return _moved(ws, "post-commit")
+        return _moved(ws, "post-commit", command)
     if _pointers_moved(ws):
         told = _bring_stale(ws)
     _tell_unverified(ws, told)
@@ -245,11 +245,11 @@ def _bring_stale(ws: Workspace) -> Told:
 # -- the worktree moved --------------------------------------------------------------------------
 
 
-def _moved(ws: Workspace, event: str) -> Told:
+def _moved(ws: Workspace, event: str, command: Collection[str]) -> Told:
     told = Told()
     if not ws.config.hooks.restore:
         return told
-    if _waits(ws, event):
+    if _waits(ws, event, command):
         return told
     if event != "post-index-change" and ws.config.hooks.fetch:
         told.lines += _fetch_missing(ws)
@@ -268,11 +268,13 @@ def _renamed(ws: Workspace) -> Told:
 
     Content that did not go along follows at the commit: until then the user may move it himself.
     """
-    ws.settle(ws.observe(with_new=False, check_cache=False))
+    observed = ws.observe(with_new=False, check_cache=False)
+    moving.take_records_along(ws, observed)
+    ws.settle(observed)
     return Told()
 
 
-def _waits(ws: Workspace, event: str) -> bool:
+def _waits(ws: Workspace, event: str, command: Collection[str]) -> bool:
     """Whether a rebase or am stands half-way here: content follows once, at its end.
 
     What the shim lets through of post-index-change is an end, an abort, or a stop for the user.
@@ -283,7 +285,10 @@ def _waits(ws: Workspace, event: str) -> bool:
     # the last hook of an am runs before git tidies up, and nothing comes after it
     if event == "post-applypatch":
         return not git.last_patch()
-    return not (event == "post-checkout" and git.nothing_to_pick())
+    if event == "post-checkout":
+        by_itself = not command or not {"rebase", "am"}.isdisjoint(command)
+        return by_itself and not git.nothing_to_pick()
+    return True
 
 
 def _fetch_missing(ws: Workspace) -> list[str]:

@@ -13,9 +13,11 @@ from devml_git import ignoring, place, pointers
 from devml_git.place import Stat, lstat, parent, write_text_safely
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from devml_git.record import Materialised
     from devml_git.snapshot import Pointer
-    from devml_git.workspace import Workspace
+    from devml_git.workspace import Observed, Workspace
 
 _SUFFIX = ".dvc"
 
@@ -96,3 +98,19 @@ def _move_record(ws: Workspace, old: str, new: str, r: Materialised) -> None:
         ws.record.forget(old)
         ws.record.set(new, r)
         ws.record.remember(new, rows)
+
+
+def take_records_along(ws: Workspace, observed: Sequence[Observed]) -> None:
+    """After `git mv` of a directory, content and all: R goes along, also of what was edited."""
+    known = ws.record.materialised()
+    left = {path: r for path, r in known.items() if path not in ws.tree.snapshot.pointers}
+    for o in observed:
+        if o.r is not None or o.pointer is None or o.work.kind == "absent":
+            continue
+        name = posixpath.basename(o.path)
+        for old, r in left.items():
+            same = r.oid == o.pointer.oid and posixpath.basename(old) == name
+            if same and place.look(ws.root, old) is None:
+                _move_record(ws, old, o.path, r)
+                del left[old]
+                break
