@@ -11,8 +11,8 @@ import sys
 
 # Commands of git that run another hook of ours later, after HEAD has moved (git-facts.md)
 _LATER = frozenset(
-    {"checkout", "switch", "merge", "pull", "rebase", "worktree", "bisect", "cherry-pick",
-     "revert", "commit", "am", "clone", "submodule"}
+    {"checkout", "switch", "merge", "pull", "rebase", "worktree", "bisect", "commit", "am",
+     "clone", "submodule"}
 )  # fmt: skip
 _ENDS_HERE = frozenset(
     {"-n", "--no-commit", "--abort", "--quit", "--skip", "--reset", "reset", "--squash"}

@@ -50,6 +50,7 @@ _EXEC = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 class Done:
     """What a restore did, by artifact path. `size` is in bytes written to the workspace.
 
+    `strange`: files in an artifact's place that nobody knows where they are from, left there;
     `missing`: content nowhere to be had (an artifact, or a member inside one); `kept`: the user's
     own edits that stayed; `blocked`: (path, why) left as it lies.
     """
@@ -57,6 +58,7 @@ class Done:
     restored: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    strange: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     corrupt: list[str] = field(default_factory=list)
     blocked: list[tuple[str, str]] = field(default_factory=list)
@@ -66,7 +68,8 @@ class Done:
     @property
     def anything(self) -> bool:
         """Whether there is something to tell."""
-        return bool(self.restored or self.removed or self.missing or self.blocked or self.rescued)
+        told = (self.restored, self.removed, self.missing, self.blocked, self.rescued, self.strange)
+        return any(told)
 
 
 @dataclass(slots=True)
@@ -186,7 +189,7 @@ class Restorer:
             self.done.blocked.append((o.path, o.work.odd))
             return False
         if o.verdict.at_move is AtMove.KEEP_EDIT and not force:
-            self.done.kept.append(o.path)
+            (self.done.kept if o.r is not None else self.done.strange).append(o.path)
             return False
         if o.work.kind == "absent":
             return True

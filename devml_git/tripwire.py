@@ -87,7 +87,7 @@ def arm(
     place = directory(git)
     place.mkdir(mode=0o700, exist_ok=True)
     disarm(git)
-    listing = git.whole.raw("ls-files", "-s", "--", *POINTER_PATHSPECS, PROJECT_PATHSPEC)[1]
+    listing = git.whole.raw("ls-files", "-s", "-t", "--", *POINTER_PATHSPECS, PROJECT_PATHSPEC)[1]
     files = {f"{git.prefix}{name}": st for name, st in files.items()}
     held = [f"{git.prefix}{name}" for name in held]
     wide = git.config("extensions.objectFormat") == "sha256"

@@ -61,6 +61,11 @@ def done_lines(done: Done) -> list[str]:
             f"devml-git: content is missing: {listed(done.missing)} "
             "(devml-git checkout fetches it from the DVC remote)"
         )
+    if done.strange:
+        lines.append(
+            f"devml-git: not the commit's, and left as it lies: {listed(done.strange)} "
+            "(devml-git checkout --force replaces it and keeps yours)"
+        )
     for path, why in done.blocked:
         lines.append(f"devml-git: left as it lies: {gate.shown(path)} ({why})")
     return lines
