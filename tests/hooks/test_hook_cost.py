@@ -167,7 +167,7 @@ def test_hook_that_finds_nothing_to_do_imports_nothing_heavy(counted: Project) -
     assert imported & {"typer", "rich", "dvc", "git", "ruamel", "yaml", "asyncio"} == set()
 
 
-def test_hook_called_by_ourselves_leaves_at_once(models: Project) -> None:
+def test_s14_hook_called_by_ourselves_leaves_at_once(models: Project) -> None:
     models.write("models/a.pt", "edited")
     ran = models.git("commit", "-q", "--allow-empty", "-m", "x", env={"DEVML_GIT_ACTIVE": "1"})
     assert ran.err == ""

@@ -308,7 +308,7 @@ def test_r24_archive_grep_and_blame_work(models: Project) -> None:
     run("git", "blame", "models/a.pt.dvc", cwd=models.path)
 
 
-def test_branch_from_before_the_project_stays_silent(project: Project) -> None:
+def test_s10_branch_from_before_the_project_stays_silent(project: Project) -> None:
     first = run("git", "commit-tree", "-m", "before", "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
                 cwd=project.path).out.strip()  # fmt: skip
     project.write("models/a.pt", "one")
