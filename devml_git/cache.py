@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 import stat
 import time
 from dataclasses import dataclass, field
@@ -380,7 +379,7 @@ class Cache:
         """Move a corrupt object out of the way, never deleting it; return where to."""
         place = self.object_path(oid, hash_name)
         aside = self.root / "quarantine"
-        target = aside / f"{oid}.{int(time.time())}.{secrets.token_hex(3)}"
+        target = aside / f"{oid}.{int(time.time())}.{os.urandom(3).hex()}"
         try:
             aside.mkdir(exist_ok=True)
             os.replace(place, target)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 import time
 from dataclasses import dataclass
@@ -160,7 +159,7 @@ def what_is(st: os.stat_result) -> str:
 
 def temporary_name() -> str:
     """Return an unused name for a temporary file, in DVC's form (dvc_objects `tmp_fname`)."""
-    return f".{secrets.token_urlsafe(12)}.tmp"
+    return f".{os.urandom(12).hex()}.tmp"
 
 
 def write_text_safely(root: Path, path: str, data: bytes, *, create: bool = False) -> None:

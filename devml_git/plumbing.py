@@ -142,6 +142,21 @@ def clone(url: str, directory: str) -> None:
         raise GitFailed(f"git clone of {shown(url)} failed", status=status)
 
 
+def _no_worktree(cwd: Path, cause: GitFailed) -> NotARepository:
+    """Say why there is no workspace at a directory."""
+    if "must be run in a work tree" in cause.stderr:
+        if Git(cwd).out("rev-parse", "--is-bare-repository").strip() == "true":
+            return NotARepository(
+                "this is a bare repository: it has no workspace", hint="run this in a clone"
+            )
+        return NotARepository("this is git's own directory", hint="cd to the workspace")
+    if "not a git repository" not in cause.stderr:
+        return NotARepository(cause.stderr.strip() or "git refuses this directory")
+    return NotARepository(
+        f"{shown(cwd)} is not in a git repository", hint="git init && devml-git init"
+    )
+
+
 @dataclass(frozen=True)
 class Git:
     """One DVC project in a worktree, seen through the git program, which runs at its root.
@@ -161,30 +176,21 @@ class Git:
         Raises NotARepository outside of one, in a bare repository, and inside `.git`.
         """
         cwd = start or Path.cwd()
-        probe = cls(cwd)
         try:
-            answer = probe.out("rev-parse", "--is-bare-repository", "--is-inside-work-tree")
+            answer = cls(cwd).out("rev-parse", "--is-inside-work-tree", "--show-toplevel")
         except GitFailed as e:
-            if "not a git repository" not in e.stderr:
-                raise NotARepository(e.stderr.strip() or "git refuses this directory") from e
-            raise NotARepository(
-                f"{shown(cwd)} is not in a git repository", hint="git init && devml-git init"
-            ) from e
-        bare, inside = answer.split()
-        if bare == "true":
-            raise NotARepository(
-                "this is a bare repository: it has no workspace", hint="run this in a clone"
-            )
+            raise _no_worktree(cwd, e) from e
+        inside, _, top = answer.rstrip("\n").partition("\n")
         if inside != "true":
-            raise NotARepository("this is git's own directory", hint="cd to the workspace")
-        top = Path(probe.out("rev-parse", "--show-toplevel").rstrip("\n"))
+            raise NotARepository(f"{shown(cwd)} is outside of the workspace {shown(top)}")
+        root = Path(top)
         here = Path(os.path.realpath(cwd))
         for place in (here, *here.parents):
-            if place == top or not place.is_relative_to(top):
+            if place == root or not place.is_relative_to(root):
                 break
             if (place / ".dvc").is_dir():
-                return cls(top).project(place)
-        return cls(top)
+                return cls(root).project(place)
+        return cls(root)
 
     @property
     def worktree(self) -> Path:
@@ -292,6 +298,9 @@ class Git:
         """Git's common directory, absolute: shared by all worktrees."""
         if self.prefix:
             return self.whole.common_dir
+        # gitrepository-layout(5): only where one of the two is there does it lie elsewhere
+        if not (self.git_dir / "commondir").exists() and not os.environ.get("GIT_COMMON_DIR"):
+            return self.git_dir
         return self._absolute(self.out("rev-parse", "--git-common-dir"))
 
     @cached_property
@@ -356,8 +365,14 @@ class Git:
 
     def config(self, key: str) -> str | None:
         """Return a configuration value, or None when it is not set."""
-        status, out = self.raw("config", "--get", key, ok=(0, 1))
-        return None if status else _decode(out).rstrip("\n")
+        section, _, rest = key.partition(".")
+        middle, dot, name = rest.rpartition(".")
+        return self._settings.get(f"{section.lower()}.{middle}{dot}{name.lower()}")
+
+    @cached_property
+    def _settings(self) -> dict[str, str]:
+        """All of git's configuration, as this process found it; the last of several values."""
+        return dict(line.partition("\n")[::2] for line in self.names("config", "--list", "-z"))
 
     def config_path(self, key: str) -> str | None:
         """Return a configuration value with `~` expanded as git does, or None."""
@@ -368,10 +383,12 @@ class Git:
         """Set a value in this repository's own configuration, if it differs."""
         if self.config(key) != value:
             self.raw("config", "--local", key, value)
+            self.__dict__.pop("_settings", None)
 
     def unset_config(self, key: str) -> None:
         """Remove a value from this repository's own configuration."""
         self.raw("config", "--local", "--unset-all", key, ok=(0, 5))
+        self.__dict__.pop("_settings", None)
 
     # -- revisions ---------------------------------------------------------------------------
 

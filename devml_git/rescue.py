@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -59,7 +58,7 @@ def add(
 ) -> Rescue:
     """Write one rescue to the log, durably, before the content's place is touched."""
     rescue = Rescue(
-        id=secrets.token_hex(4),
+        id=os.urandom(4).hex(),
         time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         path=path,
         oid=oid,

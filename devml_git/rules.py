@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import pathspec
-
 from devml_git import gate
 from devml_git.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from pathspec import GitIgnoreSpec
 
     from devml_git.plumbing import Git
 
@@ -130,9 +130,9 @@ class Rules:
             elif (self.root / literal).is_dir():
                 yield literal
         if globs:
-            yield from self._walk(pathspec.GitIgnoreSpec.from_lines(globs))
+            yield from self._walk(_spec(globs))
 
-    def _walk(self, spec: pathspec.GitIgnoreSpec) -> Iterator[str]:
+    def _walk(self, spec: GitIgnoreSpec) -> Iterator[str]:
         for here, dirs, _ in os.walk(self.root):
             below = os.path.relpath(here, self.root).replace(os.sep, "/")
             prefix = "" if below == "." else f"{below}/"
@@ -143,7 +143,13 @@ class Rules:
     def match(self, path: str) -> bool:
         """Whether the rules track a path, or a directory it lies in."""
         lines = [*self._directories, *self.exclude_lines()]
-        return bool(lines) and pathspec.GitIgnoreSpec.from_lines(lines).match_file(path)
+        return bool(lines) and _spec(lines).match_file(path)
+
+
+def _spec(lines: list[str]) -> GitIgnoreSpec:
+    from pathspec import GitIgnoreSpec
+
+    return GitIgnoreSpec.from_lines(lines)
 
 
 def _parents(path: str) -> Iterator[str]:

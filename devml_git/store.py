@@ -7,7 +7,6 @@ H1 to H16). DVC is imported inside functions only: it takes a quarter of a secon
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import io
 import json
 import os
@@ -37,6 +36,8 @@ _JOBS = 8
 
 def require_dvc() -> str:
     """Return DVC's version. Raises DvcFailed when it is missing or older than what is tested."""
+    import importlib.metadata
+
     need = ".".join(map(str, OLDEST_DVC))
     try:
         version = importlib.metadata.version("dvc")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import traceback
+from functools import cache
 
 import typer
+import typer.main
 
 from devml_git.cli import app as commands
 from devml_git.cli.context import State, set_state
@@ -20,6 +22,9 @@ _INTERRUPTED = 130
 _OUR_BUG = 70
 
 
+_command = cache(lambda: typer.main.get_command(commands.app))
+
+
 def run(argv: list[str]) -> int:
     """Run one command line; return its exit code."""
     args, state = _sort_out(argv)
@@ -27,7 +32,7 @@ def run(argv: list[str]) -> int:
     as_json = "--json" in _before_dashes(args)
     out = state.output
     try:
-        result = commands.app(args=args, prog_name="devml-git", standalone_mode=False)
+        result = _command().main(args=args, prog_name="devml-git", standalone_mode=False)
         if result == _INTERRUPTED:  # how Typer returns a KeyboardInterrupt
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
