@@ -506,8 +506,8 @@ def bring_in_step(ws: Workspace, *, cause: str, fetch: bool, force: bool = False
 def _drop_absent(ws: Workspace, restorer: Restorer) -> None:
     pointers = ws.tree.snapshot.pointers
     broken = {b.file for b in ws.tree.snapshot.broken}
-    if any(is_lock(file) for file in broken):
-        return  # whatever is recorded may be an output that this lock names
+    if any(is_lock(file) or file.endswith("dvc.yaml") for file in broken):
+        return  # whatever is recorded may be an output that these name
     unreadable = broken | ws.tree.sparse
     gone = {
         path: r

@@ -104,7 +104,7 @@ def _refuse_broken(ws: Workspace, paths: Collection[str] | None) -> None:
                 hint = f"devml-git checkout --ours -- {path}   or   --theirs"
             elif broken.overlaps:
                 hint = f"keep one of them: git rm -f --cached {broken.file}; rm {broken.file}"
-            raise WouldOverwrite(f"pointer {gate.shown(broken.file)} {broken.why}", hint=hint)
+            raise WouldOverwrite(f"{gate.shown(broken.file)} {broken.why}", hint=hint)
 
 
 def _is_busy(path: str, busy: set[str], taken: Taken) -> bool:

@@ -6,17 +6,17 @@ import contextlib
 import errno
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from devml_git import gate, pointers
 from devml_git.errors import DevmlError
 from devml_git.place import what_is
-from devml_git.plumbing import POINTER_PATHSPECS, PROJECT_PATHSPEC, is_pointer_file
+from devml_git.plumbing import POINTER_PATHSPECS, PROJECT_PATHSPEC, is_lock, is_pointer_file
 from devml_git.snapshot import Broken, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from devml_git.plumbing import Git, IndexEntry
     from devml_git.pointers import PipelineOut
@@ -63,8 +63,14 @@ def read_tree(git: Git, ask: Callable[[list[str]], dict[str, PipelineOut]]) -> T
     files = _read_files(git, (n for n in names if is_pointer_file(n) and n not in unmerged))
     texts, stats, unread = files
     yamls = [n for n in names if n.endswith("dvc.yaml") and (git.top / n).is_file()]
-    stages = ask(yamls) if yamls else {}
-    snapshot = pointers.collect(texts.items(), stages)
+    try:
+        stages = ask(yamls) if yamls else {}
+    except DevmlError as e:
+        stages = _stages_unread(git, texts)
+        snapshot = _left_alone(pointers.collect(texts.items(), stages))
+        unread.append(_bad_pipeline(git, yamls, e))
+    else:
+        snapshot = pointers.collect(texts.items(), stages)
     conflicts = tuple(Broken(f, "is unmerged", unmerged=True) for f in unmerged)
     return Tree(
         snapshot=Snapshot(snapshot.pointers, (*snapshot.broken, *unread, *conflicts)),
@@ -76,6 +82,35 @@ def read_tree(git: Git, ask: Callable[[list[str]], dict[str, PipelineOut]]) -> T
         nested=frozenset(nested),
         stages=stages,
     )
+
+
+def _stages_unread(git: Git, texts: Mapping[str, bytes]) -> dict[str, PipelineOut]:
+    """What stands for the pipelines' word while it cannot be had: every output they locked."""
+    locked: set[str] = set()
+    for name, text in texts.items():
+        if is_lock(name):
+            with contextlib.suppress(DevmlError):
+                locked.update(pointers.lock_paths(name, text))
+    return {path: pointers.PipelineOut(stage="") for path in locked - git.tracked_among(locked)}
+
+
+def _left_alone(snapshot: Snapshot) -> Snapshot:
+    why = "its dvc.yaml cannot be read"
+    kept = {
+        path: replace(p, why_left_alone=why) if is_lock(p.file) else p
+        for path, p in snapshot.pointers.items()
+    }
+    return Snapshot(kept, snapshot.broken)
+
+
+def _bad_pipeline(git: Git, yamls: list[str], cause: DevmlError) -> Broken:
+    """Name the `dvc.yaml` that stops us: the one a merge left unfinished, or whatever DVC says."""
+    for name in yamls:
+        with contextlib.suppress(OSError):
+            if pointers.has_conflict_markers((git.top / name).read_bytes()):
+                return Broken(name, "has conflict markers in it")
+    why = cause.message.removeprefix(f"{gate.shown(yamls[0])}: ")
+    return Broken(yamls[0], f"cannot be read: {why}")
 
 
 def _read_files(

@@ -304,3 +304,45 @@ def test_p8_clone_with_git_and_dvc_alone_gets_the_same_bytes(
     assert {
         k: v for k, v in place.listing("models").items() if not k.endswith((".dvc", ".gitignore"))
     } == ours
+
+
+def test_conflict_in_dvc_yaml_stops_neither_the_artifacts_nor_the_status(pipeline: Project) -> None:
+    pipeline.differential = False  # DVC cannot read the workspace at all
+    stages = pipeline.read("dvc.yaml")
+    pipeline.git("checkout", "-q", "-b", "other")
+    pipeline.write("dvc.yaml", stages.replace("cmd: ", "cmd: echo theirs; "))
+    pipeline.write("models/b.pt", "theirs")
+    pipeline.commit("theirs")
+    pipeline.git("checkout", "-q", "main")
+    pipeline.write("dvc.yaml", stages.replace("cmd: ", "cmd: echo ours; "))
+    pipeline.commit("ours")
+    made = pipeline.read("model.bin")
+    assert pipeline.git("merge", "other", check=False).status == 1
+    assert pipeline.read("models/b.pt") == "theirs"
+    assert pipeline.read("model.bin") == made
+    found = pipeline.status()
+    assert found["broken"] == [{"pointer": "dvc.yaml", "why": "has conflict markers in it"}]
+    assert "left to dvc: model.bin (its dvc.yaml cannot be read)" in pipeline.devml("status").out
+    pipeline.write("model.bin", "by hand, in between")
+    pipeline.write("dvc.yaml", stages)
+    pipeline.differential = True
+    pipeline.commit("merged")
+    assert pipeline.in_step()
+    assert "by hand, in between" in {p.read_text() for p in pipeline.objects().values()}
+
+
+def test_unreadable_dvc_yaml_refuses_the_commit_and_keeps_what_lies_there(
+    pipeline: Project,
+) -> None:
+    pipeline.differential = False
+    stages = pipeline.read("dvc.yaml")
+    pipeline.write("dvc.yaml", stages + '"')
+    pipeline.write("models/a.pt", "new")
+    ran = pipeline.git("commit", "-qam", "half", check=False)
+    assert ran.status == 1
+    assert "dvc.yaml cannot be read: not valid YAML" in ran.err
+    pipeline.git("checkout", "-q", "-f", "HEAD~1")
+    assert pipeline.read("models/a.pt") == "new"
+    assert not pipeline.exists("model.bin")
+    pipeline.git("checkout", "-q", "main")
+    assert pipeline.read("model.bin").startswith("made with")
