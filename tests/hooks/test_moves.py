@@ -91,6 +91,19 @@ def test_reset_brings_the_model(models: Project, how: str) -> None:
     assert models.in_step()
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["reset -q --hard", "checkout -q -f", "checkout -q -- models", "restore models", "stash"],
+)
+def test_model_removed_with_its_pointer_comes_back_with_it(models: Project, words: str) -> None:
+    before = model(models)
+    models.path.joinpath("models/a.pt").unlink()
+    models.path.joinpath("models/a.pt.dvc").unlink()
+    models.git(*words.split())
+    assert model(models) == before
+    assert models.in_step()
+
+
 def test_reset_mixed_leaves_the_workspace_and_the_next_commit_ties(models: Project) -> None:
     models.git("reset", "-q", "v2")
     assert model(models) == "weights 3"
