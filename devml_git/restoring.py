@@ -497,10 +497,16 @@ def bring_in_step(ws: Workspace, *, cause: str, fetch: bool, force: bool = False
     _drop_absent(ws, restorer)
     if ws.record.fresh:
         _drop_forgotten(ws, restorer)
+    if any(_overlap(o.path, gone) for gone in restorer.done.removed for o in observed):
+        observed = ws.observe(with_new=False, check_cache=False)
     done = restorer.bring(observed, force=force)
     ws.settle(observed)
     ws.record.complete()
     return done
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
 def _drop_absent(ws: Workspace, restorer: Restorer) -> None:

@@ -489,9 +489,12 @@ class Workspace:
 
         The shim asks only the index: a pointer that is not staged can change behind its back.
         """
-        if self.tree.snapshot.broken or self.git.half_way():
+        tree = self.tree
+        if tree.snapshot.broken or self.git.half_way():
             return False
-        return not self.git.differing_from_index(list(self.tree.texts), self.tree.indexed)
+        if any(file not in tree.texts and file not in tree.sparse for file in tree.indexed):
+            return False
+        return not self.git.differing_from_index(list(tree.texts), tree.indexed)
 
     def _deciding_files(self) -> list[str]:
         """Files whose change can change what is an artifact or where its content lies."""
