@@ -68,6 +68,7 @@ def checkout_rev(
     told, sha = resolve(ws, rev) if rev is not None else ("HEAD", ws.git.head() or "")
     target = ws.snapshot_at(sha) if sha else None
     observed = ws.observe()
+    ws.settle(observed)
     in_the_way: list[str] = []
     if target is not None:
         if not force:

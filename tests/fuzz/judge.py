@@ -53,6 +53,7 @@ class Judge:
     looks: dict[str, Look] = field(default_factory=dict)
     states: dict[str, dict[str, str]] = field(default_factory=dict)
     blind: dict[tuple[str, str], int] = field(default_factory=dict)
+    forgot: set[str] = field(default_factory=set)  # worktrees whose record was lost just now
 
     def begin(self) -> None:
         self.looks = {t: self._look(t) for t in self.ground.trees()}
@@ -80,12 +81,15 @@ class Judge:
             self.states.pop(tree, None)
             return
         self.states[tree] = states
-        if not by_hand(step):
+        if step[0] == "lose-record":
+            self.forgot.add(tree)
+        elif not by_hand(step):
             self._check_no_third_thing(step, tree, old)
             self._check_edits_stay(step, ran, tree, old, known)
         if ran.status == 0 and hooked(step):
             self._check_in_step(step, tree, old, states)
             self._check_tied(step, tree, old)
+            self.forgot.discard(tree)
         if dvc:
             self._check_dvc(tree)
 
@@ -277,6 +281,8 @@ class Judge:
             moved = was is None or was.oid != pointer.oid
             if moved and states.get(path) in {"stale", "deleted", "missing"}:
                 raise Violation("not-in-step", f"{path} is {states[path]} after its pointer moved")
+        if tree in self.forgot:
+            return  # what no rule matches cannot be told from the user's own any more
         here = self.looks[tree]
         committed = {p.oid for pointers in self.commits.values() for p in pointers.values()}
         for path, was in old.pointers.items():
