@@ -295,6 +295,8 @@ class Workspace:
         if r is not None and not r.token:
             r = None  # released by `untrack`
         oid = None if work.odd else work.oid()
+        if r is None and not work.files and pointer is not None and oid != pointer.oid:
+            oid = None  # `mkdir -p data` before the data came: that edits nothing
         legacy = pointer is not None and pointer.hash_name == LEGACY
         if oid is not None and legacy and pointer is not None and oid != pointer.oid:
             oid = self._legacy_oid(work, pointer) or oid

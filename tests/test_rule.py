@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from devml_git.rule import AtCommit, AtMove, Verdict, decide
+from devml_git.rule import AtCommit, AtMove, Members, Verdict, decide, decide_members
 from devml_git.snapshot import State
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
@@ -52,6 +52,7 @@ TABLE = {
 @pytest.mark.parametrize("row", TABLE)
 def test_row_of_the_table(row: str) -> None:
     w, p, r, facts, *expected = TABLE[row]
+    w, p, r = (oid and "".join(list(oid)) for oid in (w, p, r))  # equal, and never the same
     assert decide(w=w, p=p, r=r, **facts) == Verdict(*expected)
 
 
@@ -83,3 +84,30 @@ def test_states_are_the_seven_of_status() -> None:
     assert {s.value for s in State} == {
         "clean", "modified", "new", "deleted", "missing", "stale", "conflict",
     }  # fmt: skip
+
+
+def test_every_member_is_judged_by_the_same_rule() -> None:
+    """All combinations at once, one name each; ids are built anew, so that `is` proves nothing."""
+    ids = [None, *(letter * 32 for letter in "abc")]
+    cases = {f"{n}": row for n, row in enumerate(itertools.product(ids, repeat=3))}
+    w, p, r = (
+        {name: "".join(list(row[side])) for name, row in cases.items() if row[side]}
+        for side in range(3)
+    )
+    found = decide_members(w, p, r)
+    for name, (here, pointed, known) in cases.items():
+        expected = (
+            None if here == pointed
+            else "edited" if pointed == known
+            else "stale" if here == known
+            else "colliding"
+        )  # fmt: skip
+        told = [kind for kind in ("edited", "stale", "colliding") if name in getattr(found, kind)]
+        assert told == ([expected] if expected else []), (here, pointed, known)
+
+
+def test_merged_members_are_the_pointers_with_the_users_edits() -> None:
+    found = Members(frozenset({"edited", "new", "deleted"}), frozenset({"stale"}), frozenset())
+    w = {"edited": B, "new": B, "stale": A, "same": A}
+    p = {"edited": A, "deleted": A, "stale": C, "same": A}
+    assert found.merged(w, p) == {"edited": B, "new": B, "stale": C, "same": A}
