@@ -71,15 +71,23 @@ def add(
     )
     line = json.dumps(asdict(rescue)).encode() + b"\n"
     try:
-        fd = os.open(shared / _LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        fd = os.open(shared / _LOG, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            write_all(fd, line)
+            write_all(fd, _end_of_torn_line(fd) + line)
             os.fsync(fd)
         finally:
             os.close(fd)
     except OSError as e:
         raise storage_error(e, shared / _LOG) from e
     return rescue
+
+
+def _end_of_torn_line(fd: int) -> bytes:
+    """What a crash left of a line must not swallow the next one."""
+    size = os.lseek(fd, 0, os.SEEK_END)
+    if size:
+        os.lseek(fd, size - 1, os.SEEK_SET)
+    return b"" if not size or os.read(fd, 1) == b"\n" else b"\n"
 
 
 def read(shared: Path) -> list[Rescue]:

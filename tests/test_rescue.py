@@ -1,0 +1,115 @@
+"""The rescue log: what is written is found again, whatever else lies in the file."""
+
+from __future__ import annotations
+
+import json
+import stat
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from devml_git import rescue
+from devml_git.errors import StorageFailed, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OID = "0123456789abcdef" * 2
+
+
+def add(place: Path, path: str = "models/a.pt", **more: object) -> rescue.Rescue:
+    facts = {
+        "path": path, "oid": OID, "size": 7, "cause": "checkout", "commit": "c" * 40,
+        "branch": "main", "worktree": "/w",
+    } | more  # fmt: skip
+    return rescue.add(place, **facts)  # type: ignore[arg-type]
+
+
+def test_log_that_is_not_there_has_no_rescues(tmp_path: Path) -> None:
+    assert rescue.read(tmp_path) == []
+
+
+def test_rescues_are_read_back_whole_and_newest_first(tmp_path: Path) -> None:
+    before = time.time()
+    first = add(tmp_path)
+    second = add(tmp_path, "data", oid=f"{OID}.dir", executable=frozenset({"run", "b"}))
+    assert rescue.read(tmp_path) == [second, first]
+    assert second.executable == ("b", "run")
+    assert first.id != second.id
+    assert len(first.id) == len(second.id) == 8
+    when = time.mktime(time.strptime(first.time, "%Y-%m-%dT%H:%M:%SZ")) - time.timezone
+    assert before - 1 <= when <= time.time()
+    told = first.to_dict()
+    assert "executable" not in told
+    assert {k: told[k] for k in ("id", "path", "oid", "size", "cause")} == {
+        "id": first.id, "path": "models/a.pt", "oid": OID, "size": 7, "cause": "checkout",
+    }  # fmt: skip
+
+
+def test_rescue_is_a_value_and_its_log_private(tmp_path: Path) -> None:
+    found = add(tmp_path)
+    with pytest.raises(AttributeError):
+        found.oid = "x"  # type: ignore[misc]
+    assert stat.S_IMODE((tmp_path / "rescue.jsonl").stat().st_mode) == 0o600
+
+
+def test_torn_line_hides_neither_what_was_before_nor_what_comes_after(tmp_path: Path) -> None:
+    first = add(tmp_path)
+    log = tmp_path / "rescue.jsonl"
+    log.write_bytes(log.read_bytes() + log.read_bytes()[:40])
+    second = add(tmp_path)
+    assert rescue.read(tmp_path) == [second, first]
+    assert add(tmp_path) in rescue.read(tmp_path)
+    assert log.read_bytes().count(b"\n") == 4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"oid": "short"}, {"oid": "../../x"}, {"path": "../up"}, {"path": "/etc/x"}, {"more": 1}],
+)
+def test_line_that_is_not_ours_is_passed_by(tmp_path: Path, change: dict[str, object]) -> None:
+    good = add(tmp_path)
+    log = tmp_path / "rescue.jsonl"
+    raw = json.loads(log.read_text()) | change
+    log.write_text("[]\n" + json.dumps(raw) + "\n\xff\n" + log.read_text(), "latin-1")
+    assert rescue.read(tmp_path) == [good]
+
+
+def test_rescue_without_executable_members_is_one_of_an_older_version(tmp_path: Path) -> None:
+    add(tmp_path)
+    log = tmp_path / "rescue.jsonl"
+    raw = json.loads(log.read_text())
+    del raw["executable"]
+    log.write_text(json.dumps(raw) + "\n")
+    assert rescue.read(tmp_path)[0].executable == ()
+
+
+def test_rescue_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:
+    first, second = add(tmp_path), add(tmp_path)
+    differs = next(n for n in range(8) if first.id[n] != second.id[n])
+    assert rescue.find(tmp_path, second.id[: differs + 1]) == second
+    assert rescue.find(tmp_path, first.id) == first
+
+
+def test_unknown_empty_or_ambiguous_id_is_a_usage_error(tmp_path: Path) -> None:
+    one = add(tmp_path)
+    with pytest.raises(UsageError, match="is not in the rescue log") as info:
+        rescue.find(tmp_path, "zz")
+    assert info.value.hint == "devml-git rescue list"
+    with pytest.raises(UsageError, match="is not in the rescue log"):
+        rescue.find(tmp_path, "")
+    with pytest.raises(UsageError, match="is not in the rescue log"):
+        rescue.find(tmp_path, f"{one.id}0")
+    log = tmp_path / "rescue.jsonl"
+    log.write_text(log.read_text() * 2)
+    with pytest.raises(UsageError, match="names several rescues"):
+        rescue.find(tmp_path, one.id)
+
+
+def test_log_that_cannot_be_written_stops_what_would_have_replaced_the_bytes(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "rescue.jsonl").mkdir()
+    with pytest.raises(StorageFailed, match=r"rescue\.jsonl"):
+        add(tmp_path)
