@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from devml_git import gate, moving, plumbing, snapshotting, store, tripwire, trust
 from devml_git.errors import ContentLost, DevmlError, Refused
+from devml_git.rescuing import set_aside_here
 from devml_git.restoring import Restorer, bring_in_step
 from devml_git.snapshot import State
 from devml_git.supply import Supply
 from devml_git.wording import done_lines, human, listed, taken_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from devml_git.workspace import Workspace
@@ -41,15 +42,21 @@ class Told:
 
 def run(
     ws: Workspace,
-    event: str,
+    args: Sequence[str],
     *,
     git_pid: str = "",
     command: Collection[str] = (),
 ) -> Told:
     """Run one hook event in an open workspace, under the worktree's lock.
 
-    `git_pid` and `command` are the git process that runs the hook; empty where unknown.
+    `args` are the event and what git gave the hook (githooks(5)); `git_pid` and `command` are the
+    git process that runs it, empty where unknown.
     """
+    event = args[0]
+    if event == "post-checkout":
+        ws.moved_from = args[1] if args[1:] else None
+    elif event in {"post-merge", "post-rewrite", "post-applypatch"}:
+        ws.moved_from = "ORIG_HEAD"
     with ws.exclusive():
         if event == "pre-commit":
             return _pre_commit(ws, git_pid, command)
@@ -255,6 +262,8 @@ def _moved(ws: Workspace, event: str, command: Collection[str]) -> Told:
         told.lines += _fetch_missing(ws)
     done = bring_in_step(ws, cause=event.removeprefix("post-"), fetch=False)
     told.lines += done_lines(done)
+    if event == "post-checkout":
+        told.lines += set_aside_here(ws)
     if done.missing or done.blocked:
         tripwire.disarm(ws.git)
     else:

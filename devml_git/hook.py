@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     command = _command_of(git_pid)
     if event == "post-index-change" and not _acts_now(command):
         return 0
-    return _run(event, git_pid, command)
+    return _run(args, git_pid, command)
 
 
 def _acts_now(command: list[str]) -> bool:
@@ -75,7 +75,8 @@ def _verb(words: list[str]) -> str:
     return ""
 
 
-def _run(event: str, git_pid: str, command: list[str]) -> int:
+def _run(args: list[str], git_pid: str, command: list[str]) -> int:
+    event = args[0]
     blocking = event.startswith("pre-")
     os.environ["DEVML_GIT_ACTIVE"] = "1"
     try:
@@ -94,7 +95,7 @@ def _run(event: str, git_pid: str, command: list[str]) -> int:
                     if event == "fetch":
                         events.fetch(ws)
                         return 0
-                    told = events.run(ws, event, git_pid=git_pid, command=command)
+                    told = events.run(ws, args, git_pid=git_pid, command=command)
                 _say(told.lines)
                 status = status or told.status
             return status if blocking else 0

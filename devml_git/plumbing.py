@@ -418,6 +418,12 @@ class Git:
         status, out = self.raw("symbolic-ref", "--quiet", "--short", "HEAD", ok=(0, 1))
         return None if status else _decode(out).strip()
 
+    def name_of(self, rev: str) -> str | None:
+        """Return the branch that `rev` names, short, or None when it names a commit only."""
+        status, out = self.raw("rev-parse", "--abbrev-ref", "--quiet", rev, ok=(0, 1, 128))
+        name = _decode(out).strip()
+        return name if status == 0 and name not in {"", "HEAD"} else None
+
     # -- index and trees ---------------------------------------------------------------------
 
     def index_entries(

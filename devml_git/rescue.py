@@ -6,6 +6,7 @@ what they were and why they were set aside. Lines are only ever appended.
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import time
@@ -17,6 +18,7 @@ from devml_git.errors import UsageError
 from devml_git.place import storage_error, write_all
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 _LOG = "rescue.jsonl"
@@ -38,6 +40,10 @@ class Rescue:
     branch: str | None
     worktree: str
     executable: tuple[str, ...] = ()
+
+    def seconds(self) -> float:
+        """Return when it happened, in seconds since the epoch."""
+        return calendar.timegm(time.strptime(self.time, "%Y-%m-%dT%H:%M:%SZ"))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of product.md's `devml.rescue/v1`."""
@@ -69,17 +75,26 @@ def add(
         worktree=worktree,
         executable=tuple(sorted(executable)),
     )
-    line = json.dumps(asdict(rescue)).encode() + b"\n"
+    _append(shared, [asdict(rescue)])
+    return rescue
+
+
+def drop(shared: Path, rescues: Sequence[Rescue]) -> None:
+    """Take rescues off the list: a line each says so. What they name stays in the cache."""
+    _append(shared, [{"dropped": rescue.id} for rescue in rescues])
+
+
+def _append(shared: Path, rows: Sequence[dict[str, Any]]) -> None:
+    lines = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
     try:
         fd = os.open(shared / _LOG, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            write_all(fd, _end_of_torn_line(fd) + line)
+            write_all(fd, _end_of_torn_line(fd) + lines)
             os.fsync(fd)
         finally:
             os.close(fd)
     except OSError as e:
         raise storage_error(e, shared / _LOG) from e
-    return rescue
 
 
 def _end_of_torn_line(fd: int) -> bytes:
@@ -91,23 +106,31 @@ def _end_of_torn_line(fd: int) -> bytes:
 
 
 def read(shared: Path) -> list[Rescue]:
-    """Return all rescues, newest first; a torn line (a crash while it was written) is passed."""
+    """Return the rescues that were not dropped, newest first.
+
+    A torn line (a crash while it was written) is passed by.
+    """
     try:
         lines = (shared / _LOG).read_text("utf-8", "replace").splitlines()
     except FileNotFoundError:
         return []
     found = []
+    dropped = set()
     for line in lines:
         try:
             raw = json.loads(line)
+            if raw.keys() == {"dropped"}:
+                dropped.add(raw["dropped"])
+                continue
             raw["executable"] = tuple(raw.get("executable", ()))
             rescue = Rescue(**raw)
             gate.oid(rescue.oid, "rescue log")
             gate.path(rescue.path, "rescue log")
+            rescue.seconds()
         except Exception:  # noqa: BLE001, S112 - any line that is not one of ours
             continue
         found.append(rescue)
-    return found[::-1]
+    return [rescue for rescue in reversed(found) if rescue.id not in dropped]
 
 
 def find(shared: Path, rescue_id: str) -> Rescue:

@@ -1,18 +1,78 @@
-"""Bring rescued content back into the workspace."""
+"""What was rescued: look at it, tell of it, bring it back into the workspace."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from devml_git import gate, rescue
+from devml_git.errors import DevmlError
 from devml_git.restoring import Restorer
 from devml_git.rule import EDIT, MISSING
-from devml_git.snapshot import Pointer
+from devml_git.snapshot import MD5, Pointer
 from devml_git.wording import lost
 from devml_git.workspace import Observed
 
 if TYPE_CHECKING:
+    from devml_git.rescue import Rescue
     from devml_git.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A rescue looked at closely.
+
+    `cached`: every byte of it is in the cache. `members` are a directory's files: name to oid,
+    None where its manifest is gone. `differs` are the names that are not so at its place now
+    ("" for a single file); empty where the same lies there.
+    """
+
+    rescue: Rescue
+    cached: bool
+    members: dict[str, str] | None
+    differs: tuple[str, ...]
+
+    def to_dict(self, prefix: str = "") -> dict[str, Any]:
+        """Return the fields of `devml.rescue-show/v1`; `prefix` is the project's place."""
+        return {
+            **self.rescue.to_dict(), "path": f"{prefix}{self.rescue.path}", "cached": self.cached,
+            "members": self.members, "differs": list(self.differs),
+        }  # fmt: skip
+
+
+def show(ws: Workspace, rescue_id: str) -> Shown:
+    """Look at one rescue, and compare it with what lies at its place. Raises UsageError."""
+    found = rescue.find(ws.git.shared, rescue_id)
+    members = ws.members_of(found.oid)
+    cached = False
+    with contextlib.suppress(DevmlError):
+        cached = not ws.cache.missing_of(found.oid, MD5)
+    work = ws.look(found.path)
+    ws.learn([work], store_content=False)
+    kept = members if found.oid.endswith(".dir") else {"": found.oid}
+    lies = work.oids if work.kind in {"file", "dir"} else {}
+    differs = {n for n in {*(kept or {}), *lies} if (kept or {}).get(n) != lies.get(n)}
+    return Shown(found, cached, members, tuple(sorted(differs)))
+
+
+def set_aside_here(ws: Workspace) -> list[str]:
+    """Return one line on what was set aside when this commit was left, if it is not back yet."""
+    head = ws.git.head()
+    pointers = ws.tree.snapshot.pointers
+    waiting: dict[str, Rescue] = {}
+    for one in rescue.read(ws.git.shared):
+        here = one.commit == head and one.worktree == str(ws.root)
+        pointer = pointers.get(one.path)
+        if here and one.path not in waiting and (pointer is None or pointer.oid != one.oid):
+            waiting[one.path] = one
+    waiting = {p: one for p, one in waiting.items() if ws.look(p).oid() != one.oid}
+    if not waiting:
+        return []
+    first = next(iter(waiting.values()))
+    more = f" (and {len(waiting) - 1} more: devml-git rescue list)" if len(waiting) > 1 else ""
+    what = f"devml-git: set aside when you left this commit: {gate.shown(first.path)}"
+    return [f"{what}: devml-git rescue restore {first.id}{more}"]
 
 
 def restore(ws: Workspace, rescue_id: str, to: str | None) -> str:

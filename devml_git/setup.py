@@ -21,7 +21,7 @@ from devml_git import (
 from devml_git.errors import DevmlError, UsageError
 from devml_git.location import OWN_CACHE, cache_key, cache_setting, point_dvc
 from devml_git.place import what_is
-from devml_git.plumbing import require_git
+from devml_git.plumbing import git_version, require_git
 from devml_git.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ MODEL_SUFFIXES = frozenset(
      ".model", ".mlmodel", ".feather", ".arrow"}
 )  # fmt: skip
 _SUGGESTED = 20
+FSYNC = "committed,reference"
+FSYNC_GIT = (2, 36)  # the first that knows core.fsync
 
 
 @dataclass(slots=True)
@@ -74,6 +76,7 @@ def init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: 
     git.stage(driver.staged)
     done.made += driver.staged
     done.notes += driver.notes
+    done.notes += _make_durable(git)
     ignoring.exclude_privately(git, [".dvc/config.local", ".dvc/tmp/", ".dvc/cache/"])
     remotes = store.remotes(git.top)
     if trust.trust(git.shared, remotes):
@@ -85,6 +88,18 @@ def init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: 
             done.notes += added.notes
         done.suggestions = suggest(ws)
     return done
+
+
+def _make_durable(git: Git) -> list[str]:
+    """Let git flush commits and refs to the disk, as we flush their content (git-config(1)).
+
+    Git's default flushes packs only: after a power cut a commit can be empty whose models are
+    safe. Whoever has set it, decides; git before 2.36 does not know it.
+    """
+    if git_version() < FSYNC_GIT or git.config("core.fsync") is not None:
+        return []
+    git.set_config("core.fsync", FSYNC)
+    return [f"git now flushes commits to the disk, too: core.fsync={FSYNC}"]
 
 
 def _settle_cache(git: Git) -> str:

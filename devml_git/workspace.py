@@ -91,6 +91,7 @@ class Workspace:
         self.record = Record(git.private)
         self.rules = Rules(self.root, self.config.track)
         self.warnings: list[str] = []
+        self.moved_from: str | None = None  # what HEAD was, where git has moved it already
         self.unfit: dict[str, str] = {}  # matches of rules that cannot be artifacts, and why
         if self.record.rebuilt:
             self.warnings.append("the record was broken: it has been set aside and begun anew")
@@ -508,8 +509,16 @@ class Workspace:
 
     @cached_property
     def origin(self) -> tuple[str | None, str | None]:
-        """Commit and branch that a rescue comes from; asked before HEAD moves, where we move it."""
-        return self.git.head(), self.git.branch()
+        """Commit and branch that a rescue comes from; asked before HEAD moves, where we move it.
+
+        Where git has moved it, a hook has set `moved_from` to the revision that was left.
+        """
+        if self.moved_from is None:
+            return self.git.head(), self.git.branch()
+        left = self.git.commit_of(self.moved_from)
+        if self.git.commit_of("@{-1}") == left:
+            return left, self.git.name_of("@{-1}")
+        return left, None if left is None else self.git.branch()
 
     def rescue(self, work: Work, cause: str) -> rescue.Rescue:
         """Put what lies at a place into the cache and into the rescue log (P3)."""

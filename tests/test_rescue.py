@@ -15,6 +15,8 @@ from devml_git.errors import StorageFailed, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.world import Project
+
 OID = "0123456789abcdef" * 2
 
 
@@ -66,7 +68,14 @@ def test_torn_line_hides_neither_what_was_before_nor_what_comes_after(tmp_path: 
 
 @pytest.mark.parametrize(
     "change",
-    [{"oid": "short"}, {"oid": "../../x"}, {"path": "../up"}, {"path": "/etc/x"}, {"more": 1}],
+    [
+        {"oid": "short"},
+        {"time": "noon"},
+        {"oid": "../../x"},
+        {"path": "../up"},
+        {"path": "/etc/x"},
+        {"more": 1},
+    ],
 )
 def test_line_that_is_not_ours_is_passed_by(tmp_path: Path, change: dict[str, object]) -> None:
     good = add(tmp_path)
@@ -113,3 +122,83 @@ def test_log_that_cannot_be_written_stops_what_would_have_replaced_the_bytes(
     (tmp_path / "rescue.jsonl").mkdir()
     with pytest.raises(StorageFailed, match=r"rescue\.jsonl"):
         add(tmp_path)
+
+
+def test_dropped_rescue_is_off_the_list_and_its_line_stays(tmp_path: Path) -> None:
+    first, second, third = add(tmp_path), add(tmp_path), add(tmp_path)
+    rescue.drop(tmp_path, [first, third])
+    assert rescue.read(tmp_path) == [second]
+    assert first.id in (tmp_path / "rescue.jsonl").read_text()
+
+
+@pytest.fixture
+def left(models: Project) -> Project:
+    """On v3, an edit of the model that `git checkout v1` met and set aside."""
+    models.git("checkout", "-q", "main")
+    models.write("models/a.pt", "never in a snapshot")
+    models.git("checkout", "-q", "v1")
+    return models
+
+
+def test_rescue_of_a_hook_says_which_commit_was_left(left: Project) -> None:
+    one = left.devml("rescue", "list", "--json").json["rescues"][0]
+    assert one["commit"] == left.head("main")
+    assert one["branch"] == "main"
+
+
+def test_return_to_the_commit_tells_of_what_was_set_aside_there_until_it_is_back(
+    left: Project,
+) -> None:
+    one = left.devml("rescue", "list", "--json").json["rescues"][0]["id"]
+    assert "set aside" not in left.git("checkout", "-q", "v2").err
+    line = f"set aside when you left this commit: models/a.pt: devml-git rescue restore {one}\n"
+    assert line in left.git("checkout", "-q", "main").err
+    left.git("checkout", "-q", "v1")
+    assert line in left.devml("checkout", "main").out
+    left.devml("rescue", "restore", one)
+    assert left.read("models/a.pt") == "never in a snapshot"
+    left.commit("now it is")
+    left.git("checkout", "-q", "HEAD~1")
+    left.devml("rescue", "drop", one)
+    left.git("checkout", "-q", "v1")
+    assert "set aside" not in left.git("checkout", "-q", "main~1").err
+
+
+def test_show_says_what_it_was_and_whether_its_bytes_are_there(left: Project) -> None:
+    one = left.devml("rescue", "list", "--json").json["rescues"][0]
+    told = left.devml("rescue", "show", one["id"][:6]).out
+    assert "by checkout, on main, commit " in told
+    assert "whole in the cache" in told
+    assert "what lies there now is other" in told
+    shown = left.devml("rescue", "show", one["id"], "--json").json
+    assert shown["schema"] == "devml.rescue-show/v1"
+    assert shown["rescue"] == {**one, "cached": True, "members": None, "differs": [""]}
+    left.devml("rescue", "restore", one["id"])
+    assert "the same lies there now" in left.devml("rescue", "show", one["id"]).out
+    left.objects()[one["oid"]].unlink()
+    assert "NOT whole in the cache" in left.devml("rescue", "show", one["id"]).out
+
+
+def test_show_of_a_directory_names_the_members_that_differ(models: Project) -> None:
+    models.git("checkout", "-q", "v2")
+    models.write("data/x", "mine")
+    models.write("data/new", "mine, too")
+    models.devml("checkout", "--force", "v1")
+    one = models.devml("rescue", "list", "--json").json["rescues"][0]["id"]
+    shown = models.devml("rescue", "show", one, "--json").json["rescue"]
+    assert shown["members"].keys() >= {"x", "new"}
+    assert {"x", "new"} <= set(shown["differs"])
+    assert "not the same there now: " in models.devml("rescue", "show", one).out
+
+
+def test_drop_by_age_or_by_name_and_nothing_else(left: Project) -> None:
+    found = left.devml("rescue", "list", "--json").json["rescues"][0]
+    assert left.devml("rescue", "drop", "--older-than", "1d").out == "no rescue is older than 1d\n"
+    for wrong in ([], ["--older-than", "soon"], ["x", "--older-than", "1d"], ["nosuch"]):
+        assert left.devml("rescue", "drop", *wrong, check=False).status == 2
+    assert len(left.devml("rescue", "list", "--json").json["rescues"]) == 1
+    out = left.devml("rescue", "drop", found["id"], found["id"][:5]).out
+    assert out == f"dropped: {found['id']}  models/a.pt  (md5 {found['oid']}, still in the cache)\n"
+    assert left.devml("rescue", "list").out == "nothing was rescued\n"
+    assert found["oid"] in left.objects()
+    assert left.status()["rescued"] == 0

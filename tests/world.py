@@ -21,6 +21,8 @@ GIT_CONFIG = """\
     defaultBranch = main
 [commit]
     gpgSign = false
+[core]
+    fsync = none
 [advice]
     detachedHead = false
 [protocol "file"]

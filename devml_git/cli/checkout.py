@@ -10,6 +10,7 @@ import typer
 from devml_git import gate, switching
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import StorageFailed, UsageError
+from devml_git.rescuing import set_aside_here
 from devml_git.wording import done_lines, listed, lost
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def checkout(
 
     Example: devml-git checkout v1.2 -- models/clf.safetensors
     """
+    aside: list[str] = []
     with workspace() as ws:
         rev, given = _split(ws, args or [])
         paths = repo_paths(ws.root, given)
@@ -64,11 +66,14 @@ def checkout(
             done = switching.checkout_paths(ws, rev, paths, force=force, fetch=fetch)
         elif rev is not None or branch is not None:
             done = switching.checkout_rev(ws, rev, branch=branch, force=force, fetch=fetch)
+            aside = set_aside_here(ws)
         else:
             done = switching.bring(ws, force=force, fetch=fetch)
         if to is None:
             _settle_down(ws)
     _tell(done, to)
+    for line in aside:
+        out().answer(line.removeprefix("devml-git: "))
 
 
 def _settle_down(ws: Workspace) -> None:

@@ -494,6 +494,15 @@ def test_init_is_idempotent_and_quietly_so(project: Project) -> None:
     assert project.porcelain() == ""
 
 
+def test_init_lets_git_flush_commits_unless_the_user_has_decided(bare: Path) -> None:
+    assert "core.fsync" not in devml("init", cwd=bare).err
+    assert run("git", "config", "core.fsync", cwd=bare).out == "none\n"  # the tests' own
+    Path(os.environ["HOME"], ".gitconfig").write_text("[user]\nname = T\nemail = t@example.org\n")
+    assert "flushes commits to the disk, too: core.fsync=" in devml("init", cwd=bare).err
+    assert run("git", "config", "core.fsync", cwd=bare).out == "committed,reference\n"
+    assert "core.fsync" not in devml("init", cwd=bare).err
+
+
 def test_init_without_hooks_installs_none(bare: Path) -> None:
     assert devml("init", "--no-hooks", cwd=bare).status == 0
     assert states(bare) == {"absent"}
