@@ -31,7 +31,9 @@ test: $(READY)
 	$(BIN)/python -m pytest -m "not long"
 
 test-long: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,long]'
 	$(BIN)/python -m pytest -m long --timeout 3600
+	$(BIN)/python -m tests.mutation
 
 lint: $(READY)
 	$(BIN)/ruff check .

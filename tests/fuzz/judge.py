@@ -260,6 +260,7 @@ class Judge:
             if was and was.oid == pointer.oid and known.get(path) == "modified":
                 w = oid_of(old.lying, path)
                 told = f"{path} was in no snapshot; yours is kept" in ran.err
+                told |= self._stashed(old, path)
                 told |= bool(re.search(f"{re.escape(path)}/[^ ]* was in no snapshot", ran.err))
                 if (
                     not told
@@ -271,6 +272,13 @@ class Judge:
                         "edit-gone", f"{path} was edited, the pointer stayed, the edit is gone"
                     )
 
+    def _stashed(self, old: Look, path: str) -> bool:
+        """`stash -u` takes a file where a directory is ignored: it is git's own now."""
+        inside = f"{path}/"
+        return all(
+            self._in_git(f) for n, f in old.lying.items() if n == path or n.startswith(inside)
+        )
+
     def _check_in_step(self, step: Step, tree: str, old: Look, states: dict[str, str]) -> None:
         """P2: what git moved, has followed (unless a rebase stands half-way)."""
         half_way = self.ground.half_way(tree) & {"rebase-merge", "rebase-apply"}
@@ -279,6 +287,8 @@ class Judge:
         for path, pointer in self.looks[tree].pointers.items():
             was = old.pointers.get(path)
             moved = was is None or was.oid != pointer.oid
+            if any(word.startswith(f"{path}/") for word in step):
+                continue  # a member alone was asked for
             if moved and states.get(path) in {"stale", "deleted", "missing"}:
                 raise Violation("not-in-step", f"{path} is {states[path]} after its pointer moved")
         if tree in self.forgot:
