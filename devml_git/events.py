@@ -102,10 +102,12 @@ def _pre_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
     partial = _real_index_of_partial_commit(ws)
     if partial is not None:
         snapshotting.stage_in_partial_commit(ws, taken.staged, partial)
-    if taken.anything and nothing_else and partial is None and _may_refuse(ws, command):
+    alone = bool(taken.staged) and nothing_else and partial is None
+    if alone and _may_refuse(ws, command) and ws.git.staged_changes():
+        ws.git.stage_behind_lock(taken.staged)
         told.lines.append(
-            'devml-git: if git now says "nothing to commit", run the same command again: '
-            "it had looked before the pointers were staged"
+            'devml-git: if git now says "nothing to commit" or "nothing added", run the same '
+            "command again: it had looked before the pointers were staged"
         )
     _rearm(ws)
     how = "python" if partial is not None and taken.staged else "quick"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cached_property
@@ -544,6 +545,23 @@ class Git:
         env = {"GIT_INDEX_FILE": str(index)} if index else None
         names = b"".join(os.fsencode(p) + b"\0" for p in paths)
         self.raw("update-index", "--add", "--remove", "-z", "--stdin", stdin=names, env=env)
+
+    def stage_behind_lock(self, paths: Sequence[str]) -> None:
+        """`git commit -a`: stage also in the index that git goes back to when it refuses.
+
+        Git holds the lock of that index while it waits for our hook, so nobody else writes it.
+        """
+        lock = os.environ.get("GIT_INDEX_FILE", "")
+        if not lock.endswith(".lock"):
+            return
+        index, copy = lock.removesuffix(".lock"), self.private / "behind-lock.index"
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(index, copy)
+        try:
+            self.stage(paths, index=copy)
+            os.replace(copy, index)
+        finally:
+            copy.unlink(missing_ok=True)
 
     def unstage(self, paths: Sequence[str]) -> None:
         """Take paths out of the index; the files stay where they lie."""

@@ -37,6 +37,8 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,71}\Z")
 _NOT_PLAIN = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 _NUMERIC_OID = re.compile(r"\d+(e\d+)?\Z")
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
+_MARKER = re.compile(rb"(<{7}|\|{7}|={7}|>{7})( |\r?$)")
+_SIDES = {b"<": "ours", b"|": "base", b"=": "theirs", b">": None}
 _OUT_KEYS_LEFT_ALONE = {
     "version_id": "cloud-versioned",
     "cloud": "cloud-versioned",
@@ -78,6 +80,18 @@ def read(file: str, text: bytes, stages: Mapping[str, PipelineOut] | None = None
 def has_conflict_markers(text: bytes) -> bool:
     """Whether a merge left conflict markers in a pointer file."""
     return bool(_CONFLICT.search(text.decode("utf-8", "replace")))
+
+
+def side_of(text: bytes, *, ours: bool) -> bytes:
+    """Return one side of a text with conflict markers, of any of git's styles."""
+    kept, side = [], None
+    for line in text.splitlines(keepends=True):
+        mark = _MARKER.match(line)
+        if mark:
+            side = _SIDES[mark[1][:1]]
+        elif side in {None, "ours" if ours else "theirs"}:
+            kept.append(line)
+    return b"".join(kept)
 
 
 def collect(

@@ -48,11 +48,6 @@ class Taken:
     staged: list[str] = field(default_factory=list)
     size: int = 0
 
-    @property
-    def anything(self) -> bool:
-        """Whether any pointer changed."""
-        return bool(self.changed or self.new or self.moved)
-
 
 def take(
     ws: Workspace,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git import pointers, rescue
 from devml_git.errors import DevmlError, Refused
+from devml_git.installer import PYTHON_KEY
 from devml_git.plumbing import is_lock
 from devml_git.snapshot import Broken, Pointer, State
 
@@ -161,10 +162,18 @@ def report(ws: Workspace) -> Status:
             *ws.unfit.values(),
             *places,
             *odd,
+            *_not_set_up(ws),
             *_half_way(ws),
         ),
         rescued=len(rescue.read(ws.git.shared)),
     )
+
+
+def _not_set_up(ws: Workspace) -> list[str]:
+    """In a fresh clone, and after `hooks uninstall`, git does nothing of what is hinted at here."""
+    if ws.git.config(PYTHON_KEY) is not None:
+        return []
+    return ["git runs no hooks of ours in this clone: devml-git init"]
 
 
 def _half_way(ws: Workspace) -> list[str]:

@@ -397,8 +397,10 @@ def settle(ws: Workspace, paths: Sequence[str], *, ours: bool, fetch: bool) -> D
     for path in paths:
         file = _unmerged_file(ws, path, unmerged)
         o = observed.get(path)
-        if file is not None:
+        if file is not None and file in unmerged:
             _settle_file(ws, file, unmerged[file], path, ours=ours, fetch=fetch)
+        elif file is not None:
+            _settle_markers(ws, file, ours=ours)
         elif o is None or o.state is not State.CONFLICT or o.pointer is None:
             raise UsageError(f"{gate.shown(path)} is not in conflict", hint="devml-git status")
         elif ours:
@@ -424,7 +426,10 @@ def settle(ws: Workspace, paths: Sequence[str], *, ours: bool, fetch: bool) -> D
 def _unmerged_file(
     ws: Workspace, path: str, unmerged: Mapping[str, Mapping[int, str]]
 ) -> str | None:
-    """Return the unmerged pointer file that PATH means: itself, its `.dvc`, or a `dvc.lock`."""
+    """Return the unmerged pointer file that PATH means: itself, its `.dvc`, or a `dvc.lock`.
+
+    One that was staged with its markers (`git add -A`) counts, too.
+    """
     for file in (path, f"{path}.dvc"):
         if file in unmerged:
             return file
@@ -432,7 +437,22 @@ def _unmerged_file(
         with contextlib.suppress(Refused):
             if merging.stages_with(file, ws.git.blobs(list(unmerged[file].values())), path):
                 return file
-    return None
+    marked = {b.file for b in ws.tree.snapshot.broken if b.unmerged}
+    return next((file for file in (path, f"{path}.dvc") if file in marked), None)
+
+
+def _settle_markers(ws: Workspace, file: str, *, ours: bool) -> None:
+    """Take one side of a pointer that was staged with its markers: the index has no sides left."""
+    text = pointers.side_of(ws.tree.texts[file], ours=ours)
+    try:
+        pointers.read(file, text, ws.tree.stages)
+    except Refused as e:
+        raise UsageError(
+            f"{gate.shown(file)}: the sides cannot be told from its markers",
+            hint=f"git checkout HEAD -- {file}",
+        ) from e
+    write_text_safely(ws.root, file, text)
+    ws.git.stage([file])
 
 
 def _settle_file(

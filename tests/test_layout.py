@@ -19,7 +19,7 @@ FLOORS = (
         "streams", "tripwire", "history", "intake", "cache", "store", "tree", "location", "scan", "merging",
     ),
     (
-        "wording", "output", "status", "installer", "attributes", "resolving", "supply", "workspace",
+        "wording", "output", "installer", "status", "attributes", "resolving", "supply", "workspace",
         "restoring", "rescuing", "moving", "snapshotting", "setup", "switching", "events", "doctor",
     ),
     (

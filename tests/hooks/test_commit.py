@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -512,6 +513,29 @@ def test_only_a_model_changed_first_try_says_why_second_works(
     assert one.porcelain() == ""
 
 
+@pytest.mark.parametrize("change", ["new", "moved", "dvc add"])
+@pytest.mark.parametrize("form", [["-m", "two"], ["-am", "two"]], ids=["plain", "-a"])
+def test_only_a_new_pointer_first_try_says_why_second_works(
+    one: Project, form: list[str], change: str
+) -> None:
+    """Git throws the index of `commit -a` away when it refuses: a new pointer was lost with it."""
+    path = "models/b.pt" if change != "dvc add" else "b.bin"
+    if change == "moved":
+        os.rename(one.path / "models/a.pt", one.path / path)
+    else:
+        one.write(path, "two")
+    if change == "dvc add":
+        one.write(".gitignore", one.read(".gitignore") + "/b.bin\n")
+        one.git("commit", "-qam", "ignored")
+        one.dvc("add", path)
+    first = one.git("commit", *form, check=False)
+    assert first.status == 1
+    assert "run the same command again" in first.err
+    one.git("commit", *form)
+    assert_tied(one, path)
+    assert one.porcelain() == ""
+
+
 def test_only_a_model_changed_devml_commit_does_it_at_once(one: Project) -> None:
     one.write("models/a.pt", "two")
     ran = run("devml-git", "commit", "-m", "two", "--author", "A <a@b>", cwd=one.path)
@@ -579,7 +603,11 @@ def test_pre_commit_off_leaves_the_model_alone(one: Project) -> None:
     assert one.states()["models/a.pt"] == "modified"
 
 
-def test_pointer_made_by_dvc_add_is_committed_with_its_content(one: Project) -> None:
+@pytest.mark.parametrize("at_rest", [False, True])
+def test_pointer_made_by_dvc_add_is_committed_with_its_content(one: Project, at_rest: bool) -> None:
+    if at_rest:  # the shell answers, once git can tell the files' second from a later one
+        time.sleep(1.1)
+        one.git("commit", "-q", "--allow-empty", "-m", "settle")
     one.write("extra.bin", "extra")
     one.dvc("add", "-q", "extra.bin")
     one.write("code.py", "2")

@@ -74,6 +74,7 @@ CHANGES = {
     "private settings gone": lambda p: (p.path / ".dvc/config.local").unlink(),
     "dvcignore changed": lambda p: p.write(".dvcignore", "*.tmp\n"),
     "pointer removed from the index": lambda p: run("git", "rm", "-q", "--cached", "models/a.pt.dvc", cwd=p.path),
+    "pointer not added": lambda p: p.write("new/x.dvc", p.read("models/a.pt.dvc")),
     "content staged": lambda p: run("git", "add", "-f", "models/a.pt", cwd=p.path),
     "same size and mtime": lambda p: same_size_and_mtime(p),
 }  # fmt: skip

@@ -465,8 +465,12 @@ def test_s11_fresh_clone_is_told_and_one_command_repairs_it(
     clone = Project(tmp_path / "clone")
     found = json.loads(devml("doctor", "--json", cwd=clone.path).out)["findings"]
     assert any(f["verdict"] == "fail" and f["mend"] for f in found if f["subject"] == "hooks")
+    assert "devml-git init" in devml("status", cwd=clone.path).out
     clone.devml("init")
     assert states(clone.path) == {"ours"}
+    assert "devml-git init" not in devml("status", cwd=clone.path).out
+    clone.devml("hooks", "uninstall")
+    assert "devml-git init" in devml("status", cwd=clone.path).out
 
 
 @pytest.mark.parametrize("name", ["GIT_DIR", "GIT_WORK_TREE"])

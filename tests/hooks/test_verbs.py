@@ -584,6 +584,31 @@ def test_r10_pointer_conflict_settled_by_git_itself(p: Verbs, side: str) -> None
     p.committed()
 
 
+@pytest.mark.parametrize("side", ["--ours", "--theirs"])
+@pytest.mark.parametrize("style", ["merge", "diff3"])
+@pytest.mark.parametrize("added", ["add -A", "commit -qnam markers"])
+def test_r10_pointer_staged_with_its_markers_is_settled(
+    p: Verbs, side: str, style: str, added: str
+) -> None:
+    """The index has no sides left, the hint of the refused commit must work all the same."""
+    p.do(f"config merge.conflictStyle {style}")
+    p.do("checkout -q side")
+    p.write("data/x.csv", "x,theirs")
+    p.snap("theirs", a="theirs")
+    p.do("checkout -q main")
+    p.do("merge -q side", status=1)
+    p.do(added)
+    assert "checkout --ours -- data" in told(p.do("commit -qam m", status=1))
+    p.devml("checkout", side, "--", "models/a.pt", "data.dvc")
+    p.do("commit -qm m")
+    theirs = {"models/a.pt": "theirs", "data/x.csv": "x,theirs"}
+    whole = at(3, b="side") | (theirs if side == "--theirs" else {})
+    if side == "--theirs":
+        del whole["data/part3.csv"]
+    p.right(whole)
+    p.committed()
+
+
 # -- R11: pull -----------------------------------------------------------------------------------
 
 
