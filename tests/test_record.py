@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -241,3 +242,48 @@ def test_pipeline_answer_is_kept_for_the_last_state_only(record: Record) -> None
     record.set_pipeline("k2", "two")
     assert record.pipeline("k1") is None
     assert record.pipeline("k2") == "two"
+
+
+@pytest.mark.parametrize("version", [-1, 2, 99])
+def test_only_our_own_version_is_read(version: int, tmp_path: Path) -> None:
+    Record(tmp_path).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "record.db")) as db:
+        db.execute(f"PRAGMA user_version = {version}")
+    again = Record(tmp_path)
+    assert again.rebuilt
+    again.close()
+
+
+def test_what_belongs_to_a_broken_database_goes_with_it(tmp_path: Path) -> None:
+    (tmp_path / "record.db").write_bytes(b"broken" * 1000)
+    for suffix in ("-journal", "-wal", "-shm"):
+        (tmp_path / f"record.db{suffix}").write_bytes(b"of the broken one")
+    record = Record(tmp_path)
+    record.set("a", Materialised("t", OID))
+    assert record.materialised().keys() == {"a"}
+    record.close()
+    assert {p.name for p in tmp_path.iterdir()} == {"record.db", "record.broken"}
+
+
+@pytest.mark.parametrize("mark", [-1, 0, 2, 99])
+def test_record_is_fresh_until_somebody_has_looked_at_everything(tmp_path: Path, mark: int) -> None:
+    record = Record(tmp_path)
+    assert record.fresh
+    record.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "record.db")) as db:
+        db.execute(f"PRAGMA application_id = {mark}")
+    record = Record(tmp_path)
+    assert record.fresh
+    record.complete()
+    assert not record.fresh
+    record.complete()
+    record.close()
+    again = Record(tmp_path)
+    assert not again.fresh
+    assert not again.rebuilt
+    again.close()
+
+
+def test_materialised_is_a_value() -> None:
+    with pytest.raises(AttributeError):
+        Materialised("t", OID).oid = "x"  # type: ignore[misc]
