@@ -157,6 +157,10 @@ def what_is(st: os.stat_result) -> str:
     return next((word for test, word in kinds if test(st.st_mode)), "special file")
 
 
+# What `temporary_name` returns, as a gitignore pattern
+TEMPORARY = f".{'[0-9a-f]' * 24}.tmp"
+
+
 def temporary_name() -> str:
     """Return an unused name for a temporary file, in DVC's form (dvc_objects `tmp_fname`)."""
     return f".{os.urandom(12).hex()}.tmp"
