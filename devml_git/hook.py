@@ -82,6 +82,7 @@ def _run(event: str, git_pid: str, command: list[str]) -> int:
         from devml_git import events
         from devml_git.errors import DevmlError, NotARepository
         from devml_git.output import Output
+        from devml_git.place import refused_by_the_system
         from devml_git.plumbing import Git
         from devml_git.workspace import Workspace
 
@@ -100,10 +101,13 @@ def _run(event: str, git_pid: str, command: list[str]) -> int:
             return status if blocking else 0
         except NotARepository:
             return 0
-        except DevmlError as e:
-            _say([f"devml-git: error: {e.message}"])
-            _say([f"devml-git: hint: {e.hint}"] if e.hint else [])
-            return e.exit_code if blocking else 0
+        except (DevmlError, OSError) as raised:
+            why = raised if isinstance(raised, DevmlError) else refused_by_the_system(raised)
+            if why is None:
+                raise
+            _say([f"devml-git: error: {why.message}"])
+            _say([f"devml-git: hint: {why.hint}"] if why.hint else [])
+            return why.exit_code if blocking else 0
     except KeyboardInterrupt:
         return 130 if blocking else 0
     except Exception as e:
