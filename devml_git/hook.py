@@ -80,7 +80,7 @@ def _run(event: str, git_pid: str, command: list[str]) -> int:
     os.environ["DEVML_GIT_ACTIVE"] = "1"
     try:
         from devml_git import events
-        from devml_git.errors import DevmlError, NotARepository
+        from devml_git.errors import DevmlError, GitFailed, NotARepository
         from devml_git.output import Output
         from devml_git.place import refused_by_the_system
         from devml_git.plumbing import Git
@@ -90,7 +90,11 @@ def _run(event: str, git_pid: str, command: list[str]) -> int:
         status = 0
         try:
             progress = Output().progress()
-            for git in [Git.discover()] if event == "fetch" else Git.discover().projects():
+            try:
+                here = Git.discover()
+            except NotARepository as e:  # git has started us in one, but cannot read it just now
+                raise GitFailed(e.message, hint="git status") from e
+            for git in [here] if event == "fetch" else here.projects():
                 with Workspace(git, progress=progress) as ws:
                     if event == "fetch":
                         events.fetch(ws)
