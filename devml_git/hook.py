@@ -81,8 +81,9 @@ def _run(args: list[str], git_pid: str, command: list[str]) -> int:
     os.environ["DEVML_GIT_ACTIVE"] = "1"
     try:
         from devml_git import events
-        from devml_git.errors import DevmlError, NotARepository
+        from devml_git.errors import DevmlError, GitFailed, NotARepository
         from devml_git.output import Output
+        from devml_git.place import refused_by_the_system
         from devml_git.plumbing import Git
         from devml_git.workspace import Workspace
 
@@ -90,7 +91,11 @@ def _run(args: list[str], git_pid: str, command: list[str]) -> int:
         status = 0
         try:
             progress = Output().progress()
-            for git in [Git.discover()] if event == "fetch" else Git.discover().projects():
+            try:
+                here = Git.discover()
+            except NotARepository as e:  # git has started us in one, but cannot read it just now
+                raise GitFailed(e.message, hint="git status") from e
+            for git in [here] if event == "fetch" else here.projects():
                 with Workspace(git, progress=progress) as ws:
                     if event == "fetch":
                         events.fetch(ws)
@@ -101,10 +106,13 @@ def _run(args: list[str], git_pid: str, command: list[str]) -> int:
             return status if blocking else 0
         except NotARepository:
             return 0
-        except DevmlError as e:
-            _say([f"devml-git: error: {e.message}"])
-            _say([f"devml-git: hint: {e.hint}"] if e.hint else [])
-            return e.exit_code if blocking else 0
+        except (DevmlError, OSError) as raised:
+            why = raised if isinstance(raised, DevmlError) else refused_by_the_system(raised)
+            if why is None:
+                raise
+            _say([f"devml-git: error: {why.message}"])
+            _say([f"devml-git: hint: {why.hint}"] if why.hint else [])
+            return why.exit_code if blocking else 0
     except KeyboardInterrupt:
         return 130 if blocking else 0
     except Exception as e:

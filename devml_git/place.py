@@ -157,6 +157,10 @@ def what_is(st: os.stat_result) -> str:
     return next((word for test, word in kinds if test(st.st_mode)), "special file")
 
 
+# What `temporary_name` returns, as a gitignore pattern
+TEMPORARY = f".{'[0-9a-f]' * 24}.tmp"
+
+
 def temporary_name() -> str:
     """Return an unused name for a temporary file, in DVC's form (dvc_objects `tmp_fname`)."""
     return f".{os.urandom(12).hex()}.tmp"
@@ -197,16 +201,26 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
+_HINTS = {
+    errno.ENOSPC: "free some space; nothing was lost, run the same command again",
+    errno.EDQUOT: "free some of your quota; nothing was lost, run the same command again",
+    errno.EROFS: "the file system is read-only: mount it writable and try again",
+    errno.EACCES: "check the permissions of that path",
+    errno.EPERM: "check the permissions and attributes of that path",
+    errno.EMFILE: "too many open files: raise `ulimit -n` and try again",
+    errno.ENFILE: "the whole system has too many open files: close some programs",
+    errno.EIO: "the disk reported an error: check it before you go on",
+}
+
+
 def storage_error(e: OSError, path: object) -> StorageFailed:
     """Return an error of the file system in words: which file, what is wrong, what helps."""
-    hints = {
-        errno.ENOSPC: "free some space; nothing was lost, run the same command again",
-        errno.EDQUOT: "free some of your quota; nothing was lost, run the same command again",
-        errno.EROFS: "the file system is read-only: mount it writable and try again",
-        errno.EACCES: "check the permissions of that path",
-        errno.EPERM: "check the permissions and attributes of that path",
-        errno.EMFILE: "too many open files: raise `ulimit -n` and try again",
-        errno.EIO: "the disk reported an error: check it before you go on",
-    }
-    hint = hints.get(e.errno or 0)
+    hint = _HINTS.get(e.errno or 0)
     return StorageFailed(f"{shown(path)}: {(e.strerror or str(e)).lower()}", hint=hint)
+
+
+def refused_by_the_system(e: BaseException) -> StorageFailed | None:
+    """Return what to say of an error that no door has translated, or None where it is our bug."""
+    if isinstance(e, OSError) and e.errno in _HINTS:
+        return storage_error(e, e.filename or "the file system")
+    return None

@@ -250,12 +250,28 @@ class Git:
 
         Raises GitFailed unless the status is one of `ok`.
         """
+        done = self._completed(args, stdin, env, ok)
+        return done.returncode, done.stdout
+
+    def warned(self, *args: str) -> list[str]:
+        """Run git and return what it warned of: a file that it could not remove is no failure."""
+        said = _decode(self._completed(args, None, None, (0,)).stderr).splitlines()
+        told = [line for line in said if line.startswith(("warning: ", "error: "))]
+        return [f"git: {shown(line.partition(': ')[2], 300)}" for line in told]
+
+    def _completed(
+        self,
+        args: Sequence[str],
+        stdin: bytes | None,
+        env: Mapping[str, str] | None,
+        ok: Sequence[int],
+    ) -> subprocess.CompletedProcess[bytes]:
         argv = ("git", *_READ_CONFIG, *args)
         source: dict[str, object] = (
             {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
         )
         try:
-            done = subprocess.run(
+            done: subprocess.CompletedProcess[bytes] = subprocess.run(
                 argv,
                 cwd=self.top,
                 env=self._environment(env),
@@ -274,7 +290,7 @@ class Git:
                 stderr=stderr,
                 status=done.returncode,
             )
-        return done.returncode, done.stdout
+        return done
 
     def out(self, *args: str, env: Mapping[str, str] | None = None) -> str:
         """Run git and return its standard output as text."""

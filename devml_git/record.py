@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from devml_git.errors import StorageFailed
+from devml_git.gate import shown
 from devml_git.place import Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+_BROKEN = frozenset({"SQLITE_NOTADB", "SQLITE_CORRUPT"})
 _SCHEMA_VERSION = 1
 _COMPLETE = 1
 _SCHEMA = """
@@ -57,14 +59,41 @@ class Record:
         try:
             self._db = self._open()
         except sqlite3.DatabaseError as e:
-            if "locked" in str(e):  # somebody is writing, nothing is broken
-                raise StorageFailed(
-                    "the record of this worktree is in use by another devml-git",
-                    hint="wait for it, then run the same command again",
-                ) from e
+            if getattr(e, "sqlite_errorname", "SQLITE_NOTADB") not in _BROKEN:
+                raise self._failed(e) from e
             self._set_aside()
             self.rebuilt = True
             self._db = self._open()
+
+    def _failed(self, e: sqlite3.Error) -> StorageFailed:
+        """Return an error of the database in words: the disk is full, or somebody is writing."""
+        kind = getattr(e, "sqlite_errorname", "").split("_")[1:2]
+        if kind in (["BUSY"], ["LOCKED"]):
+            return StorageFailed(
+                "the record of this worktree is in use by another devml-git",
+                hint="wait for it, then run the same command again",
+            )
+        hints = {
+            "FULL": "free some space; nothing was lost, run the same command again",
+            "IOERR": "the disk is full or reported an error; nothing was lost, run it again after",
+            "READONLY": "check the permissions of that path, and whether its disk is mounted",
+            "CANTOPEN": "check the permissions of that path, free space and `ulimit -n`",
+            "CORRUPT": "run the same command again: the record is begun anew",
+        }
+        hint = hints.get(kind[0]) if kind else None
+        return StorageFailed(f"{shown(self.path)}: {str(e).lower()}", hint=hint)
+
+    def _run(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        try:
+            return self._db.execute(sql, values)
+        except sqlite3.DatabaseError as e:
+            raise self._failed(e) from e
+
+    def _run_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        try:
+            self._db.executemany(sql, rows)
+        except sqlite3.DatabaseError as e:
+            raise self._failed(e) from e
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=20, isolation_level=None)
@@ -96,13 +125,15 @@ class Record:
         if self._db.in_transaction:
             yield
             return
-        self._db.execute("BEGIN IMMEDIATE")
+        self._run("BEGIN IMMEDIATE")
         try:
             yield
+            self._run("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # else SQLite has done so itself, as on a full disk
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     # SQLite keeps a number for the application in the file's header: here, whether R is known of
     # all that lies in the worktree. A new record knows nothing of what a lost one did.
@@ -110,42 +141,42 @@ class Record:
     @property
     def fresh(self) -> bool:
         """Whether this record was begun anew and no operation has looked at everything since."""
-        (found,) = self._db.execute("PRAGMA application_id").fetchone()
+        (found,) = self._run("PRAGMA application_id").fetchone()
         return bool(found != _COMPLETE)
 
     def complete(self) -> None:
         """From here on, what is not in the record was not put there by us."""
         if self.fresh:
-            self._db.execute(f"PRAGMA application_id={_COMPLETE}")
+            self._run(f"PRAGMA application_id={_COMPLETE}")
 
     # -- R -----------------------------------------------------------------------------------
 
     def materialised(self) -> dict[str, Materialised]:
         """Return R of every artifact, by path."""
-        rows = self._db.execute("SELECT path, token, oid, size, nfiles FROM artifact")
+        rows = self._run("SELECT path, token, oid, size, nfiles FROM artifact")
         return {row[0]: Materialised(*row[1:]) for row in rows}
 
     def set(self, path: str, value: Materialised) -> None:
         """Remember R of one artifact."""
-        self._db.execute(
+        self._run(
             "INSERT OR REPLACE INTO artifact VALUES (?, ?, ?, ?, ?)",
             (path, value.token, value.oid, value.size, value.nfiles),
         )
 
     def forget(self, path: str) -> None:
         """Forget R and the hashes of one artifact."""
-        self._db.execute("DELETE FROM artifact WHERE path = ?", (path,))
-        self._db.execute("DELETE FROM file WHERE artifact = ?", (path,))
+        self._run("DELETE FROM artifact WHERE path = ?", (path,))
+        self._run("DELETE FROM file WHERE artifact = ?", (path,))
 
     def forget_content(self, path: str) -> None:
         """Forget R of one artifact; what is known of its files stays."""
-        self._db.execute("DELETE FROM artifact WHERE path = ?", (path,))
+        self._run("DELETE FROM artifact WHERE path = ?", (path,))
 
     # -- stat cache --------------------------------------------------------------------------
 
     def hashes(self, artifact: str) -> dict[str, tuple[Stat, str]]:
         """Return the known (stat, oid) of an artifact's files, by name inside it ("": itself)."""
-        rows = self._db.execute(
+        rows = self._run(
             "SELECT name, size, mtime_ns, ctime_ns, ino, dev, oid FROM file WHERE artifact = ?",
             (artifact,),
         )
@@ -153,7 +184,7 @@ class Record:
 
     def remember(self, artifact: str, files: Iterable[tuple[str, Stat, str]]) -> None:
         """Remember hashes of an artifact's files; the caller leaves out those that were racy."""
-        self._db.executemany(
+        self._run_many(
             "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 (artifact, name, s.size, s.mtime_ns, s.ctime_ns, s.ino, s.dev, oid)
@@ -163,7 +194,7 @@ class Record:
 
     def forget_files(self, artifact: str, names: Iterable[str]) -> None:
         """Forget the hashes of some of an artifact's files."""
-        self._db.executemany(
+        self._run_many(
             "DELETE FROM file WHERE artifact = ? AND name = ?", ((artifact, n) for n in names)
         )
 
@@ -171,10 +202,10 @@ class Record:
 
     def pipeline(self, key: str) -> str | None:
         """Return what was remembered for a state of the pipeline files, or None."""
-        row = self._db.execute("SELECT value FROM pipeline WHERE key = ?", (key,)).fetchone()
+        row = self._run("SELECT value FROM pipeline WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
 
     def set_pipeline(self, key: str, value: str) -> None:
         """Remember one state of the pipeline files; older ones are dropped."""
-        self._db.execute("DELETE FROM pipeline")
-        self._db.execute("INSERT INTO pipeline VALUES (?, ?)", (key, value))
+        self._run("DELETE FROM pipeline")
+        self._run("INSERT INTO pipeline VALUES (?, ?)", (key, value))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate, rescue
-from devml_git.errors import DevmlError
+from devml_git.errors import DevmlError, StorageFailed
 from devml_git.restoring import Restorer
 from devml_git.rule import EDIT, MISSING
 from devml_git.snapshot import MD5, Pointer
@@ -79,7 +79,7 @@ def restore(ws: Workspace, rescue_id: str, to: str | None) -> str:
     """Write a rescue's content to its place, or to `to`; return where.
 
     What lies there is rescued in turn, unless a snapshot has it; R stays, so that the content
-    counts as the user's edit. Raises UsageError, ContentLost.
+    counts as the user's edit. Raises UsageError, ContentLost, StorageFailed.
     """
     found = rescue.find(ws.git.shared, rescue_id)
     path = gate.path(to or found.path, "rescue restore")
@@ -94,10 +94,12 @@ def restore(ws: Workspace, rescue_id: str, to: str | None) -> str:
     observed = Observed(
         path, pointer, work, None, None, None, verdict, cached=True, is_dir=pointer.is_dir
     )
-    done = Restorer(ws, cause="rescue restore", fetch=True).bring([observed], force=True)
-    if done.missing or done.blocked:
-        raise lost([path])
-    with ws.record.writing():
+    with ws.record.writing():  # one transaction: killed on the way, R must not be the rescue's
+        done = Restorer(ws, cause="rescue restore", fetch=True).bring([observed], force=True)
+        if done.blocked:
+            raise StorageFailed(done.blocked[0][1])
+        if done.missing:
+            raise lost([path])
         ws.record.forget(path)
         if before is not None:
             ws.record.set(path, before)

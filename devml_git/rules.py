@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from devml_git import gate
 from devml_git.errors import UsageError
+from devml_git.place import TEMPORARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,7 +67,8 @@ class Rules:
             lines.append(pattern)
             if not pattern.startswith("!"):
                 lines.append(f"!{pattern}/")
-        return [*lines, *(f"!{name}" for name in VISIBLE)] if lines else []
+        # what a killed command left beside a pointer is no model
+        return [*lines, *(f"!{name}" for name in (*VISIBLE, TEMPORARY))] if lines else []
 
     def ignore_lines(self, pattern: str) -> list[str]:
         """Return the lines a `.gitignore` at the root needs for one rule."""

@@ -95,7 +95,7 @@ def _git_checkout(ws: Workspace, rev: str | None, branch: str | None) -> None:
     argv = ["checkout", "--quiet", "--no-overwrite-ignore"]
     argv += ["-b", branch] if branch else []
     argv += [rev] if rev is not None else []
-    ws.git.raw(*argv, "--")
+    ws.warnings += ws.git.warned(*argv, "--")
 
 
 def _keep_code_edits(ws: Workspace) -> None:

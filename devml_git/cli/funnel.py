@@ -12,6 +12,7 @@ from devml_git.cli import app as commands
 from devml_git.cli.context import State, set_state
 from devml_git.errors import DevmlError
 from devml_git.output import Output
+from devml_git.place import refused_by_the_system
 
 _GLOBAL = ("-q", "--quiet", "-v", "--verbose", "--no-progress", "--traceback")
 # Their arguments belong to git: `devml-git commit -v` is git's -v
@@ -51,7 +52,9 @@ def run(argv: list[str]) -> int:
 
 
 def _other(e: Exception, out: Output, *, as_json: bool) -> int:
-    """Usage errors of Typer's parser (known by shape, it has no public class), and our bugs."""
+    """Usage errors of Typer's parser (known by shape, it has no public class), a full disk and
+    the like where no door has translated it, and our bugs.
+    """
     message = getattr(e, "format_message", None)
     code = getattr(e, "exit_code", None)
     if callable(message) and isinstance(code, int):
@@ -59,6 +62,10 @@ def _other(e: Exception, out: Output, *, as_json: bool) -> int:
         text = str(message()).rstrip(".")
         out.error(text[:1].lower() + text[1:], f"{command} --help", 2, as_json=as_json)
         return 2
+    refused = refused_by_the_system(e)
+    if refused is not None:
+        out.error(refused.message, refused.hint, refused.exit_code, as_json=as_json)
+        return refused.exit_code
     traceback.print_exc()
     out.error(f"internal error: {type(e).__name__}: {e}", None, _OUR_BUG, as_json=as_json)
     return _OUR_BUG
