@@ -60,6 +60,12 @@ def register(git: Git) -> Registered:
     return done
 
 
+def unregister(git: Git) -> None:
+    """Let git merge pointers as text again; the lines in the tree name a driver it passes by."""
+    for key in ("name", "driver"):
+        git.unset_config(f"merge.{NAME}.{key}")
+
+
 def missing(git: Git) -> list[str]:
     """Return what `register` would have to do, in words."""
     found = []

@@ -14,9 +14,7 @@ _LATER = frozenset(
     {"checkout", "switch", "merge", "pull", "rebase", "worktree", "bisect", "commit", "am",
      "clone", "submodule"}
 )  # fmt: skip
-_ENDS_HERE = frozenset(
-    {"-n", "--no-commit", "--abort", "--quit", "--skip", "--reset", "reset", "--squash"}
-)
+_ENDS_HERE = frozenset({"--no-commit", "--abort", "--quit", "--skip", "--reset", "--squash"})
 _WITH_VALUE = frozenset(
     {"-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--super-prefix"}
 )  # of `git` itself, before the command
@@ -48,7 +46,10 @@ def _acts_now(command: list[str]) -> bool:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.environ.pop("DEVML_GIT_STOPS", None):
         return True
-    return not command or _verb(command) not in _LATER or bool(_ENDS_HERE.intersection(command))
+    verb, words = _verb(command), command[: command.index("--")] if "--" in command else command
+    if verb == "bisect" and "reset" in words:
+        return True
+    return verb not in _LATER or bool(_ENDS_HERE.intersection(words))
 
 
 def _command_of(git_pid: str) -> list[str]:

@@ -52,12 +52,14 @@ class Done:
 
     `strange`: files in an artifact's place that nobody knows where they are from, left there;
     `missing`: content nowhere to be had (an artifact, or a member inside one); `kept`: the user's
-    own edits that stayed; `blocked`: (path, why) left as it lies.
+    own edits that stayed; `settled`: conflicts that are none any more; `blocked`: (path, why) left
+    as it lies.
     """
 
     restored: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    settled: list[str] = field(default_factory=list)
     strange: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     corrupt: list[str] = field(default_factory=list)

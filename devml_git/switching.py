@@ -6,7 +6,6 @@ is nowhere to be had (exit 30). Then git moves, then the content follows.
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import os
 import posixpath
@@ -14,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devml_git import gate, merging, pointers, resolving, restoring, snapshotting
-from devml_git.errors import GitFailed, Refused, StorageFailed, UsageError
+from devml_git import gate, pointers, restoring
+from devml_git.errors import GitFailed, StorageFailed, UsageError
 from devml_git.manifest import manifest_oid
 from devml_git.place import Absent, lstat, parent, storage_error, write_text_safely
 from devml_git.plumbing import is_lock
@@ -384,138 +383,6 @@ def _write_pointers(ws: Workspace, sha: str, chosen: Sequence[Pointer]) -> None:
         if ws.tree.texts.get(pointer.file) != text:
             write_text_safely(ws.root, pointer.file, text, create=True)
         ws.git.stage([pointer.file])
-
-
-# -- checkout --ours | --theirs ------------------------------------------------------------------
-
-
-def settle(ws: Workspace, paths: Sequence[str], *, ours: bool, fetch: bool) -> Done:
-    """Settle conflicts: a pointer in an unmerged index, or an edit that met a new pointer."""
-    unmerged = ws.git.unmerged_pointers()
-    observed = {o.path: o for o in ws.observe(store_content=True)}
-    done = Done()
-    for path in paths:
-        file = _unmerged_file(ws, path, unmerged)
-        o = observed.get(path)
-        if file is not None and file in unmerged:
-            _settle_file(ws, file, unmerged[file], path, ours=ours, fetch=fetch)
-        elif file is not None:
-            _settle_markers(ws, file, ours=ours)
-        elif o is None or o.state is not State.CONFLICT or o.pointer is None:
-            raise UsageError(f"{gate.shown(path)} is not in conflict", hint="devml-git status")
-        elif ours:
-            _keep_edit(ws, o)
-            done.kept.append(path)
-            continue
-        ws.refresh()
-        restorer = Restorer(ws, cause=f"checkout --{'ours' if ours else 'theirs'}", fetch=fetch)
-        mine = {file or o.pointer.file if o is not None and o.pointer else file}
-        wanted = {p.path for p in ws.tree.snapshot.managed().values() if p.file in mine}
-        now = ws.observe(only=wanted, with_new=False)
-        whole = file is None or not is_lock(file)
-        named = [x for x in now if (whole or x.path == path) and x.members is None]
-        restorer.bring(named, force=True)
-        step = restorer.bring([x for x in now if x not in named])  # edits of these stay
-        ws.settle(now)
-        for field in ("restored", "missing", "blocked", "rescued", "corrupt"):
-            getattr(done, field).extend(getattr(step, field))
-        done.size += step.size
-    return done
-
-
-def _unmerged_file(
-    ws: Workspace, path: str, unmerged: Mapping[str, Mapping[int, str]]
-) -> str | None:
-    """Return the unmerged pointer file that PATH means: itself, its `.dvc`, or a `dvc.lock`.
-
-    One that was staged with its markers (`git add -A`) counts, too.
-    """
-    for file in (path, f"{path}.dvc"):
-        if file in unmerged:
-            return file
-    for file in filter(is_lock, unmerged):
-        with contextlib.suppress(Refused):
-            if merging.stages_with(file, ws.git.blobs(list(unmerged[file].values())), path):
-                return file
-    marked = {b.file for b in ws.tree.snapshot.broken if b.unmerged}
-    return next((file for file in (path, f"{path}.dvc") if file in marked), None)
-
-
-def _settle_markers(ws: Workspace, file: str, *, ours: bool) -> None:
-    """Take one side of a pointer that was staged with its markers: the index has no sides left."""
-    text = pointers.side_of(ws.tree.texts[file], ours=ours)
-    try:
-        pointers.read(file, text, ws.tree.stages)
-    except Refused as e:
-        raise UsageError(
-            f"{gate.shown(file)}: the sides cannot be told from its markers",
-            hint=f"git checkout HEAD -- {file}",
-        ) from e
-    write_text_safely(ws.root, file, text)
-    ws.git.stage([file])
-
-
-def _settle_file(
-    ws: Workspace, file: str, blobs: Mapping[int, str], path: str, *, ours: bool, fetch: bool
-) -> None:
-    """Take one side's pointer file; a side that deleted it deletes it."""
-    stage = 2 if ours else 3
-    if is_lock(file) and {2, 3} <= blobs.keys():
-        text = _settled_lock(ws, file, blobs, path, ours=ours, fetch=fetch)
-        write_text_safely(ws.root, file, text, create=True)
-    elif stage in blobs:
-        (text,) = ws.git.blobs([blobs[stage]])
-        write_text_safely(ws.root, file, text, create=True)
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            (ws.root / file).unlink()
-    ws.git.unstage([file])
-    ws.git.stage([file])
-
-
-def _settled_lock(
-    ws: Workspace, file: str, blobs: Mapping[int, str], path: str, *, ours: bool, fetch: bool
-) -> bytes:
-    """Return a lock where one side's stages stand if they clash; what merges is merged.
-
-    Raises UsageError where PATH is one stage's output, and other stages clash as well.
-    """
-    texts = [next(ws.git.blobs([blobs[n]])) if n in blobs else b"" for n in (1, 2, 3)]
-    objects = resolving.CacheObjects(may_fetch=fetch)
-    try:
-        return merging.merge(file, texts[0], texts[1], texts[2], objects)
-    except Refused:
-        return texts[1 if ours else 2]
-    except merging.Clash as e:
-        also = set(e.places) - merging.stages_with(file, texts, path)
-    if path != file and also:
-        side = "ours" if ours else "theirs"
-        raise UsageError(
-            f"{gate.shown(file)} is also in conflict about {', '.join(map(gate.shown, also))}",
-            hint=f"all stages in conflict: devml-git checkout --{side} -- {gate.shown(file)}",
-        )
-    side_index = 1 if ours else 2
-    return merging.merge_lock(file, texts[0], texts[1], texts[2], objects, favour=side_index)
-
-
-def _keep_edit(ws: Workspace, o: Observed) -> None:
-    """Ours: the edit was made knowing the pointer; R := P makes it a plain edit, then snapshot.
-
-    Inside a directory that holds for what collides; new members that do not are still brought.
-    """
-    assert o.pointer is not None
-    assert o.pointer.oid is not None
-    assert o.p is not None
-    known, oid = o.p, o.pointer.oid
-    p = ws.members_of(oid)
-    if o.members is not None and p is not None:
-        stale = {n: o.work.oids[n] for n in o.members.stale if n in o.work.oids}
-        kept = {n: oid for n, oid in p.items() if n not in o.members.stale} | stale
-        known = oid = ws.cache.put_manifest(kept)[0]
-    with ws.record.writing():
-        ws.remember_clean(o.path, o.work, known, oid)
-    ws.refresh()
-    snapshotting.take(ws, {o.path})
 
 
 # -- checkout --to DIR ---------------------------------------------------------------------------

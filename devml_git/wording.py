@@ -59,7 +59,7 @@ def done_lines(done: Done) -> list[str]:
     if done.missing:
         lines.append(
             f"devml-git: content is missing: {listed(done.missing)} "
-            "(devml-git checkout fetches it from the DVC remote)"
+            "(with a DVC remote, devml-git checkout fetches it)"
         )
     if done.strange:
         lines.append(
@@ -91,7 +91,7 @@ def lost(paths: Iterable[str]) -> ContentLost:
     """Return the error for content that is nowhere to be had."""
     return ContentLost(
         f"content is neither in the cache nor on a DVC remote: {listed(sorted(paths))}",
-        hint="ask whoever made it to run `dvc push`, or configure the remote: dvc remote list",
+        hint="ask whoever made it to `dvc push`; with no remote yet: dvc remote add -d NAME URL",
     )
 
 

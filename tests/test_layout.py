@@ -20,7 +20,7 @@ FLOORS = (
     ),
     (
         "wording", "output", "installer", "status", "attributes", "resolving", "supply", "workspace",
-        "restoring", "rescuing", "moving", "snapshotting", "setup", "switching", "events", "doctor",
+        "restoring", "rescuing", "moving", "snapshotting", "setup", "switching", "settling", "events", "doctor",
     ),
     (
         "hook", "mergedriver", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",

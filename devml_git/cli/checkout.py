@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devml_git import gate, switching
+from devml_git import gate, settling, switching
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import StorageFailed, UsageError
 from devml_git.rescuing import set_aside_here
@@ -59,7 +59,7 @@ def checkout(
         _refuse_mixtures(rev, paths, branch, to, ours=ours, theirs=theirs)
         fetch = not no_fetch
         if ours or theirs:
-            done = switching.settle(ws, paths, ours=ours, fetch=fetch)
+            done = settling.settle(ws, paths, ours=ours, fetch=fetch)
         elif to is not None:
             done = switching.export(ws, rev, to, paths, fetch=fetch)
         elif paths:
@@ -89,9 +89,11 @@ def _tell(done: Done, to: str | None) -> None:
     for line in done_lines(done):
         text = line.removeprefix("devml-git: ")
         o.answer(f"{text} into {to}" if to and text.startswith("restored") else text)
+    for path in done.settled:
+        o.answer(f"settled and staged: {path}")
     for path in done.kept:
         o.answer(f"your edit stays: {path}")
-    if not done.anything and not done.kept:
+    if not (done.anything or done.kept or done.settled):
         o.answer("all in step")
     if done.missing:
         raise lost(done.missing)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from devml_git import hook, installer
+from devml_git import attributes, hook, installer
 from devml_git.cli.context import out
 from devml_git.errors import UsageError
 from devml_git.plumbing import Git, calling_git
@@ -31,11 +31,13 @@ def install(
 
 @app.command()
 def uninstall() -> None:
-    """Remove the hooks; those that were there before come back as they were.
+    """Remove the hooks and the merge driver; hooks that were there before come back as they were.
 
     Example: devml-git hooks uninstall
     """
-    changed = installer.uninstall(Git.discover())
+    git = Git.discover()
+    changed = installer.uninstall(git)
+    attributes.unregister(git)
     out().answer(f"removed: {', '.join(changed)}" if changed else "no hooks of ours are here")
 
 

@@ -24,7 +24,7 @@ _HINTS = {
     State.NEW: "git commit snapshots it, or now: devml-git snapshot",
     State.STALE: "its pointer moved on: devml-git checkout brings it in step",
     State.DELETED: "devml-git checkout restores it; devml-git untrack --delete deletes on purpose",
-    State.MISSING: "devml-git checkout fetches it from the DVC remote",
+    State.MISSING: "devml-git checkout fetches it; with no remote yet: dvc remote add -d NAME URL",
     State.CONFLICT: "devml-git checkout --ours -- PATH   or   --theirs",
 }
 

@@ -677,3 +677,38 @@ def test_driver_is_quick_where_no_directory_is_merged(project: Project) -> None:
         capture_output=True, text=True, check=True, env={**os.environ, "DEVML_GIT_TRACEBACK": "1"},
     )  # fmt: skip
     assert done.stdout.split() == ["11"]
+
+
+def test_directory_dot_and_glob_settle_every_conflict_there(models: Project) -> None:
+    models.differential = False
+    models.write("models/b.pt", "base")
+    models.commit("base")
+    models.git("checkout", "-q", "-b", "other")
+    for name in ("a", "b"):
+        models.write(f"models/{name}.pt", f"theirs {name}")
+    models.commit("theirs")
+    models.git("checkout", "-q", "main")
+    for name in ("a", "b"):
+        models.write(f"models/{name}.pt", f"ours {name}")
+    models.commit("ours")
+    for args, took in ((["--theirs", "--", "models"], "theirs"), (["--ours", "--", "."], "ours"),
+                       (["--theirs", "--", "models/*.pt"], "theirs")):  # fmt: skip
+        assert models.git("merge", "other", check=False).status == 1
+        out = models.devml("checkout", *args).out
+        assert "settled and staged: models/a.pt\nsettled and staged: models/b.pt\n" in out
+        assert [models.read(f"models/{n}.pt") for n in "ab"] == [f"{took} a", f"{took} b"]
+        assert not models.git("ls-files", "-u").out
+        models.git("merge", "--abort")
+    assert (
+        "nothing is in conflict" in models.devml("checkout", "--ours", "--", ".", check=False).err
+    )
+
+
+def test_after_uninstall_git_merges_pointers_by_itself(models: Project) -> None:
+    models.devml("hooks", "uninstall")
+    models.differential = False
+    assert "merge.devml" not in models.git("config", "--list").out
+    models.git("checkout", "-q", "-b", "other", "v2")
+    models.write("models/a.pt.dvc", models.read("models/a.pt.dvc") + "# mine\n")
+    models.git("commit", "-qam", "mine")
+    assert "devml" not in models.git("merge", "main", check=False).err

@@ -1358,6 +1358,18 @@ def test_r17_worktree_taken_away_loses_nothing(p: Verbs, way: str) -> None:
     p.right(at(2, b="side", n="there"))
 
 
+def test_r17_edit_in_no_snapshot_goes_with_its_worktree_but_a_snapshot_stays(p: Verbs) -> None:
+    """README, Limits: git asks nobody before it removes ignored files."""
+    w = linked(p, "-b", "new", "side")
+    w.write("models/a.pt", "snapshotted")
+    w.devml("snapshot")
+    w.write("models/a.pt", "never seen")
+    p.do(f"worktree remove --force {w.path}")
+    held = {o.read_bytes() for o in p.objects().values()}
+    assert b"snapshotted" in held
+    assert b"never seen" not in held
+
+
 def test_r17_locked_worktree_works_and_is_not_removed(p: Verbs) -> None:
     w = linked(p, "side")
     p.do(f"worktree lock {w.path}")
