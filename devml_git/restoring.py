@@ -295,8 +295,6 @@ class Restorer:
         """Remove what is not wanted, put the copies in place, write R."""
         self._hold(plan.work, [*plan.to_remove(), *plan.to_write()])
         self._remove_files(plan.work, [*plan.to_remove(), *plan.missing])
-        if plan.pointer.is_dir and plan.work.kind == "file":
-            self._remove_files(plan.work, [""])
         for name, temp in plan.temps.items():
             self._put(plan, name, temp, scratch)
         if plan.pointer.is_dir and not plan.want:

@@ -334,10 +334,13 @@ def _bring_members(
     ]
     if edited and not force:
         raise would_overwrite([f"{path}/{n}" for n in edited])
+    lies = work.oids if work.kind == "dir" else {}
+    if work.kind == "file" and not force and not ws.git.committed(work.oids.values()):
+        raise would_overwrite([path])  # a file where the directory was, in no snapshot
     members = {**base, **picked}
     pointer = _pointer_with(ws, current, source, members)
     restorer.bring_part(
-        pointer, work, {**work.oids, **picked}, known={**(put_there or base), **picked}, force=force
+        pointer, work, {**lies, **picked}, known={**(put_there or base), **picked}, force=force
     )
 
 

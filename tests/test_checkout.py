@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -633,3 +634,17 @@ def test_configured_links_restore_as_links_and_snapshots_make_none(
     assert place.stat().st_nlink == 1
     models.devml("checkout", "main")
     assert model(models) == "weights 3"
+
+
+def test_member_never_replaces_a_file_that_took_the_directorys_place_without_a_word(
+    models: Project,
+) -> None:
+    shutil.rmtree(models.path / "data")
+    models.write("data", "a file of mine, in no snapshot")
+    ran = models.devml("checkout", "v1", "--", "data/x.csv", check=False)
+    assert (ran.status, models.read("data")) == (31, "a file of mine, in no snapshot")
+    models.devml("checkout", "--force", "v1", "--", "data/x.csv")
+    assert models.read("data/x.csv") == "x,1\n"
+    (one,) = models.devml("rescue", "list", "--json").json["rescues"]
+    models.devml("rescue", "restore", one["id"], "--to", "mine")
+    assert models.read("mine") == "a file of mine, in no snapshot"
