@@ -76,3 +76,12 @@ def models(project: Project) -> Project:
         project.commit(f"v{n}")
         project.git("tag", f"v{n}")
     return project
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the campaigns of tests/durability have done."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, text in getattr(report, "user_properties", ()):
+                if name == "campaign" and report.when == "call":
+                    terminalreporter.write_line(text)
