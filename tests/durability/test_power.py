@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from devml_git.setup import FSYNC
 from tests.durability.operations import edited
 from tests.durability.trial import Workshop, clear_locks, lying, md5, objects
 from tests.durability.trial import wrong as wrong_after_kill
@@ -109,9 +110,8 @@ def campaign(workshop: Workshop, blank: Path, cut: Any, cuts: int, options: str,
     try:
         shutil.copytree(workshop.base, disk.place / "p", symlinks=True)
         p = Project(disk.place / "p", differential=False)
-        if run("git", "config", "core.fsync", cwd=p.path, check=False).status:
-            # git's default leaves its own objects to the next write-back: a cut empties them
-            run("git", "config", "core.fsync", "committed,reference", cwd=p.path)
+        # as `init` sets it; in the tests' own configuration it is none
+        run("git", "config", "core.fsync", FSYNC, cwd=p.path)
         run("sync", "-f", str(disk.place), cwd=disk.place)
         kept = set(lying(p.path).values())
         newest = [p.head()]
