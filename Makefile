@@ -13,7 +13,7 @@ READY = $(VENV)/.ready
 help:
 	@echo "make demo       build a repository, train four versions, bring each one back (DIR=$(DIR))"
 	@echo "make test       run the tests"
-	@echo "make test-long  run the campaigns that take minutes"
+	@echo "make test-long  run the campaigns that take hours"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure against dvc, git-lfs and git alone"
 	@echo "make clean      remove the virtual environment and what was built"

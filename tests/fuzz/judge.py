@@ -53,7 +53,7 @@ class Judge:
     looks: dict[str, Look] = field(default_factory=dict)
     states: dict[str, dict[str, str]] = field(default_factory=dict)
     blind: dict[tuple[str, str], int] = field(default_factory=dict)
-    forgot: set[str] = field(default_factory=set)  # worktrees whose record was lost just now
+    forgot: set[str] = field(default_factory=set)  # worktrees whose record was lost
 
     def begin(self) -> None:
         self.looks = {t: self._look(t) for t in self.ground.trees()}
@@ -89,7 +89,6 @@ class Judge:
         if ran.status == 0 and hooked(step):
             self._check_in_step(step, tree, old, states)
             self._check_tied(step, tree, old)
-            self.forgot.discard(tree)
         if dvc:
             self._check_dvc(tree)
 
