@@ -16,6 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     """Merge one file, or fetch one manifest; return the exit status."""
     args = sys.argv[1:] if argv is None else argv
     from devml_git.errors import DevmlError
+    from devml_git.place import refused_by_the_system
 
     try:
         if args[:1] == ["--fetch"]:
@@ -30,7 +31,11 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as e:
         if os.environ.get("DEVML_GIT_TRACEBACK"):
             raise
-        _say(f"devml-git: internal error in the merge driver: {type(e).__name__}: {e}")
+        refused = refused_by_the_system(e)
+        if refused is not None:
+            _say(f"devml-git: error: {refused.message}")
+        else:
+            _say(f"devml-git: internal error in the merge driver: {type(e).__name__}: {e}")
     return _FAILED
 
 

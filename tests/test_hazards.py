@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -170,14 +171,15 @@ def test_h11_object_is_what_its_name_says_however_the_file_changes(project: Proj
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> object:
-    """A file system of 8 MB, really."""
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file system of 8 MB, really; or with the options that a test gives."""
     place = tmp_path / "disk"
     place.mkdir()
+    options = getattr(request, "param", "size=8m")
     if (
         shutil.which("mount") is None
         or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)],
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)],
             capture_output=True,
             check=False,
         ).returncode
@@ -185,6 +187,41 @@ def small_disk(tmp_path: Path) -> object:
         pytest.skip("mounting a tmpfs is not permitted here")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("small_disk", ["nr_inodes=600"], indirect=True)
+def test_h12_disk_without_inodes_is_an_error_however_many_are_left(
+    models: Project, small_disk: Path
+) -> None:
+    shutil.copytree(models.path, small_disk / "p", symlinks=True)
+    project = Project(small_disk / "p", differential=False)
+    (small_disk / "filler").mkdir()
+    pointer = project.read("models/a.pt.dvc")
+    project.write("models/a.pt", "retrained")
+    project.write("data/x.csv", "changed")
+    fillers = []
+    while os.statvfs(small_disk).f_favail:
+        fillers.append(small_disk / "filler" / str(len(fillers)))
+        fillers[-1].touch()
+    for left in range(40):
+        ran = project.devml("snapshot", check=False)
+        for oid, obj in project.objects().items():
+            assert md5(obj.read_bytes()) == oid.removesuffix(".dir")
+        if ran.status == 0:
+            break
+        assert ran.status in {20, 21}, ran.err
+        assert "no space left" in ran.err.lower() or "record.db: " in ran.err
+        assert "hint: " in ran.err or "git " in ran.err
+        if project.read("models/a.pt.dvc") != pointer:
+            assert project.object("models/a.pt.dvc").read_text() == "retrained"
+        fillers.pop().unlink()
+        if left % 3:
+            fillers.pop().unlink()
+    assert left > 1
+    shutil.rmtree(small_disk / "filler")
+    project.git("commit", "-q", "--allow-empty", "-m", "x")
+    assert project.in_step()
+    assert project.bytes("models/a.pt") == b"retrained"
 
 
 def test_h12_full_disk_is_an_error_and_nothing_points_to_what_is_not_there(

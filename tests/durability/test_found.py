@@ -115,3 +115,13 @@ def test_rescue_restore_says_why_it_could_not_write(machine: Machine, ground: Pr
     )  # fmt: skip
     assert ran.status == 21
     assert "models/a.pt: read-only file system" in ran.err
+
+
+def test_merge_driver_says_why_it_could_not_merge(machine: Machine, ground: Project) -> None:
+    ran = machine.run(
+        ("git", "merge", "-q", "side", "-m", "m"), ground.path, "fail", at=1, error=errno.EMFILE,
+        lasting=True, kinds=["open", "openat"], match="mergedriver",
+    )  # fmt: skip
+    assert ran.status == 1
+    assert "too many open files" in ran.err.lower()
+    assert "internal error" not in ran.err
