@@ -9,6 +9,7 @@ that a wrong byte is never handed out as right (P5). The workspace file is never
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -303,15 +304,21 @@ class Cache:
     # -- proof -------------------------------------------------------------------------------
 
     def verify(self, oid: str, hash_name: str = MD5, progress: Progress = SILENT) -> bool:
-        """Read an object and say whether its bytes are what its name says; False if absent."""
+        """Read an object and say whether its bytes are what its name says; False if absent.
+
+        Raises StorageFailed where it cannot be read just now: that says nothing against it.
+        """
+        place = self._where(oid, hash_name)
         try:
-            fd = os.open(self._where(oid, hash_name), os.O_RDONLY | _NO_LINK)
-        except OSError:
-            return False
-        try:
-            digest = hash_file(fd, hash_name, progress)
-        finally:
-            os.close(fd)
+            fd = os.open(place, os.O_RDONLY | _NO_LINK)
+            try:
+                digest = hash_file(fd, hash_name, progress)
+            finally:
+                os.close(fd)
+        except OSError as e:
+            if e.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+                return False
+            raise storage_error(e, place) from e
         return digest == oid.removesuffix(".dir")
 
     def holds(self, oid: str, fd: int, name: str, hash_name: str = MD5) -> bool:

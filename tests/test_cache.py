@@ -626,3 +626,21 @@ def test_read_only_cache_is_an_error_in_words(
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(StorageFailed, match="read-only"):
         cache.put([one])
+
+
+def test_object_that_cannot_be_opened_just_now_is_not_called_corrupt(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the fault campaign: out of descriptors, a good object was set aside as corrupt."""
+    (tmp_path / "a").write_bytes(b"good")
+    oid = cache.put([Source(str(tmp_path / "a"), "a", 4)])[0].oid
+
+    def out_of_descriptors(path: object, *_args: object, **_more: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", out_of_descriptors)
+        with pytest.raises(StorageFailed, match="too many open files"):
+            cache.verify(oid)
+    assert cache.verify(oid)
+    assert not cache.verify("0" * 32)
