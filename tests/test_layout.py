@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "devml_git"
 FLOORS = (
     ("errors", "progress", "gate", "place", "snapshot", "rule"),
     (
-        "plumbing", "manifest", "rules", "config", "ignoring", "pointers", "record", "rescue", "trust",
+        "plumbing", "manifest", "operations", "journal", "rules", "config", "ignoring", "pointers", "record", "rescue", "trust",
         "streams", "tripwire", "history", "intake", "cache", "store", "tree", "location", "scan", "merging",
     ),
     (
