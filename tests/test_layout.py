@@ -20,11 +20,11 @@ FLOORS = (
     ),
     (
         "wording", "output", "installer", "status", "attributes", "resolving", "supply", "workspace",
-        "restoring", "rescuing", "moving", "snapshotting", "setup", "switching", "settling", "events", "doctor",
+        "restoring", "rescuing", "moving", "snapshotting", "setup", "switching", "settling", "undoing", "events", "doctor",
     ),
     (
         "hook", "mergedriver", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",
-        "cli.checkout", "cli.app", "cli.funnel", "cli", "__main__",
+        "cli.checkout", "cli.undo", "cli.app", "cli.funnel", "cli", "__main__",
     ),
 )  # fmt: skip
 ORDER = ["__init__", *(module for floor in FLOORS for module in floor)]
