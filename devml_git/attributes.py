@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from devml_git import gate, ignoring
 from devml_git.installer import PYTHON_KEY
+from devml_git.journal import Journal
 
 if TYPE_CHECKING:
     from devml_git.plumbing import Git
@@ -54,7 +55,7 @@ def register(git: Git) -> Registered:
     if wanted and (git.top / FILE).is_symlink():
         done.notes.append(f"{FILE} is a link, which git does not read: pointers merge as text")
     elif wanted:
-        done.staged = ignoring.edit_lines(git, FILE, lambda lines: [*lines, *wanted])
+        done.staged = ignoring.edit_lines(Journal(git), FILE, lambda lines: [*lines, *wanted])
         if not done.staged:
             done.notes.append(f"{FILE} has edits of yours and was not staged: git add {FILE}")
     return done

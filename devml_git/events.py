@@ -46,27 +46,35 @@ def run(
     *,
     git_pid: str = "",
     command: Collection[str] = (),
+    verb: str = "",
 ) -> Told:
     """Run one hook event in an open workspace, under the worktree's lock.
 
-    `args` are the event and what git gave the hook (githooks(5)); `git_pid` and `command` are the
-    git process that runs it, empty where unknown.
+    `args` are the event and what git gave the hook (githooks(5)); `git_pid`, `command` and its
+    `verb` are of the git process that runs it, empty where unknown.
     """
     event = args[0]
     if event == "post-checkout":
         ws.moved_from = args[1] if args[1:] else None
     elif event in {"post-merge", "post-rewrite", "post-applypatch"}:
         ws.moved_from = "ORIG_HEAD"
-    with ws.exclusive():
-        if event == "pre-commit":
-            return _pre_commit(ws, git_pid, command)
-        if event == "post-commit":
-            return _post_commit(ws, git_pid, command)
-        if event in {"post-checkout", "post-merge", "post-rewrite", "post-applypatch"}:
-            return _moved(ws, event, command)
-        if event == "post-index-change":
-            return _renamed(ws) if "mv" in command else _moved(ws, event, command)
-        return Told()
+    with ws.exclusive(f"git {verb}" if verb else event):
+        told = _act(ws, event, git_pid, command)
+        known = len(ws.warnings)
+    told.lines += [f"devml-git: warning: {text}" for text in ws.warnings[known:]]
+    return told
+
+
+def _act(ws: Workspace, event: str, git_pid: str, command: Collection[str]) -> Told:
+    if event == "pre-commit":
+        return _pre_commit(ws, git_pid, command)
+    if event == "post-commit":
+        return _post_commit(ws, git_pid, command)
+    if event in {"post-checkout", "post-merge", "post-rewrite", "post-applypatch"}:
+        return _moved(ws, event, command)
+    if event == "post-index-change":
+        return _renamed(ws) if "mv" in command else _moved(ws, event, command)
+    return Told()
 
 
 # -- pre-commit ----------------------------------------------------------------------------------

@@ -101,7 +101,9 @@ def _run(args: list[str], git_pid: str, command: list[str]) -> int:
                     if event == "fetch":
                         events.fetch(ws)
                         return 0
-                    told = events.run(ws, args, git_pid=git_pid, command=command)
+                    told = events.run(
+                        ws, args, git_pid=git_pid, command=command, verb=_verb(command)
+                    )
                 _say(told.lines)
                 status = status or told.status
             return status if blocking else 0

@@ -17,6 +17,7 @@ from devml_git.plumbing import anchored
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from devml_git.journal import Journal
     from devml_git.plumbing import Git
 
 _HEADING = "# devml-git track"
@@ -27,24 +28,24 @@ def entry_for(path: str) -> str:
     return "/" + re.sub(r"([\[\]!*#?\\])", r"\\\1", posixpath.basename(path))
 
 
-def ignore_artifact(git: Git, path: str) -> list[str]:
+def ignore_artifact(journal: Journal, path: str) -> list[str]:
     """Make git ignore an artifact; return the `.gitignore` files that are to be staged."""
-    if git.ignored([path]):
+    if journal.git.ignored([path]):
         return []
     file = posixpath.join(posixpath.dirname(path), ".gitignore")
-    return edit_lines(git, file, lambda lines: [*lines, entry_for(path)])
+    return edit_lines(journal, file, lambda lines: [*lines, entry_for(path)])
 
 
-def unignore_artifact(git: Git, path: str) -> list[str]:
+def unignore_artifact(journal: Journal, path: str) -> list[str]:
     """Take an artifact's own line out of its `.gitignore`; return what is to be staged."""
     file = posixpath.join(posixpath.dirname(path), ".gitignore")
-    if not (git.top / file).is_file():
+    if not (journal.git.top / file).is_file():
         return []
     line = entry_for(path)
-    return edit_lines(git, file, lambda lines: [x for x in lines if x.strip() != line])
+    return edit_lines(journal, file, lambda lines: [x for x in lines if x.strip() != line])
 
 
-def ignore_rule(git: Git, lines: Sequence[str]) -> list[str]:
+def ignore_rule(journal: Journal, lines: Sequence[str]) -> list[str]:
     """Add a track rule's lines to the `.gitignore` at the root; return what is to be staged."""
 
     def add(old: list[str]) -> list[str]:
@@ -52,7 +53,7 @@ def ignore_rule(git: Git, lines: Sequence[str]) -> list[str]:
         heading = [_HEADING] if new and _HEADING not in old else []
         return [*old, *heading, *new]
 
-    return edit_lines(git, ".gitignore", add)
+    return edit_lines(journal, ".gitignore", add)
 
 
 def _in_order(lines: Sequence[str], old: Collection[str]) -> list[str]:
@@ -60,7 +61,7 @@ def _in_order(lines: Sequence[str], old: Collection[str]) -> list[str]:
     return [] if set(lines) <= set(old) else list(lines)
 
 
-def unignore_rule(git: Git, lines: Sequence[str], kept: Sequence[str]) -> list[str]:
+def unignore_rule(journal: Journal, lines: Sequence[str], kept: Sequence[str]) -> list[str]:
     """Take a track rule's lines out again, but for those another rule still needs."""
     gone = set(lines) - set(kept)
 
@@ -68,7 +69,7 @@ def unignore_rule(git: Git, lines: Sequence[str], kept: Sequence[str]) -> list[s
         left = [line for line in old if line not in gone]
         return left if kept else [line for line in left if line != _HEADING]
 
-    return edit_lines(git, ".gitignore", remove)
+    return edit_lines(journal, ".gitignore", remove)
 
 
 def exclude_privately(git: Git, lines: Sequence[str]) -> None:
@@ -96,9 +97,9 @@ def include_privately(git: Git, lines: Sequence[str]) -> None:
         write_text_safely(git.common_dir, "info/exclude", left.encode("utf-8", "surrogateescape"))
 
 
-def edit_lines(git: Git, file: str, edit: Callable[[list[str]], list[str]]) -> list[str]:
+def edit_lines(journal: Journal, file: str, edit: Callable[[list[str]], list[str]]) -> list[str]:
     """Edit a `.gitignore` or the like; return it for staging if the user has no edits there."""
-    place = git.top / file
+    place = journal.git.top / file
     old = place.read_bytes() if place.exists() else b""
     lines = old.decode("utf-8", "surrogateescape").split("\n")
     ends = lines.pop() if lines else ""
@@ -106,9 +107,9 @@ def edit_lines(git: Git, file: str, edit: Callable[[list[str]], list[str]]) -> l
     data = "".join(f"{line}\n" for line in new).encode("utf-8", "surrogateescape")
     if data == old or (ends and data == old + b"\n"):
         return []
-    users_own = git.file_differs_from_index(file)
+    users_own = journal.git.file_differs_from_index(file)
     if not data and place.exists():
-        place.unlink()
+        journal.remove(file)
     else:
-        write_text_safely(git.top, file, data)
+        journal.write(file, data)
     return [] if users_own else [file]

@@ -7,10 +7,11 @@ the old name. What lies at the old place is renamed, never copied.
 from __future__ import annotations
 
 import posixpath
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from devml_git import ignoring, place, pointers
-from devml_git.place import Stat, lstat, parent, write_text_safely
+from devml_git.place import Stat, lstat, parent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,9 +38,9 @@ def follow_pointers(ws: Workspace) -> tuple[list[tuple[str, str]], list[str]]:
         if new != pointer.path:
             text = ws.tree.texts[pointer.file]
             text = pointers.renamed(pointer.file, text, pointer.path, posixpath.basename(new))
-            write_text_safely(ws.root, pointer.file, text)
-        staged += [pointer.file, *ignoring.unignore_artifact(ws.git, old)]
-        staged += ignoring.ignore_artifact(ws.git, new)
+            ws.journal.write(pointer.file, text)
+        staged += [pointer.file, *ignoring.unignore_artifact(ws.journal, old)]
+        staged += ignoring.ignore_artifact(ws.journal, new)
         _move_record(ws, old, new, r)
         moved.append((old, new))
     if moved:
@@ -78,7 +79,14 @@ def _move_content(ws: Workspace, old: str, new: str) -> bool:
         return False
     if place.look(ws.root, old) is None:
         return place.look(ws.root, new) is not None  # the user has moved it himself
-    return place.move(ws.root, old, new)
+    lying = ws.lying(ws.look(old))
+    if not place.move(ws.root, old, new):
+        return False
+    moved = lying and replace(lying, path=new, file=f"{new}{_SUFFIX}")
+    for path, before, after in ((old, lying, None), (new, None, moved)):
+        ws.journal.was(path, before)
+        ws.journal.lies(path, after)
+    return True
 
 
 def _move_record(ws: Workspace, old: str, new: str, r: Materialised) -> None:

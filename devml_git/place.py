@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_FILE_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _DIR_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 # Kernel clocks tick every 1 to 10 ms: a change this close to the hashing could carry its time.
@@ -164,6 +165,26 @@ TEMPORARY = f".{'[0-9a-f]' * 24}.tmp"
 def temporary_name() -> str:
     """Return an unused name for a temporary file, in DVC's form (dvc_objects `tmp_fname`)."""
     return f".{os.urandom(12).hex()}.tmp"
+
+
+def read_text(root: Path, path: str) -> bytes | None:
+    """Return what a small file below `root` holds, or None where there is none.
+
+    Raises Refused for a link or anything else that is no file, StorageFailed.
+    """
+    try:
+        with parent(root, path) as (fd, name):
+            old = lstat(fd, name)
+            if old is None:
+                return None
+            if not stat.S_ISREG(old.st_mode):
+                raise Refused(f"{shown(path)} is a {what_is(old)}, not a file")
+            with open(os.open(name, _FILE_FLAGS, dir_fd=fd), "rb") as file:
+                return file.read()
+    except Absent:
+        return None
+    except OSError as e:
+        raise storage_error(e, path) from e
 
 
 def write_text_safely(root: Path, path: str, data: bytes, *, create: bool = False) -> None:

@@ -26,6 +26,11 @@ OLDEST_GIT = (2, 30)
 POINTER_PATHSPECS = (":(glob)**/*.dvc", ":(glob)**/dvc.lock")
 PROJECT_PATHSPEC = ":(glob)**/.dvc/config"
 NULL_MODE = "000000"
+_HALF_WAY = {
+    "rebase-merge": "a rebase", "rebase-apply": "a rebase or am", "MERGE_HEAD": "a merge",
+    "CHERRY_PICK_HEAD": "a cherry-pick", "REVERT_HEAD": "a revert",
+    "sequencer": "a row of cherry-picks or reverts",
+}  # fmt: skip
 
 # Our own reads must see the file system, not a daemon's idea of it, and must not run one.
 _READ_CONFIG = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
@@ -364,6 +369,13 @@ class Git:
         """Whether a rebase or am stands half-way; a merge or cherry-pick does not count."""
         return any((self.git_dir / name).exists() for name in ("rebase-merge", "rebase-apply"))
 
+    def stands_half_way(self) -> str | None:
+        """Return what of git's stands half-way here, in words, or None; a bisect does not count."""
+        for name, words in _HALF_WAY.items():
+            if (self.git_dir / name).exists():
+                return words
+        return "a conflict" if self.whole.names("ls-files", "-u", "-z") else None
+
     def last_patch(self) -> bool:
         """Whether `git am` is at its last patch; a `rebase --apply`, which ends later, is not."""
         state = self.git_dir / "rebase-apply"
@@ -453,6 +465,44 @@ class Git:
             mode, blob, stage = meta.split(" ")
             entries.append(IndexEntry(mode, blob, int(stage), path))
         return entries
+
+    def entries_of(self, paths: Iterable[str]) -> dict[str, IndexEntry]:
+        """Return the index entries at merge stage 0 of these paths; one that has none is left out.
+
+        Directories stand for themselves only.
+        """
+        wanted = list(paths)
+        found = {}
+        for start in range(0, len(wanted), 500):
+            specs = [f":(literal){path}" for path in wanted[start : start + 500]]
+            found.update({e.path: e for e in self.index_entries(*specs) if e.stage == 0})
+        return {path: found[path] for path in wanted if path in found}
+
+    def set_entries(self, entries: Mapping[str, str | None]) -> None:
+        """Make index entries "MODE BLOB" (None: no entry); a blob that git has no more is skipped.
+
+        Git forgets what nothing names after two weeks; the file itself is staged then.
+        """
+        here = self._existing(sorted({e.split(" ")[1] for e in entries.values() if e}))
+        gone = [path for path, entry in entries.items() if entry is None]
+        lost = [path for path, e in entries.items() if e and e.split(" ")[1] not in here]
+        lines = [
+            f"{entry}\t{self.prefix}{path}\0"  # here git takes names from the worktree's root
+            for path, entry in entries.items()
+            if entry is not None and path not in lost
+        ]
+        if lines:
+            data = "".join(lines).encode("utf-8", "surrogateescape")
+            self.raw("update-index", "--add", "-z", "--index-info", stdin=data)
+        self.unstage(gone)
+        self.stage(lost)
+
+    def _existing(self, ids: Sequence[str]) -> set[str]:
+        if not ids:
+            return set()
+        asked = "\n".join(ids).encode() + b"\n"
+        _, out = self.raw("cat-file", "--batch-check=%(objectname)", stdin=asked)
+        return {line for line in _decode(out).splitlines() if " " not in line}
 
     def unmerged_pointers(self) -> dict[str, dict[int, str]]:
         """Return the unmerged pointer files: merge stage (1 base, 2 ours, 3 theirs) to blob id."""

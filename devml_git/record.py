@@ -156,6 +156,10 @@ class Record:
         rows = self._run("SELECT path, token, oid, size, nfiles FROM artifact")
         return {row[0]: Materialised(*row[1:]) for row in rows}
 
+    def released(self) -> list[str]:
+        """Return the artifacts that `untrack` has let go (`Workspace.release`)."""
+        return [row[0] for row in self._run("SELECT path FROM artifact WHERE token = ''")]
+
     def set(self, path: str, value: Materialised) -> None:
         """Remember R of one artifact."""
         self._run(

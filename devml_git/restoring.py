@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from devml_git import gate
@@ -126,7 +126,7 @@ class Restorer:
             for plan in plans:
                 self._apply_or_report(plan, scratch)
         finally:
-            self._clear(scratch)
+            self._empty(scratch)
             os.close(scratch)
         wait_out_the_grain(self._newest)
         return self.done
@@ -157,7 +157,7 @@ class Restorer:
                 raise ContentLost(f"{gate.shown(plan.place_of(plan.missing[0]))} is corrupt")
             self._apply(plan, scratch)
         finally:
-            self._clear(scratch)
+            self._empty(scratch)
             os.close(scratch)
         # where the rest was never here, R is what is here now: it counts as stale, not edited
         left = want if work.kind == "absent" else known
@@ -240,9 +240,7 @@ class Restorer:
         """Content nowhere to be had: a wrong model must not pose as the right one."""
         self.done.missing.append(o.path)
         if o.state is State.STALE and self._all_held(o.work):
-            self._remove_files(o.work, o.work.files)
-            with self.ws.record.writing():
-                self.ws.record.forget(o.path)
+            self._clear(o.work)
 
     def _copy_out(self, plans: Sequence[_Plan], scratch: int) -> None:
         """Copy everything out of the cache, verified, beside the workspace."""
@@ -294,6 +292,7 @@ class Restorer:
     def _apply(self, plan: _Plan, scratch: int) -> None:
         """Remove what is not wanted, put the copies in place, write R."""
         self._hold(plan.work, [*plan.to_remove(), *plan.to_write()])
+        self.ws.journal.was(plan.path, self.ws.lying(plan.work))
         self._remove_files(plan.work, [*plan.to_remove(), *plan.missing])
         for name, temp in plan.temps.items():
             self._put(plan, name, temp, scratch)
@@ -344,6 +343,7 @@ class Restorer:
         rows = [
             (n, work.files[n].stat, plan.want[n]) for n in plan.placed if not work.files[n].link
         ]
+        ws.journal.lies(plan.path, ws.lying(work))
         with ws.record.writing():
             ws.record.forget_files(plan.path, [*gone, *plan.placed])
             ws.record.remember(plan.path, rows)
@@ -356,13 +356,18 @@ class Restorer:
     def _as_it_lies_now(self, plan: _Plan) -> Work:
         """What was there and stayed, and what was put there; nothing is read again."""
         files = {
-            n: f for n, f in plan.work.files.items() if n in plan.want and n not in plan.missing
+            n: f
+            if f.link or f.executable == (n in plan.executable)
+            else replace(f, executable=n in plan.executable)
+            for n, f in plan.work.files.items()
+            if n in plan.want and n not in plan.missing
         }
         links = {"symlink"} & set(self.ws.cache.types)
         for name, st in plan.placed.items():
             link = bool(links) and (self.ws.root / plan.place_of(name)).is_symlink()
             files[name] = Found(Stat.of(st), bool(st.st_mode & _EXEC), link, st)
-        return Work(plan.path, "dir" if plan.pointer.is_dir else "file", files)
+        oids = {name: plan.want[name] for name in files}
+        return Work(plan.path, "dir" if plan.pointer.is_dir else "file", files, oids)
 
     # -- artifacts that have none here -------------------------------------------------------
 
@@ -377,13 +382,13 @@ class Restorer:
             self.done.blocked.append((path, work.odd))
             return
         if work.oid() == r.oid and self._all_held(work) and ws.git.committed([r.oid]):
-            self._remove_files(work, work.files)
+            self._clear(work)
             self.done.removed.append(path)
         else:
             self.rescue(work)
             self.done.kept.append(path)
-        with ws.record.writing():
-            ws.record.forget(path)
+            with ws.record.writing():
+                ws.record.forget(path)
 
     def take_away(self, work: Work) -> None:
         """Remove an artifact's files on the user's word; what no snapshot has is rescued first."""
@@ -394,9 +399,7 @@ class Restorer:
         if oid is not None and not self.ws.git.committed([oid]):
             self.rescue(work)
         self._hold(work, work.files)
-        self._remove_files(work, work.files)
-        with self.ws.record.writing():
-            self.ws.record.forget(work.path)
+        self._clear(work)
 
     # -- removing, with proof ----------------------------------------------------------------
 
@@ -420,6 +423,14 @@ class Restorer:
                 if oid is None or not self.ws.cache.holds(oid, fd, base):
                     return False
         return True
+
+    def _clear(self, work: Work) -> None:
+        """Remove all that an artifact has at its place, once it is proven to be in the cache."""
+        self.ws.journal.was(work.path, self.ws.lying(work))
+        self._remove_files(work, work.files)
+        self.ws.journal.lies(work.path, None)
+        with self.ws.record.writing():
+            self.ws.record.forget(work.path)
 
     def _remove_files(self, work: Work, names: Iterable[str]) -> None:
         """Unlink files that are proven to be in the cache, and directories left empty."""
@@ -464,7 +475,7 @@ class Restorer:
             place.mkdir(parents=True, exist_ok=True)
         return os.open(place, os.O_RDONLY)
 
-    def _clear(self, scratch: int) -> None:
+    def _empty(self, scratch: int) -> None:
         for name in os.listdir(scratch):
             if name.endswith(".tmp"):
                 with contextlib.suppress(OSError):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from devml_git import gate, merging, pointers, resolving, snapshotting
 from devml_git.errors import Refused, UsageError
-from devml_git.place import write_text_safely
 from devml_git.plumbing import is_lock
 from devml_git.restoring import Done, Restorer
 from devml_git.snapshot import State
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from devml_git.workspace import Observed, Workspace
+
+_FINAL = "it settled a conflict, which only git can bring back"
 
 
 def settle(ws: Workspace, paths: Sequence[str], *, ours: bool, fetch: bool) -> Done:
@@ -104,26 +105,27 @@ def _settle_markers(ws: Workspace, file: str, *, ours: bool) -> None:
             f"{gate.shown(file)}: the sides cannot be told from its markers",
             hint=f"git checkout HEAD -- {file}",
         ) from e
-    write_text_safely(ws.root, file, text)
-    ws.git.stage([file])
+    ws.journal.final = _FINAL
+    ws.journal.write(file, text)
+    ws.journal.stage([file])
 
 
 def _settle_file(
     ws: Workspace, file: str, blobs: Mapping[int, str], path: str, *, ours: bool, fetch: bool
 ) -> None:
     """Take one side's pointer file; a side that deleted it deletes it."""
+    ws.journal.final = _FINAL
     stage = 2 if ours else 3
     if is_lock(file) and {2, 3} <= blobs.keys():
         text = _settled_lock(ws, file, blobs, path, ours=ours, fetch=fetch)
-        write_text_safely(ws.root, file, text, create=True)
+        ws.journal.write(file, text, create=True)
     elif stage in blobs:
         (text,) = ws.git.blobs([blobs[stage]])
-        write_text_safely(ws.root, file, text, create=True)
+        ws.journal.write(file, text, create=True)
     else:
-        with contextlib.suppress(FileNotFoundError):
-            (ws.root / file).unlink()
-    ws.git.unstage([file])
-    ws.git.stage([file])
+        ws.journal.remove(file)
+    ws.journal.unstage([file])
+    ws.journal.stage([file])
 
 
 def _settled_lock(

@@ -81,7 +81,7 @@ def init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: 
     remotes = store.remotes(git.top)
     if trust.trust(git.shared, remotes):
         done.remotes = store.remote_names(remotes)
-    with Workspace(git, progress=progress) as ws, ws.exclusive():
+    with Workspace(git, progress=progress) as ws, ws.exclusive("devml-git init"):
         for pattern in track:
             added = add_rule(ws, pattern, prefix)
             done.rules.append(added.rule)
@@ -177,10 +177,11 @@ def add_rule(ws: Workspace, pattern: str, prefix: str) -> Tracked:
     rule = rules.normalise(pattern, prefix, ws.root)
     _refuse_odd(ws, rule)
     before = {f: ws.git.file_differs_from_index(f) for f in (config.OWN_FILE, config.PYPROJECT)}
+    ws.journal.watch(config.config_file(ws.root))
     file = config.change_track(ws.root, add=rule)
     tracked = Tracked(rule, file)
-    _reload(ws)
-    staged = ignoring.ignore_rule(ws.git, ws.rules.ignore_lines(rule))
+    ws.reload()
+    staged = ignoring.ignore_rule(ws.journal, ws.rules.ignore_lines(rule))
     ignoring.exclude_privately(ws.git, ws.rules.ignore_lines(rule))
     if before[file] and (ws.git.staged_blob_for(file) is not None):
         tracked.unstaged.append(file)
@@ -188,18 +189,12 @@ def add_rule(ws: Workspace, pattern: str, prefix: str) -> Tracked:
         staged.append(file)
     if ".gitignore" not in staged and ws.git.file_differs_from_index(".gitignore"):
         tracked.unstaged.append(".gitignore")
-    ws.git.stage(staged)
+    ws.journal.stage(staged)
     _take_out_of_git(ws, tracked)
     _forget_removed(ws, rule)
     fresh, _ = ws.new_artifacts()
     tracked.matches = fresh
     return tracked
-
-
-def _reload(ws: Workspace) -> None:
-    ws.config = config.load(ws.root)
-    ws.rules = rules.Rules(ws.root, ws.config.track)
-    ws.refresh()
 
 
 def _refuse_odd(ws: Workspace, rule: str) -> None:
@@ -240,7 +235,7 @@ def _take_out_of_git(ws: Workspace, tracked: Tracked) -> None:
     for directory in ws.rules.literal_directories():
         held += sorted(ws.git.tracked_among([directory]))
     held = [h for h in held if (ws.root / h).exists()]
-    ws.git.unstage(held)
+    ws.journal.unstage(held)
     tracked.moved_out = held
     ws.refresh()
 
@@ -310,21 +305,21 @@ def _untrack_pointer(ws: Workspace, path: str, file: str, done: Untracked, *, de
         ws.release(path)
         done.removed.append(path)
     if not (ws.root / file).is_symlink():
-        with contextlib.suppress(FileNotFoundError):
-            (ws.root / file).unlink()
-    staged = ignoring.unignore_artifact(ws.git, path)
-    ws.git.stage([file, *staged])
+        ws.journal.remove(file)
+    staged = ignoring.unignore_artifact(ws.journal, path)
+    ws.journal.stage([file, *staged])
 
 
 def _untrack_rule(ws: Workspace, rule: str, done: Untracked) -> None:
     lines = ws.rules.ignore_lines(rule)
     users_own = ws.git.file_differs_from_index(config.config_file(ws.root))
+    ws.journal.watch(config.config_file(ws.root))
     file = config.change_track(ws.root, remove=rule)
-    _reload(ws)
+    ws.reload()
     kept = [line for r in ws.config.track for line in ws.rules.ignore_lines(r)]
-    staged = ignoring.unignore_rule(ws.git, lines, kept)
+    staged = ignoring.unignore_rule(ws.journal, lines, kept)
     ignoring.include_privately(ws.git, [line for line in lines if line not in kept])
-    ws.git.stage(staged if users_own else [*staged, file])
+    ws.journal.stage(staged if users_own else [*staged, file])
     done.rules.append(rule)
 
 

@@ -6,14 +6,12 @@ Order: content, manifest, pointer, index (P6: a pointer never precedes its conte
 from __future__ import annotations
 
 import contextlib
-import os
 import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from devml_git import gate, ignoring, moving, pointers, store
 from devml_git.errors import DevmlError, StorageFailed, UsageError, WouldOverwrite
-from devml_git.place import write_text_safely
 from devml_git.restoring import Restorer
 from devml_git.rule import AtCommit
 from devml_git.snapshot import State
@@ -83,7 +81,7 @@ def take(
     taken.staged += _unstaged_pointers(ws, observed, taken)
     taken.staged += _ignored_no_more(ws, observed)
     if stage:
-        ws.git.stage(taken.staged)
+        ws.journal.stage(taken.staged)
     ws.settle(observed)
     if paths is None:
         ws.record.complete()
@@ -193,11 +191,11 @@ def _write_pointer(ws: Workspace, o: Observed, content: Content, taken: Taken) -
         file = f"{o.path}.dvc"
         _refuse_ignored_pointer(ws, file)
         text = pointers.new(posixpath.basename(o.path), content)
-        taken.staged += ignoring.ignore_artifact(ws.git, o.path)
+        taken.staged += ignoring.ignore_artifact(ws.journal, o.path)
     else:
         file = o.pointer.file
         text = pointers.updated(file, _current_text(ws, file), o.path, content)
-    write_text_safely(ws.root, file, text)
+    ws.journal.write(file, text)
     taken.staged.append(file)
     ws.tree.texts[file] = text
     executable = content.executable
@@ -221,10 +219,9 @@ def _refuse_ignored_pointer(ws: Workspace, file: str) -> None:
 def _drop_pointer(ws: Workspace, source: Observed, taken: Taken) -> None:
     """Take away the pointer of an artifact that moved; its content and history stay."""
     assert source.pointer is not None
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(ws.root / source.pointer.file)
+    ws.journal.remove(source.pointer.file)
     taken.staged.append(source.pointer.file)
-    taken.staged += ignoring.unignore_artifact(ws.git, source.path)
+    taken.staged += ignoring.unignore_artifact(ws.journal, source.path)
     with ws.record.writing():
         ws.record.forget(source.path)
 
@@ -253,7 +250,7 @@ def _ignored_no_more(ws: Workspace, observed: Sequence[Observed]) -> list[str]:
         file
         for path in sorted(seen - git_has)
         if not any(t.startswith(f"{path}/") for t in git_has)
-        for file in ignoring.ignore_artifact(ws.git, path)
+        for file in ignoring.ignore_artifact(ws.journal, path)
     ]
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from devml_git import gate, pointers, restoring
 from devml_git.errors import GitFailed, StorageFailed, UsageError
 from devml_git.manifest import manifest_oid
-from devml_git.place import Absent, lstat, parent, storage_error, write_text_safely
+from devml_git.place import Absent, lstat, parent, storage_error
 from devml_git.plumbing import is_lock
 from devml_git.restoring import Done, Restorer
 from devml_git.setup import nearest
@@ -366,9 +366,9 @@ def _write_pointer(ws: Workspace, pointer: Pointer, content: Content) -> None:
         text = pointers.new(name, content)
     else:
         text = pointers.updated(pointer.file, old, pointer.path, content)
-    write_text_safely(ws.root, pointer.file, text, create=True)
+    ws.journal.write(pointer.file, text, create=True)
     ws.tree.texts[pointer.file] = text
-    ws.git.stage([pointer.file])
+    ws.journal.stage([pointer.file])
 
 
 def _write_pointers(ws: Workspace, sha: str, chosen: Sequence[Pointer]) -> None:
@@ -384,8 +384,8 @@ def _write_pointers(ws: Workspace, sha: str, chosen: Sequence[Pointer]) -> None:
             continue
         (text,) = ws.git.blobs([entries[pointer.file]])
         if ws.tree.texts.get(pointer.file) != text:
-            write_text_safely(ws.root, pointer.file, text, create=True)
-        ws.git.stage([pointer.file])
+            ws.journal.write(pointer.file, text, create=True)
+        ws.journal.stage([pointer.file])
 
 
 # -- checkout --to DIR ---------------------------------------------------------------------------

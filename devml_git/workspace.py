@@ -11,10 +11,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from devml_git import config as config_module
-from devml_git import gate, history, rescue, store, tripwire
+from devml_git import gate, history, operations, rescue, store, tripwire
 from devml_git.cache import Corrupt
 from devml_git.errors import DevmlError, NotARepository, StorageFailed
 from devml_git.gate import shown
+from devml_git.journal import Journal
 from devml_git.location import cache_setting, open_cache
 from devml_git.manifest import manifest_oid
 from devml_git.place import Stat, storage_error, wait_out_the_grain, write_text_safely
@@ -24,7 +25,7 @@ from devml_git.record import Materialised, Record
 from devml_git.rule import CONFLICT, MIXED, NEW, Members, Verdict, decide, decide_members
 from devml_git.rules import Rules, literal_line
 from devml_git.scan import Work, recall, scan
-from devml_git.snapshot import LEGACY, Content, Pointer, Snapshot, State
+from devml_git.snapshot import LEGACY, MD5, Content, Pointer, Snapshot, State
 from devml_git.streams import legacy_hash
 from devml_git.tree import read_commit, read_tree
 
@@ -90,6 +91,7 @@ class Workspace:
         self.cache = open_cache(git)
         self.record = Record(git.private)
         self.rules = Rules(self.root, self.config.track)
+        self.journal = Journal(git)
         self.warnings: list[str] = []
         self.moved_from: str | None = None  # what HEAD was, where git has moved it already
         self.unfit: dict[str, str] = {}  # matches of rules that cannot be artifacts, and why
@@ -108,8 +110,10 @@ class Workspace:
         self.record.close()
 
     @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Hold this worktree's lock; the kernel drops it when a process dies.
+    def exclusive(self, what: str) -> Iterator[None]:
+        """Hold this worktree's lock for one operation; the kernel drops it when a process dies.
+
+        What it changed goes into the log of operations, under the name `what`.
 
         From here on the tripwire counts for nothing: whatever happens now, also a kill, the next
         hook looks for itself unless this operation arms it anew at its end. Raises StorageFailed
@@ -117,7 +121,25 @@ class Workspace:
         """
         with self._locked():
             tripwire.disarm(self.git)
-            yield
+            released = self.record.released()
+            try:
+                yield
+            finally:
+                if not self.journal.empty:
+                    self._log(what, released)
+
+    def _log(self, what: str, released: Iterable[str]) -> None:
+        """Write down what the operation changed. It is done: a log that is full fails nothing."""
+        try:
+            for path in self.journal.unfinished():
+                self.journal.lies(path, self.lying(self.look(path)))
+            operation = self.journal.operation(what, self.origin, released)
+            if operation is not None:
+                operations.append(self.git.private, operation)
+        except (DevmlError, OSError) as e:
+            why = e.message if isinstance(e, DevmlError) else str(e)
+            self.warnings.append(f"this cannot be undone, it could not be written down: {why}")
+        self.journal = Journal(self.git)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -149,7 +171,9 @@ class Workspace:
     @cached_property
     def tree(self) -> Tree:
         """The pointers as they lie in the worktree, read once."""
-        return read_tree(self.git, self._stages)
+        tree = read_tree(self.git, self._stages)
+        self.journal.saw_index(tree.indexed)
+        return tree
 
     def _stages(self, yamls: list[str]) -> dict[str, PipelineOut]:
         return store.pipeline_outs(
@@ -160,6 +184,12 @@ class Workspace:
         """Forget what was read of the worktree: git, or we, have changed it."""
         self.__dict__.pop("tree", None)
         self.__dict__.pop("ignores", None)
+
+    def reload(self) -> None:
+        """Read the configuration and its track rules anew, and what they decide."""
+        self.config = config_module.load(self.root)
+        self.rules = Rules(self.root, self.config.track)
+        self.refresh()
 
     def snapshot_at(self, commit: str) -> Snapshot:
         """Return the snapshot of a commit: the pointers in its tree."""
@@ -537,12 +567,38 @@ class Workspace:
             executable=content.executable,
         )
 
+    def exec_bits(self, work: Work) -> frozenset[str]:
+        """Return the files with an exec bit, none where the file system has no such thing."""
+        return work.executable() if self._file_mode else frozenset()
+
+    def lying(self, work: Work) -> Pointer | None:
+        """Return what lies at a place as a pointer would say it, or None where nothing does.
+
+        Its files need not be in the cache; the manifest of a directory is, afterwards.
+        """
+        if work.kind not in {"file", "dir"} or (work.kind == "file" and not work.files):
+            return None
+        self.learn([work], store_content=False)
+        oid = work.oid()
+        if oid is None:
+            return None
+        hash_name = MD5
+        if not self.cache.has(oid):
+            if self.cache.has(oid, LEGACY):
+                hash_name = LEGACY
+            else:
+                oid = self.content_of(work).oid
+        nfiles = len(work.files) if work.kind == "dir" else None
+        return Pointer(
+            work.path, f"{work.path}.dvc", oid, work.size, nfiles, self.exec_bits(work), hash_name
+        )
+
     def content_of(self, work: Work) -> Content:
         """Return what a pointer says of a place whose files are in the cache.
 
         Stores the manifest of a directory.
         """
-        executable = work.executable() if self._file_mode else frozenset()
+        executable = self.exec_bits(work)
         if work.kind == "file":
             return Content(work.oids[""], work.size, None, executable)
         members = {name: work.oids[name] for name in work.files}

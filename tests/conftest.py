@@ -68,6 +68,12 @@ def project(template: Path, tmp_path: Path, sealed: Path) -> Project:
 @pytest.fixture
 def models(project: Project) -> Project:
     """A project with three commits, tagged v1 to v3: models/a.pt and data/ change in each."""
+    commit_three(project)
+    return project
+
+
+def commit_three(project: Project) -> None:
+    """Make v1 to v3, as the fixture `models` says."""
     for n in (1, 2, 3):
         project.write("models/a.pt", f"weights {n}\n" * 50)
         project.write("data/x.csv", f"x,{n}\n")
@@ -75,7 +81,6 @@ def models(project: Project) -> Project:
         project.write("train.py", f"print({n})\n")
         project.commit(f"v{n}")
         project.git("tag", f"v{n}")
-    return project
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -15,16 +15,16 @@ PACKAGE = Path(__file__).parents[1] / "devml_git"
 FLOORS = (
     ("errors", "progress", "gate", "place", "snapshot", "rule"),
     (
-        "plumbing", "manifest", "rules", "config", "ignoring", "pointers", "record", "rescue", "trust",
+        "plumbing", "manifest", "operations", "journal", "rules", "config", "ignoring", "pointers", "record", "rescue", "trust",
         "streams", "tripwire", "history", "intake", "cache", "store", "tree", "location", "scan", "merging",
     ),
     (
         "wording", "output", "installer", "status", "attributes", "resolving", "supply", "workspace",
-        "restoring", "rescuing", "moving", "snapshotting", "setup", "switching", "settling", "events", "doctor",
+        "restoring", "rescuing", "moving", "snapshotting", "setup", "switching", "settling", "undoing", "events", "doctor",
     ),
     (
         "hook", "mergedriver", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",
-        "cli.checkout", "cli.app", "cli.funnel", "cli", "__main__",
+        "cli.checkout", "cli.undo", "cli.app", "cli.funnel", "cli", "__main__",
     ),
 )  # fmt: skip
 ORDER = ["__init__", *(module for floor in FLOORS for module in floor)]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from devml_git import ignoring, pointers
 from devml_git.errors import Refused
+from devml_git.journal import Journal
 from devml_git.plumbing import Git
 from devml_git.pointers import PipelineOut
 from devml_git.snapshot import LEGACY, MD5, Content
@@ -144,7 +145,7 @@ def test_ignore_entries_are_byte_identical_with_dvc_add_over_the_corpus(
     make_corpus(tmp_path)
     git = Git.discover(tmp_path)
     for path in ARTIFACTS:
-        ignoring.ignore_artifact(git, path)
+        ignoring.ignore_artifact(Journal(git), path)
     for file in (".gitignore", "dirs/.gitignore", "exec/.gitignore"):
         assert (tmp_path / file).read_bytes() == dvc_wrote[file], file
 

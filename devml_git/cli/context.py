@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class State:
-    """The global options of one run."""
+    """The global options of one run, and the command it runs ("rescue restore")."""
 
     output: Output = field(default_factory=Output)
+    command: str = ""
     traceback: bool = False
 
 
@@ -45,7 +46,7 @@ def workspace(*, writes: bool = True) -> Iterator[Workspace]:
     with Workspace.discover(progress=out().progress()) as ws:
         try:
             if writes:
-                with ws.exclusive():
+                with ws.exclusive(f"devml-git {_current.command}".strip()):
                     yield ws
             else:
                 yield ws

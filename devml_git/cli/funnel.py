@@ -19,6 +19,8 @@ _GLOBAL = ("-q", "--quiet", "-v", "--verbose", "--no-progress", "--traceback")
 _PASS_THROUGH = frozenset({"commit"})
 # Tells REV from PATH by `--`
 _SEES_DASHES = frozenset({"checkout"})
+# Of two words, as they are written down
+_GROUPS = frozenset({"hooks", "rescue"})
 _INTERRUPTED = 130
 _OUR_BUG = 70
 
@@ -87,6 +89,7 @@ def _sort_out(argv: list[str]) -> tuple[list[str], State]:
             verbose="-v" in ours or "--verbose" in ours,
             progress="--no-progress" not in ours,
         ),
+        " ".join(tail[: 2 if command in _GROUPS else 1]),
         traceback="--traceback" in ours,
     )
     head = [a for a in head if a not in _GLOBAL]

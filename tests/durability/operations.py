@@ -7,6 +7,7 @@ The repository: `main` with tags v1 to v3 (models/a.pt and data/ change in each)
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,15 @@ def _first_id(log: Path) -> str:
     )
 
 
+def taken_away(p: Project) -> None:
+    """A directory was untracked and deleted; to take that back brings all of it."""
+    p.devml("untrack", "--delete", "data")
+    log = p.path / ".git/devml/operations.jsonl"
+    *lines, last = log.read_text().splitlines()
+    renamed = {**json.loads(last), "id": "00000000"}
+    log.write_text("\n".join([*lines, json.dumps(renamed)]) + "\n")
+
+
 def without_hooks(p: Project) -> None:
     """A hook of somebody else's, and none of ours."""
     p.devml("hooks", "uninstall")
@@ -133,5 +143,6 @@ OPERATIONS = (
     Operation("devml checkout --force", ("devml-git", "checkout", "--force", "v2"), edited, ("reset", "-q", "--hard")),
     Operation("devml checkout path", ("devml-git", "checkout", "v1", "--", "models/a.pt", "data"), nothing),
     Operation("rescue restore", ("devml-git", "rescue", "restore", "00000000"), overwritten),
+    Operation("undo", ("devml-git", "undo", "00000000"), taken_away),
     Operation("hooks install", ("devml-git", "hooks", "install"), without_hooks, hooks_matter=True),
 )  # fmt: skip

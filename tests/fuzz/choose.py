@@ -302,4 +302,5 @@ class Chooser:
             ["devml", tree, "untrack", rng.choice(ARTIFACTS)], ["devml", tree, "untrack", "--delete", rng.choice(FILES)],
             ["devml", tree, "track", rng.choice([*FILES, "data/", "*.pt", "extra/"])],
             ["rescue", tree, str(rng.randrange(10))],
+            ["devml", tree, "undo"], ["devml", tree, "undo", "--force"],
         ])  # fmt: skip

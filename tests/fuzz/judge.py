@@ -21,7 +21,7 @@ MOVING = frozenset(
      "bisect", "am", "read-tree", "add-tree", "devml checkout"}
 )  # fmt: skip
 # Commands that are asked to change what lies there to something that is not the pointer's
-FREE = frozenset({"rescue", "mv", "move-tree", "add-tree", "devml untrack"})
+FREE = frozenset({"rescue", "mv", "move-tree", "add-tree", "devml untrack", "devml undo"})
 ALLOWED_EXITS = frozenset({0, 1, 2, 10, 20, 21, 30, 31})  # 10: before the adoption
 
 
@@ -261,6 +261,8 @@ class Judge:
                 told = f"{path} was in no snapshot; yours is kept" in ran.err
                 told |= self._stashed(old, path)
                 told |= bool(re.search(f"{re.escape(path)}/[^ ]* was in no snapshot", ran.err))
+                # pointers that moved there and back: what an undo brought from there is no edit there
+                told |= command(step) in {"merge", "pull"} and self._committed(w)
                 if (
                     not told
                     and w != pointer.oid
@@ -270,6 +272,9 @@ class Judge:
                     raise Violation(
                         "edit-gone", f"{path} was edited, the pointer stayed, the edit is gone"
                     )
+
+    def _committed(self, oid: str | None) -> bool:
+        return any(p.oid == oid for pointers in self.commits.values() for p in pointers.values())
 
     def _stashed(self, old: Look, path: str) -> bool:
         """`stash -u` takes a file where a directory is ignored: it is git's own now."""
@@ -348,7 +353,9 @@ class Judge:
         files with an edit that it cannot see.
         """
         look = self.looks[tree]
-        if any(p.oid is None for p in look.pointers.values()) or len(look.pointers) == 0:
+        head = self.ground.git(tree, "rev-parse", "HEAD").out.strip()  # `dvc data status` reads it
+        pointers = [*look.pointers.values(), *self.commits.get(head, {}).values()]
+        if any(p.oid is None for p in pointers) or len(look.pointers) == 0:
             return
         unseen = set()
         for (where, name), mtime in self.blind.items():

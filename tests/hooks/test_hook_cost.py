@@ -217,7 +217,7 @@ def test_operation_that_dies_half_way_leaves_no_quick_answer(models: Project) ->
     """The old answer would call the pointers unmoved, though the workspace has moved on."""
     code = (
         "import os\nfrom devml_git.workspace import Workspace\n"
-        "with Workspace.discover() as ws, ws.exclusive(): os._exit(137)"
+        "with Workspace.discover() as ws, ws.exclusive('x'): os._exit(137)"
     )
     ready = models.path / ".git/devml/tripwire/ready"
     assert ready.exists()

@@ -1,0 +1,214 @@
+"""The log of operations: what each one of this worktree changed, so that `undo` can take it back.
+
+One JSON object a line, in the worktree's private directory, written durably once an operation has
+changed something. The log is bounded: past MOST_BYTES the oldest lines go, KEPT_BYTES stay. What
+it names is in the cache or in git; losing it loses `undo`, never a byte.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from devml_git import gate
+from devml_git.errors import UsageError
+from devml_git.place import storage_error, write_all, write_text_safely
+from devml_git.snapshot import MD5, Pointer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+T = TypeVar("T")
+MOST_BYTES = 16_000_000
+KEPT_BYTES = 8_000_000
+_LOG = "operations.jsonl"
+_ENTRY = re.compile(r"(100644|100755|120000|160000) ([0-9a-f]{40}|[0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[T]):
+    """What something was before and after an operation; None: it was not there."""
+
+    before: T | None
+    after: T | None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What one operation changed in one worktree.
+
+    `time` is UTC, ISO 8601; `what` the command that did it; `commit` and `branch` where HEAD stood
+    before. By path: `contents`, what lay at an artifact's place (as a pointer would say it),
+    `texts`, small files that git tracks, `entries`, lines of git's index ("MODE BLOB").
+    `released` are artifacts that `untrack` had let go before; `undoes` is the operation that this
+    one took back; `final` says why this one cannot be.
+    """
+
+    id: str
+    time: str
+    what: str
+    commit: str | None
+    branch: str | None
+    worktree: str
+    contents: Mapping[str, Change[Pointer]]
+    texts: Mapping[str, Change[bytes]]
+    entries: Mapping[str, Change[str]]
+    released: tuple[str, ...] = ()
+    undoes: str | None = None
+    final: str | None = None
+
+    def paths(self) -> list[str]:
+        """Return what it changed, artifacts before other files; a pointer counts as its own."""
+        others = {f.removesuffix(".dvc") for f in (*self.texts, *self.entries)}
+        return [*sorted(self.contents), *sorted(others - self.contents.keys())]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as a line of the log has it."""
+        return {
+            "id": self.id, "time": self.time, "what": self.what, "commit": self.commit,
+            "branch": self.branch, "worktree": self.worktree,
+            "artifacts": _sides(self.contents, _content_to_dict),
+            "files": _sides(self.texts, lambda data: data.decode("utf-8", "surrogateescape")),
+            "index": _sides(self.entries, str),
+            "released": list(self.released), "undoes": self.undoes, "final": self.final,
+        }  # fmt: skip
+
+
+def _sides(changes: Mapping[str, Change[Any]], form: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {
+        path: {
+            "before": None if c.before is None else form(c.before),
+            "after": None if c.after is None else form(c.after),
+        }
+        for path, c in changes.items()
+    }
+
+
+def _content_to_dict(pointer: Pointer) -> dict[str, Any]:
+    return {
+        "oid": pointer.oid, "hash": pointer.hash_name, "size": pointer.size,
+        "nfiles": pointer.nfiles, "executable": sorted(pointer.executable),
+    }  # fmt: skip
+
+
+def new_id() -> tuple[str, str]:
+    """Return an id and the time for an operation that ends now."""
+    return os.urandom(4).hex(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def append(private: Path, operation: Operation) -> None:
+    """Write one operation to the log, durably. Raises StorageFailed; the log is then as before."""
+    line = json.dumps(operation.to_dict()).encode() + b"\n"
+    place = private / _LOG
+    try:
+        fd = os.open(place, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            size = os.fstat(fd).st_size
+            torn = size and os.pread(fd, 1, size - 1) != b"\n"  # a crash, or a full disk
+            write_all(fd, (b"\n" if torn else b"") + line)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as e:
+        raise storage_error(e, place) from e
+    if size + len(line) > MOST_BYTES:
+        _trim(private)
+
+
+def _trim(private: Path) -> None:
+    """Keep the newest lines, as many as KEPT_BYTES hold and the last one in any case."""
+    lines = (private / _LOG).read_bytes().splitlines(keepends=True)
+    left, kept = KEPT_BYTES, len(lines)
+    while kept and (kept == len(lines) or left >= len(lines[kept - 1])):
+        kept -= 1
+        left -= len(lines[kept])
+    write_text_safely(private, _LOG, b"".join(lines[kept:]))
+
+
+def read(private: Path) -> list[Operation]:
+    """Return the operations of a worktree, newest first; what is no line of ours is passed by."""
+    try:
+        lines = (private / _LOG).read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            found.append(_parsed(json.loads(line)))
+        except Exception:  # noqa: BLE001, S112 - torn, or by another version
+            continue
+    return found[::-1]
+
+
+def _parsed(raw: dict[str, Any]) -> Operation:
+    contents = {
+        path: Change(*(_content(path, entry[side]) for side in ("before", "after")))
+        for path, entry in raw["artifacts"].items()
+    }
+    texts = {
+        gate.path(path, "operation log"): Change(*(_text(entry[s]) for s in ("before", "after")))
+        for path, entry in raw["files"].items()
+    }
+    entries = {
+        gate.path(path, "operation log"): Change(*(_entry(entry[s]) for s in ("before", "after")))
+        for path, entry in raw["index"].items()
+    }
+    return Operation(
+        raw["id"], raw["time"], raw["what"], raw["commit"], raw["branch"], raw["worktree"],
+        contents, texts, entries, tuple(raw["released"]), raw["undoes"], raw["final"],
+    )  # fmt: skip
+
+
+def _content(path: str, raw: dict[str, Any] | None) -> Pointer | None:
+    if raw is None:
+        return None
+    return Pointer(
+        path, f"{path}.dvc", raw["oid"], raw["size"], raw["nfiles"],
+        frozenset(raw["executable"]), raw.get("hash", MD5),
+    )  # fmt: skip
+
+
+def _text(raw: str | None) -> bytes | None:
+    return None if raw is None else raw.encode("utf-8", "surrogateescape")
+
+
+def _entry(raw: str | None) -> str | None:
+    if raw is not None and not _ENTRY.fullmatch(raw):
+        raise ValueError(raw)
+    return raw
+
+
+def find(operations: Sequence[Operation], operation_id: str | None) -> Operation:
+    """Return the operation whose id is, or begins with, `operation_id`; without one, the last.
+
+    `operations` are newest first. Raises UsageError.
+    """
+    if operation_id is None:
+        if not operations:
+            raise UsageError("nothing to undo: no operation has changed anything yet")
+        return operations[0]
+    found = [op for op in operations if operation_id and op.id.startswith(operation_id)]
+    if len(found) != 1:
+        why = "names several operations" if found else "is not in the log of operations"
+        raise UsageError(f"{gate.shown(operation_id)!r} {why}", hint="devml-git undo --list")
+    return found[0]
+
+
+def undone(operations: Sequence[Operation]) -> set[str]:
+    """Return the ids of those that are taken back; an undo that was undone does not count.
+
+    `operations` are newest first.
+    """
+    by_id = {op.id: op for op in operations}
+    gone: set[str] = set()
+    for op in reversed(operations):
+        target, back = op.undoes, True
+        while target is not None:
+            (gone.add if back else gone.discard)(target)
+            target, back = (by_id[target].undoes, not back) if target in by_id else (None, back)
+    return gone
