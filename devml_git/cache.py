@@ -23,9 +23,9 @@ from devml_git import gate
 from devml_git.errors import ContentLost, Refused, StorageFailed
 from devml_git.intake import Batch
 from devml_git.manifest import manifest_bytes, read_manifest
+from devml_git.nouns import LEGACY, MD5
 from devml_git.place import Stat, storage_error, temporary_name, what_is
 from devml_git.progress import SILENT, Progress
-from devml_git.snapshot import LEGACY, MD5
 from devml_git.streams import (
     SMALL,
     copy_hashing,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git import attributes, config, gate, installer, store, trust
 from devml_git.errors import DevmlError
+from devml_git.nouns import State
 from devml_git.plumbing import Git, git_version, require_git
-from devml_git.snapshot import State
 from devml_git.status import report
 from devml_git.workspace import Workspace
 

@@ -9,8 +9,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from devml_git.nouns import MD5
 from devml_git.place import storage_error, temporary_name, write_all
-from devml_git.snapshot import MD5
 from devml_git.streams import copy_hashing, fsync_directory, same_bytes
 
 if TYPE_CHECKING:

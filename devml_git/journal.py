@@ -18,8 +18,8 @@ from devml_git.plumbing import is_pointer_file
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from devml_git.nouns import Pointer
     from devml_git.plumbing import Git, IndexEntry
-    from devml_git.snapshot import Pointer
 
 T = TypeVar("T")
 

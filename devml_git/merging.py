@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from devml_git import gate, pointers
 from devml_git.errors import ContentLost, Refused
-from devml_git.snapshot import MD5
+from devml_git.nouns import MD5
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from devml_git.snapshot import Pointer
+    from devml_git.nouns import Pointer
 
 # The keys of an output that describe its content; `_exec_note` is the one inside of `meta`
 _CONTENT = ("md5", "size", "nfiles", "isexec", "hash")

@@ -16,8 +16,8 @@ from devml_git.place import Stat, lstat, parent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from devml_git.nouns import Pointer
     from devml_git.record import Materialised
-    from devml_git.snapshot import Pointer
     from devml_git.workspace import Observed, Workspace
 
 _SUFFIX = ".dvc"

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from devml_git import gate
 from devml_git.errors import UsageError
+from devml_git.nouns import MD5, Pointer
 from devml_git.place import storage_error, write_all, write_text_safely
-from devml_git.snapshot import MD5, Pointer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from devml_git import gate
 from devml_git.errors import Refused
-from devml_git.snapshot import LEGACY, MD5, Broken, Content, Pointer, Snapshot
+from devml_git.nouns import LEGACY, MD5, Broken, Content, Pointer, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git import gate, rescue
 from devml_git.errors import DevmlError, StorageFailed
+from devml_git.nouns import MD5, Pointer
 from devml_git.restoring import Restorer
 from devml_git.rule import EDIT, MISSING
-from devml_git.snapshot import MD5, Pointer
 from devml_git.wording import lost
 from devml_git.workspace import Observed
 

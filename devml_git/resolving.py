@@ -124,7 +124,7 @@ class CacheObjects:
 def fetch(oid: str, remote: str | None) -> bool:
     """Fetch one manifest; return whether it is here now. Runs in the process of its own."""
     from devml_git import store
-    from devml_git.snapshot import MD5
+    from devml_git.nouns import MD5
 
     objects = CacheObjects()
     git = objects.git

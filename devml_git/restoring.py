@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from devml_git import gate
 from devml_git.cache import Corrupt
 from devml_git.errors import ContentLost, DevmlError, Refused, StorageFailed
+from devml_git.nouns import State
 from devml_git.place import (
     Absent,
     Stat,
@@ -30,7 +31,6 @@ from devml_git.plumbing import is_lock
 from devml_git.record import Materialised
 from devml_git.rule import AtMove
 from devml_git.scan import Found, Work
-from devml_git.snapshot import State
 from devml_git.store import Wanted
 from devml_git.streams import in_parallel
 from devml_git.supply import Supply
@@ -39,8 +39,8 @@ from devml_git.workspace import token
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from devml_git.nouns import Pointer
     from devml_git.rescue import Rescue
-    from devml_git.snapshot import Pointer
     from devml_git.workspace import Observed, Workspace
 
 _EXEC = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH

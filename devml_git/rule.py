@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from devml_git.snapshot import State
+from devml_git.nouns import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from devml_git import gate, merging, pointers, resolving, snapshotting
 from devml_git.errors import Refused, UsageError
+from devml_git.nouns import State
 from devml_git.plumbing import is_lock
 from devml_git.restoring import Done, Restorer
-from devml_git.snapshot import State
 from devml_git.status import contests
 
 if TYPE_CHECKING:

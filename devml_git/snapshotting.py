@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 from devml_git import gate, ignoring, moving, pointers, store
 from devml_git.errors import DevmlError, StorageFailed, UsageError, WouldOverwrite
+from devml_git.nouns import State
 from devml_git.restoring import Restorer
 from devml_git.rule import AtCommit
-from devml_git.snapshot import State
 from devml_git.workspace import token
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
-    from devml_git.snapshot import Content
+    from devml_git.nouns import Content
     from devml_git.workspace import Observed, Workspace
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from devml_git import pointers, rescue
 from devml_git.errors import DevmlError, Refused
 from devml_git.installer import PYTHON_KEY
+from devml_git.nouns import Broken, Pointer, State
 from devml_git.plumbing import is_lock
-from devml_git.snapshot import Broken, Pointer, State
 
 if TYPE_CHECKING:
     from devml_git.workspace import Observed, Workspace

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from devml_git.errors import StorageFailed
 from devml_git.gate import shown
+from devml_git.nouns import LEGACY
 from devml_git.place import storage_error, write_all
 from devml_git.progress import SILENT, Progress
-from devml_git.snapshot import LEGACY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from devml_git.cache import Cache
+    from devml_git.nouns import Pointer
     from devml_git.scan import Work
-    from devml_git.snapshot import Pointer
     from devml_git.workspace import Workspace
 
 

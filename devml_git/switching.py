@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from devml_git import gate, pointers, restoring
 from devml_git.errors import GitFailed, StorageFailed, UsageError
 from devml_git.manifest import manifest_oid
+from devml_git.nouns import Content, State
 from devml_git.place import Absent, lstat, parent, storage_error
 from devml_git.plumbing import is_lock
 from devml_git.restoring import Done, Restorer
 from devml_git.setup import nearest
-from devml_git.snapshot import Content, State
 from devml_git.supply import Supply
 from devml_git.wording import lost, would_overwrite
 from devml_git.workspace import token
@@ -28,7 +28,7 @@ from devml_git.workspace import token
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from devml_git.snapshot import Pointer, Snapshot
+    from devml_git.nouns import Pointer, Snapshot
     from devml_git.workspace import Observed, Workspace
 
 _CAUSE = "checkout"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from devml_git import gate, pointers
 from devml_git.errors import DevmlError
+from devml_git.nouns import Broken, Snapshot
 from devml_git.place import what_is
 from devml_git.plumbing import POINTER_PATHSPECS, PROJECT_PATHSPEC, is_lock, is_pointer_file
-from devml_git.snapshot import Broken, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING
 
 from devml_git import ignoring, operations, pointers
 from devml_git.errors import GitFailed, Refused, UsageError, WouldOverwrite
+from devml_git.nouns import State
 from devml_git.place import read_text
 from devml_git.plumbing import is_pointer_file
 from devml_git.record import Materialised
 from devml_git.restoring import Restorer
 from devml_git.rule import CONFLICT, MISSING, MIXED, STALE, decide_members
-from devml_git.snapshot import State
 from devml_git.wording import listed, lost
 from devml_git.workspace import Observed, token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from devml_git.nouns import Pointer
     from devml_git.operations import Change, Operation
     from devml_git.restoring import Done
     from devml_git.rule import Members, Verdict
     from devml_git.scan import Work
-    from devml_git.snapshot import Pointer
     from devml_git.workspace import Workspace
 
 _SHORT = 12  # digits of a commit's id that people read

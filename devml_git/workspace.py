@@ -18,6 +18,7 @@ from devml_git.gate import shown
 from devml_git.journal import Journal
 from devml_git.location import cache_setting, open_cache
 from devml_git.manifest import manifest_oid
+from devml_git.nouns import LEGACY, MD5, Content, Pointer, Snapshot, State
 from devml_git.place import Stat, storage_error, wait_out_the_grain, write_text_safely
 from devml_git.plumbing import Git
 from devml_git.progress import SILENT, Progress
@@ -25,7 +26,6 @@ from devml_git.record import Materialised, Record
 from devml_git.rule import CONFLICT, MIXED, NEW, Members, Verdict, decide, decide_members
 from devml_git.rules import Rules, literal_line
 from devml_git.scan import Work, recall, scan
-from devml_git.snapshot import LEGACY, MD5, Content, Pointer, Snapshot, State
 from devml_git.streams import legacy_hash
 from devml_git.tree import read_commit, read_tree
 
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from devml_git.cache import Source
     from devml_git.config import Config
+    from devml_git.nouns import Snapshot
     from devml_git.pointers import PipelineOut
-    from devml_git.snapshot import Snapshot
     from devml_git.tree import Tree
 
 LOCK_SECONDS = 30

@@ -17,8 +17,8 @@ from devml_git import streams
 from devml_git.cache import Cache, Corrupt, Source
 from devml_git.errors import ContentLost, Refused, StorageFailed
 from devml_git.manifest import manifest_bytes, manifest_oid
+from devml_git.nouns import LEGACY
 from devml_git.progress import Progress
-from devml_git.snapshot import LEGACY
 from tests.world import run
 
 SMALL = b"small content"

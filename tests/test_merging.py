@@ -13,7 +13,7 @@ from devml_git import merging, pointers
 from devml_git.errors import ContentLost, Refused
 from devml_git.manifest import manifest_bytes, manifest_oid
 from devml_git.merging import Clash, merge, merge_executable, merge_members
-from devml_git.snapshot import Content
+from devml_git.nouns import Content
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

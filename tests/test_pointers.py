@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from devml_git import ignoring, pointers
 from devml_git.errors import Refused
 from devml_git.journal import Journal
+from devml_git.nouns import LEGACY, MD5, Content
 from devml_git.plumbing import Git
 from devml_git.pointers import PipelineOut
-from devml_git.snapshot import LEGACY, MD5, Content
 from tests.world import Project, run
 
 # MD5s that YAML could take for a number: of "1518375" and of "46793"

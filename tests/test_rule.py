@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
+from devml_git.nouns import State
 from devml_git.rule import AtCommit, AtMove, Members, Verdict, decide, decide_members
-from devml_git.snapshot import State
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
 

@@ -10,12 +10,12 @@ import typer
 from devml_git import setup
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import UsageError
-from devml_git.snapshot import State
+from devml_git.nouns import State
 from devml_git.status import report
 from devml_git.wording import human, taken_lines, would_overwrite
 
 if TYPE_CHECKING:
-    from devml_git.snapshot import Pointer
+    from devml_git.nouns import Pointer
     from devml_git.status import Status
     from devml_git.workspace import Workspace
 
