@@ -27,6 +27,8 @@ def was_pointer(
 ) -> bool:
     """Whether `oid` was ever what `file` said of `path`, in any branch, tag or reflog entry.
 
+    Snapshots between commits do not count: what lies there may have been edited when one was taken.
+
     Asked where the record is lost: a workspace that holds an older commit's model is stale, not
     edited, and must not be snapshotted over a colleague's newer one. `top` is the worktree's
     root, `prefix` the project's place in it; `file` and `path` are relative to the project.
@@ -39,7 +41,8 @@ def was_pointer(
         raise GitFailed(f"GitPython cannot open {top}") from e
     try:
         seen = set()
-        for commit in repo.iter_commits(None, paths=[f"{prefix}{file}"], all=True, reflog=True):
+        everywhere = {"exclude": "refs/devml/*", "all": True, "reflog": True}
+        for commit in repo.iter_commits(None, paths=[f"{prefix}{file}"], **everywhere):
             try:
                 blob = commit.tree / f"{prefix}{file}"
             except KeyError:

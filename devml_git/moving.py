@@ -29,7 +29,7 @@ def follow_pointers(ws: Workspace) -> tuple[list[tuple[str, str]], list[str]]:
     Returns (old path, new path) of each, and the files to stage. A place that is taken stays so.
     """
     moved, staged = [], []
-    for old, r, pointer in _candidates(ws):
+    for old, r, pointer in candidates(ws):
         new = pointer.path
         if posixpath.basename(old) == posixpath.basename(pointer.path):
             new = pointer.file.removesuffix(_SUFFIX)
@@ -48,7 +48,7 @@ def follow_pointers(ws: Workspace) -> tuple[list[tuple[str, str]], list[str]]:
     return moved, staged
 
 
-def _candidates(ws: Workspace) -> list[tuple[str, Materialised, Pointer]]:
+def candidates(ws: Workspace) -> list[tuple[str, Materialised, Pointer]]:
     """Return (artifact, its R, the pointer that HEAD does not have) for pointer files moved."""
     gone = {
         r.oid: (path, r)

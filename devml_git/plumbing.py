@@ -65,6 +65,16 @@ class IndexEntry:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class ChangedBlob:
+    """One file that a commit has otherwise than its parent; a side that is not there is ""."""
+
+    commit: str
+    path: str
+    old: str
+    new: str
+
+
 def _decode(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
@@ -442,6 +452,14 @@ class Git:
         """Return the commit id of HEAD, or None before the first commit."""
         return self.commit_of("HEAD")
 
+    def titles(self, commits: Sequence[str]) -> dict[str, str]:
+        """Return the first lines of commits' messages, by commit id."""
+        if not commits:
+            return {}
+        argv = ("log", "--no-walk=unsorted", "--format=%H %s", "--stdin")
+        _, out = self.raw(*argv, stdin="".join(f"{c}\n" for c in commits).encode())
+        return {c: title for c, _, title in (x.partition(" ") for x in _decode(out).splitlines())}
+
     def branch(self) -> str | None:
         """Return the current branch's short name, or None when HEAD is detached."""
         status, out = self.raw("symbolic-ref", "--quiet", "--short", "HEAD", ok=(0, 1))
@@ -706,6 +724,113 @@ class Git:
             self.raw("update-index", "-q", "--refresh", ok=(0, 1))
             status, _ = self.raw("diff-files", "--quiet", "--", f":(literal){pathname}", ok=(0, 1))
         return bool(status)
+
+    # -- another index than git's own --------------------------------------------------------
+
+    @contextlib.contextmanager
+    def private_index(self) -> Iterator[dict[str, str]]:
+        """Copy the index to a private place; yield the environment in which git uses the copy.
+
+        The copy keeps the index's time, by which git tells what may have changed unseen
+        (technical/racy-git). Only one at a time: the caller has this project's lock.
+        """
+        copy = self.private / "scratch.index"
+        for left in (copy, copy.with_name("scratch.index.lock")):  # of a run that was killed
+            left.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copy2(self._index, copy)
+        try:
+            yield {"GIT_INDEX_FILE": str(copy)}
+        finally:
+            copy.unlink(missing_ok=True)
+
+    @property
+    def _index(self) -> Path:
+        return Path(os.environ.get("GIT_INDEX_FILE") or self.git_path("index"))
+
+    def differences(self, env: Mapping[str, str] | None = None) -> list[str]:
+        """Return the files of the worktree that an index has not, or not so, but for deleted ones.
+
+        Ignored files do not count; a repository of its own has a slash at the end.
+        """
+        argv = ("ls-files", "-m", "-o", "--exclude-standard", "-z")
+        return sorted(set(self.whole.names(*argv, env=env)))
+
+    def add_all(self, out_of_it: Iterable[str], env: Mapping[str, str]) -> None:
+        """Bring an index in step with the whole worktree, but for paths that stay out of it."""
+        specs = [":(top)", *(f":(top,exclude,literal){path}" for path in out_of_it)]
+        names = b"".join(os.fsencode(spec) + b"\0" for spec in specs)
+        argv = ("add", "-A", "--pathspec-from-file=-", "--pathspec-file-nul")
+        self.whole.raw(*argv, stdin=names, env=env)
+
+    def put_texts(self, texts: Mapping[str, bytes | None], env: Mapping[str, str]) -> None:
+        """Put files into an index as a commit of these texts would (None: out of it)."""
+        lines = []
+        for path, text in texts.items():
+            mode, blob = "0", "0" * 40
+            if text is not None:
+                argv = ("hash-object", "-w", "--stdin", f"--path={path}")
+                mode, blob = "100644", _decode(self.raw(*argv, stdin=text)[1]).strip()
+            lines.append(os.fsencode(f"{mode} {blob}\t{self.prefix}{path}") + b"\0")
+        if lines:
+            argv = ("update-index", "--add", "-z", "--index-info")
+            self.raw(*argv, stdin=b"".join(lines), env=env)
+
+    def staged_only(self) -> bool:
+        """Whether the index holds something that neither HEAD nor the worktree has."""
+        against = self.head() or self._empty_tree()
+        staged = self.whole.names("diff-index", "--cached", "--name-only", "-z", against, "--")
+        self.whole.raw("update-index", "-q", "--refresh", ok=(0, 1))
+        lying = set(self.whole.names("diff-files", "--name-only", "-z"))
+        return any(path in lying for path in staged)
+
+    @contextlib.contextmanager
+    def standing_on(self, commit: str) -> Iterator[None]:
+        """Point HEAD and index at a commit whose files lie in the worktree; back where that fails.
+
+        No file is touched. Raises GitFailed where another git is at work on the index.
+        """
+        branch = self.raw("symbolic-ref", "--quiet", "HEAD", ok=(0, 1))[1].decode().strip()
+        was, index = self.head(), self._index
+        before = index.read_bytes() if index.exists() else None
+        try:
+            self.whole.raw("read-tree", commit)
+            self.whole.raw("update-index", "-q", "--refresh", ok=(0, 1))
+            self.raw("update-ref", "--no-deref", "-m", "devml-git: snapshot", "HEAD", commit)
+            yield
+        except BaseException:
+            if branch:
+                self.raw("symbolic-ref", "HEAD", branch)
+            elif was:
+                self.raw("update-ref", "--no-deref", "HEAD", was)
+            self._put_index(index, before)
+            raise
+
+    def _put_index(self, index: Path, data: bytes | None) -> None:
+        """Replace the index as git does: through its lock, so that no other writer is overrun."""
+        lock = index.with_name(f"{index.name}.lock")
+        if data is not None:
+            with contextlib.suppress(FileExistsError):
+                with open(lock, "xb") as f:
+                    f.write(data)
+                os.replace(lock, index)
+
+    def changed_blobs(self, commits: Sequence[str], pathspecs: Sequence[str]) -> list[ChangedBlob]:
+        """Return the files that commits have otherwise than their parents; paths from the root."""
+        argv = ("--stdin", "--root", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", "--")
+        specs = [spec.replace(":(", ":(top,") for spec in pathspecs]
+        asked = "".join(f"{commit}\n" for commit in commits).encode()
+        _, out = self.raw("diff-tree", *argv, *specs, stdin=asked)
+        found = []
+        commit = ""
+        words = iter(_decode(out).split("\0"))
+        for word in words:
+            if word.startswith(":"):
+                old, new = (blob if blob.strip("0") else "" for blob in word.split(" ")[2:4])
+                found.append(ChangedBlob(commit, next(words), old, new))
+            elif word:
+                commit = word
+        return found
 
     def export(self, commit: str, directory: Path) -> None:
         """Write a commit's files into a directory, without touching index or worktree."""

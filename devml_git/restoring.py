@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from devml_git.nouns import Pointer
     from devml_git.rescue import Rescue
+    from devml_git.savepoints import Savepoint
     from devml_git.workspace import Observed, Workspace
 
 _EXEC = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
@@ -53,7 +54,7 @@ class Done:
     `strange`: files in an artifact's place that nobody knows where they are from, left there;
     `missing`: content nowhere to be had (an artifact, or a member inside one); `kept`: the user's
     own edits that stayed; `settled`: conflicts that are none any more; `blocked`: (path, why) left
-    as it lies.
+    as it lies; `left`: the snapshot between commits that holds what lay here before.
     """
 
     restored: list[str] = field(default_factory=list)
@@ -65,6 +66,7 @@ class Done:
     corrupt: list[str] = field(default_factory=list)
     blocked: list[tuple[str, str]] = field(default_factory=list)
     rescued: list[Rescue] = field(default_factory=list)
+    left: Savepoint | None = None
     size: int = 0
 
     @property

@@ -60,17 +60,15 @@ def take(
     cache cannot take the content (nothing then points to it).
     """
     taken = Taken()
-    _refuse_broken(ws, paths)
+    refuse_broken(ws, paths)
     taken.moved, taken.staged = moving.follow_pointers(ws)
     busy = store.busy_paths(ws.root)
     observed = [
         o for o in ws.observe(store_content=True, only=paths) if not _is_busy(o.path, busy, taken)
     ]
-    for o in observed:
-        if o.work.odd:
-            raise StorageFailed(o.work.odd, hint="move it away, or: devml-git untrack " + o.path)
+    refuse_odd(observed)
     observed = _merge_members(ws, observed, taken)
-    moves = _find_moves(observed)
+    moves = find_moves(observed)
     for o in observed:
         _one(ws, o, taken, moves)
     if restore_stale and taken.restored:
@@ -88,7 +86,8 @@ def take(
     return taken
 
 
-def _refuse_broken(ws: Workspace, paths: Collection[str] | None) -> None:
+def refuse_broken(ws: Workspace, paths: Collection[str] | None) -> None:
+    """Raise WouldOverwrite for a pointer file (of those in `paths`) that cannot be followed."""
     for broken in ws.tree.snapshot.broken:
         if paths is None or broken.file.removesuffix(".dvc") in paths:
             path = broken.file.removesuffix(".dvc")
@@ -98,6 +97,13 @@ def _refuse_broken(ws: Workspace, paths: Collection[str] | None) -> None:
             elif broken.overlaps:
                 hint = f"keep one of them: git rm -f --cached {broken.file}; rm {broken.file}"
             raise WouldOverwrite(f"{gate.shown(broken.file)} {broken.why}", hint=hint)
+
+
+def refuse_odd(observed: Sequence[Observed]) -> None:
+    """Raise StorageFailed for a place that cannot be an artifact."""
+    for o in observed:
+        if o.work.odd:
+            raise StorageFailed(o.work.odd, hint="move it away, or: devml-git untrack " + o.path)
 
 
 def _is_busy(path: str, busy: set[str], taken: Taken) -> bool:
@@ -140,7 +146,7 @@ def _ensure_held(ws: Workspace, observed: Sequence[Observed]) -> None:
         ws.content_of(o.work)
 
 
-def _find_moves(observed: Sequence[Observed]) -> dict[str, Observed]:
+def find_moves(observed: Sequence[Observed]) -> dict[str, Observed]:
     """Return new artifacts (by path) that are a deleted one's content at another place."""
     gone = {
         o.p: o
@@ -159,7 +165,7 @@ def _one(ws: Workspace, o: Observed, taken: Taken, moves: dict[str, Observed]) -
     if action is AtCommit.SNAPSHOT and o.w is not None:
         taken.notes += o.work.notes
         source = moves.get(o.path)
-        content = _stored(ws, o)
+        content = stored(ws, o)
         if source is not None:
             taken.moved.append((source.path, o.path))
             _drop_pointer(ws, source, taken)
@@ -180,7 +186,8 @@ def _one(ws: Workspace, o: Observed, taken: Taken, moves: dict[str, Observed]) -
         taken.colliding += [f"{o.path}/{name}" for name in inside] or [o.path]
 
 
-def _stored(ws: Workspace, o: Observed) -> Content:
+def stored(ws: Workspace, o: Observed) -> Content:
+    """Return what a pointer says of what lies there, once the cache has it."""
     ws.ensure_stored([o.work])
     return ws.content_of(o.work)
 

@@ -6,6 +6,7 @@ is nowhere to be had (exit 30). Then git moves, then the content follows.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import posixpath
@@ -13,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devml_git import gate, pointers, restoring
+from devml_git import gate, pointers, restoring, savepointing, savepoints
 from devml_git.errors import GitFailed, StorageFailed, UsageError
 from devml_git.manifest import manifest_oid
 from devml_git.nouns import Content, State
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from devml_git.nouns import Pointer, Snapshot
+    from devml_git.savepointing import Present
+    from devml_git.savepoints import Savepoint
     from devml_git.workspace import Observed, Workspace
 
 _CAUSE = "checkout"
@@ -61,7 +64,8 @@ def checkout_rev(
 ) -> Done:
     """Move HEAD, code, data and models to a revision (or make a branch there).
 
-    Raises WouldOverwrite, ContentLost or GitFailed before anything has moved.
+    Raises WouldOverwrite, ContentLost or GitFailed before anything has moved. On the way to a
+    snapshot between commits, work that is in another one of those is in a snapshot, too.
     """
     _ = ws.origin
     told, sha = resolve(ws, rev) if rev is not None else ("HEAD", ws.git.head() or "")
@@ -69,16 +73,21 @@ def checkout_rev(
     observed = ws.observe()
     ws.settle(observed)
     in_the_way: list[str] = []
+    held = None
     if target is not None:
-        if not force:
+        held = _held(ws, sha, force=force)
+        if not force and held is None:
             _refuse_overwriting(ws, observed, target)
         _obtain(ws, observed, target, fetch=fetch)
-        in_the_way = _artifacts_git_tracks(ws, observed, sha, force=force)
+        in_the_way = _artifacts_git_tracks(ws, observed, sha, force=force or held is not None)
     taken_away = _step_aside(ws, observed, in_the_way)
     try:
-        if force:
-            _keep_code_edits(ws)
-        _git_checkout(ws, told if rev is not None else None, branch)
+        with contextlib.ExitStack() as stack:
+            if held is not None:
+                stack.enter_context(savepointing.standing_on(ws, *held))
+            elif force:
+                _keep_code_edits(ws)
+            _git_checkout(ws, told if rev is not None else None, branch)
     except GitFailed:
         restoring.bring_in_step(ws, cause=_CAUSE, fetch=False)
         raise
@@ -87,7 +96,24 @@ def checkout_rev(
             ws.record.forget(path)
     done = restoring.bring_in_step(ws, cause=_CAUSE, fetch=fetch, force=force)
     done.blocked += [(b.file, b.why) for b in ws.tree.snapshot.broken]
+    done.left = held[0] if held is not None else None
     return done
+
+
+def _held(ws: Workspace, sha: str, *, force: bool) -> tuple[Savepoint, Present] | None:
+    """Towards a snapshot between commits: the one that the workspace is now, made if forced.
+
+    None where all is as HEAD has it, or where git would have to go by the ordinary way.
+    """
+    if savepoints.at(ws.git, sha) is None or ws.git.stands_half_way() or ws.tree.snapshot.broken:
+        return None
+    now = savepointing.present(ws)
+    point = savepointing.held(ws, now)
+    if point is None and force:
+        point = savepointing.make(ws, now, "before checkout --force")
+    if point is None or point.commit == ws.git.head() or ws.git.staged_only():
+        return None
+    return point, now
 
 
 def _git_checkout(ws: Workspace, rev: str | None, branch: str | None) -> None:
@@ -276,7 +302,7 @@ def _refuse_paths(
             o = ws.judge(work, pointer, ws.record.materialised().get(path))
         unsaved = o.state in {State.MODIFIED, State.CONFLICT, State.NEW}
         same = pointer.oid is not None and o.w == token(pointer.oid, pointer.executable)
-        if unsaved and o.w is not None and not same:
+        if unsaved and o.w is not None and not same and not savepoints.hold(ws.git, o.work.oid()):
             wrong.append(path)
     if wrong:
         raise would_overwrite(wrong)
@@ -332,7 +358,7 @@ def _bring_members(
         for n, oid in picked.items()
         if work.oids.get(n) not in {None, oid, base.get(n), put_there.get(n)}
     ]
-    if edited and not force:
+    if edited and not force and not savepoints.hold(ws.git, work.oid()):
         raise would_overwrite([f"{path}/{n}" for n in edited])
     lies = work.oids if work.kind == "dir" else {}
     if work.kind == "file" and not force and not ws.git.committed(work.oids.values()):

@@ -68,6 +68,11 @@ def done_lines(done: Done) -> list[str]:
         )
     for path, why in done.blocked:
         lines.append(f"devml-git: left as it lies: {gate.shown(path)} ({why})")
+    if done.left is not None:
+        lines.append(
+            f"devml-git: what lay here is kept as snapshot {done.left.id}: "
+            f"devml-git checkout {done.left.id}"
+        )
     return lines
 
 

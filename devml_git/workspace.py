@@ -119,7 +119,7 @@ class Workspace:
         hook looks for itself unless this operation arms it anew at its end. Raises StorageFailed
         when another devml-git keeps the lock for longer than LOCK_SECONDS.
         """
-        with self._locked():
+        with self.locked():
             tripwire.disarm(self.git)
             released = self.record.released()
             try:
@@ -142,7 +142,8 @@ class Workspace:
         self.journal = Journal(self.git)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
+        """Hold this worktree's lock for what changes neither workspace nor pointers nor index."""
         try:
             import fcntl
         except ImportError:  # Windows: SQLite's own lock must do

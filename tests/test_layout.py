@@ -16,15 +16,15 @@ FLOORS = (
     ("errors", "progress", "gate", "place", "nouns", "rule"),
     (
         "plumbing", "manifest", "operations", "journal", "rules", "config", "ignoring", "pointers", "record", "rescue", "trust",
-        "streams", "tripwire", "history", "intake", "cache", "store", "tree", "location", "scan", "merging",
+        "streams", "tripwire", "history", "intake", "cache", "store", "tree", "location", "scan", "merging", "savepoints",
     ),
     (
         "wording", "output", "installer", "status", "attributes", "resolving", "supply", "workspace",
-        "restoring", "rescuing", "moving", "snapshotting", "setup", "switching", "settling", "undoing", "events", "doctor",
+        "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "events", "doctor",
     ),
     (
         "hook", "mergedriver", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",
-        "cli.checkout", "cli.undo", "cli.app", "cli.funnel", "cli", "__main__",
+        "cli.checkout", "cli.undo", "cli.savepoints", "cli.app", "cli.funnel", "cli", "__main__",
     ),
 )  # fmt: skip
 ORDER = ["__init__", *(module for floor in FLOORS for module in floor)]
@@ -101,7 +101,11 @@ def test_every_module_has_its_place_in_the_order() -> None:
     assert {module for module, _ in TREES} == set(ORDER)
 
 
-@pytest.mark.parametrize(("module", "tree"), TREES, ids=[m for m, _ in TREES])
+# The package itself is both: what everybody may import, and the door of the library's users
+MODULES = [pytest.param(m, t, id=m) for m, t in TREES if m != "__init__"]
+
+
+@pytest.mark.parametrize(("module", "tree"), MODULES)
 def test_module_imports_only_what_comes_before_it(module: str, tree: ast.AST) -> None:
     mine = ORDER.index(module)
     later = {
@@ -112,7 +116,7 @@ def test_module_imports_only_what_comes_before_it(module: str, tree: ast.AST) ->
     assert later == set()
 
 
-@pytest.mark.parametrize(("module", "tree"), TREES, ids=[m for m, _ in TREES])
+@pytest.mark.parametrize(("module", "tree"), MODULES)
 def test_type_hints_name_no_higher_floor(module: str, tree: ast.AST) -> None:
     higher = {
         other
@@ -168,6 +172,11 @@ def loaded_after(code: str, cwd: Path) -> set[str]:
         [sys.executable, "-c", report], cwd=cwd, capture_output=True, text=True, check=True
     )
     return set(done.stdout.split())
+
+
+def test_importing_the_package_loads_nothing_of_ours(tmp_path: Path) -> None:
+    code = "import sys, devml_git; assert not [m for m in sys.modules if 'devml_git.' in m]"
+    assert loaded_after(code, tmp_path) == set()
 
 
 def test_importing_the_hook_loads_nothing_heavy(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from devml_git import __version__
-from devml_git.cli import checkout, hooks, project, rescue, snapshots, undo
+from devml_git.cli import checkout, hooks, project, rescue, savepoints, snapshots, undo
 
 app = typer.Typer(
     name="devml-git",
@@ -46,5 +46,6 @@ project.register(app)
 snapshots.register(app)
 checkout.register(app)
 undo.register(app)
+savepoints.register(app)
 app.add_typer(hooks.app, name="hooks")
 app.add_typer(rescue.app, name="rescue")

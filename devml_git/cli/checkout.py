@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devml_git import gate, settling, switching
+from devml_git import gate, savepoints, settling, switching
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import StorageFailed, UsageError
 from devml_git.rescuing import set_aside_here
@@ -66,7 +66,7 @@ def checkout(
             done = switching.checkout_paths(ws, rev, paths, force=force, fetch=fetch)
         elif rev is not None or branch is not None:
             done = switching.checkout_rev(ws, rev, branch=branch, force=force, fetch=fetch)
-            aside = set_aside_here(ws)
+            aside = [*_snapshot_here(ws), *set_aside_here(ws)]
         else:
             done = switching.bring(ws, force=force, fetch=fetch)
         if to is None:
@@ -74,6 +74,16 @@ def checkout(
     _tell(done, to)
     for line in aside:
         out().answer(line.removeprefix("devml-git: "))
+
+
+def _snapshot_here(ws: Workspace) -> list[str]:
+    """Return a line where HEAD is a snapshot between commits now: what it is, and the way back."""
+    head = ws.git.head()
+    point = savepoints.at(ws.git, head) if head else None
+    if point is None or ws.git.branch() is not None:
+        return []
+    back = f"; back: devml-git checkout {gate.shown(point.branch)}" if point.branch else ""
+    return [f"HEAD is at snapshot {point.id} ({gate.shown(point.title)}){back}"]
 
 
 def _settle_down(ws: Workspace) -> None:

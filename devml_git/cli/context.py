@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,3 +76,11 @@ def _repo_path(root: Path, path: str) -> str:
     if relative == ".." or relative.startswith("../"):
         raise UsageError(f"{gate.shown(path)} is outside of the repository at {gate.shown(root)}")
     return "" if relative == "." else relative
+
+
+def age_seconds(age: str) -> int:
+    """Return an age such as 90d in seconds. Raises UsageError."""
+    found = re.fullmatch(r"([0-9]{1,6})([mhdw])", age)
+    if found is None:
+        raise UsageError(f"{gate.shown(age)!r} is no age", hint="30m, 12h, 90d or 4w")
+    return int(found[1]) * {"m": 60, "h": 3600, "d": 86400, "w": 604800}[found[2]]

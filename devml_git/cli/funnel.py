@@ -20,7 +20,7 @@ _PASS_THROUGH = frozenset({"commit"})
 # Tells REV from PATH by `--`
 _SEES_DASHES = frozenset({"checkout"})
 # Of two words, as they are written down
-_GROUPS = frozenset({"hooks", "rescue"})
+_GROUPS = frozenset({"hooks", "rescue", "snapshots"})
 _INTERRUPTED = 130
 _OUR_BUG = 70
 

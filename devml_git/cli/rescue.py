@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Annotated
 
 import typer
 
-from devml_git import gate, rescue, rescuing
-from devml_git.cli.context import out, repo_paths, workspace
+from devml_git import rescue, rescuing
+from devml_git.cli.context import age_seconds, out, repo_paths, workspace
 from devml_git.errors import UsageError
 from devml_git.wording import human, listed
 
@@ -93,7 +92,7 @@ def drop(
     with workspace() as ws:
         shared = ws.git.shared
         if older_than is not None:
-            until = time.time() - _seconds(older_than)
+            until = time.time() - age_seconds(older_than)
             gone = [r for r in rescue.read(shared) if r.seconds() < until]
         else:
             gone = list(
@@ -104,14 +103,6 @@ def drop(
         out().answer(f"dropped: {one.id}  {one.path}  (md5 {one.oid}, still in the cache)")
     if not gone:
         out().answer(f"no rescue is older than {older_than}")
-
-
-def _seconds(age: str) -> int:
-    """Return an age such as 90d in seconds. Raises UsageError."""
-    found = re.fullmatch(r"([0-9]{1,6})([mhdw])", age)
-    if found is None:
-        raise UsageError(f"{gate.shown(age)!r} is no age", hint="30m, 12h, 90d or 4w")
-    return int(found[1]) * {"m": 60, "h": 3600, "d": 86400, "w": 604800}[found[2]]
 
 
 @app.command()

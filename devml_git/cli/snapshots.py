@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devml_git import setup
+from devml_git import gate, savepointing, setup
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import UsageError
 from devml_git.nouns import State
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from devml_git.status import Status
     from devml_git.workspace import Workspace
 
+_WITH_MESSAGE = "devml-git snapshot -m TEXT"
 _HINTS = {
     State.MODIFIED: "git commit snapshots it, or now: devml-git snapshot",
     State.NEW: "git commit snapshots it, or now: devml-git snapshot",
@@ -110,17 +111,51 @@ def snapshot(
     paths: Annotated[
         list[str] | None, typer.Argument(metavar="[PATH]...", help="Artifacts; all without one.")
     ] = None,
+    message: Annotated[
+        str | None,
+        typer.Option("-m", "--message", metavar="TEXT", help="Record all of it; change nothing."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With -m: one JSON document.")] = False,
 ) -> None:
     """Put changed content into the cache now and stage its pointers, without committing.
 
-    Example: devml-git snapshot models/clf.safetensors
+    With -m: record the whole state, code too, as a snapshot between commits; HEAD, branch, index
+    and files stay as they are. `log --snapshots` lists them, `checkout` brings one back.
+
+    Example: devml-git snapshot -m "epoch 3"
     """
     o = out()
+    if message is not None:
+        if paths:
+            raise UsageError("-m records the whole state: it takes no PATH", hint=_WITH_MESSAGE)
+        _record(message, as_json=as_json)
+        return
+    if as_json:
+        raise UsageError("--json goes with -m", hint=_WITH_MESSAGE)
     with workspace() as ws:
         wanted = repo_paths(ws.root, paths or [])
         taken = _snapshot(ws, wanted)
     if not taken:
         o.answer("nothing has changed")
+
+
+def _record(message: str, *, as_json: bool) -> None:
+    """Take a snapshot between commits, and say which one it is."""
+    if not message.strip():
+        raise UsageError("the message is empty", hint=_WITH_MESSAGE)
+    with workspace(writes=False) as ws:
+        point = savepointing.take(ws, message)
+    o = out()
+    if as_json:
+        document = {"schema": "devml.snapshot/v1", **point.to_dict()}
+        o.document({**document, "fresh": point.fresh, "notes": list(point.notes)})
+        return
+    if point.fresh:
+        o.answer(f"snapshot {point.id}: {gate.shown(point.title, 200)}")
+    else:
+        o.answer(f"nothing has changed since snapshot {point.id}: {gate.shown(point.title, 200)}")
+    for note in point.notes:
+        o.answer(f"  {note}")
 
 
 def _snapshot(ws: Workspace, wanted: list[str]) -> bool:

@@ -138,6 +138,7 @@ OPERATIONS = (
     Operation("switch", ("git", "switch", "-q", "side"), nothing, ("reset", "-q", "--hard")),
     Operation("reset --hard", ("git", "reset", "-q", "--hard", "v1"), edited),
     Operation("devml snapshot", ("devml-git", "snapshot"), edited),
+    Operation("devml snapshot -m", ("devml-git", "snapshot", "-m", "x"), edited_and_added),
     Operation("devml commit", ("devml-git", "commit", "-qam", "x"), edited),
     Operation("devml checkout", ("devml-git", "checkout", "v1"), nothing, ("reset", "-q", "--hard")),
     Operation("devml checkout --force", ("devml-git", "checkout", "--force", "v2"), edited, ("reset", "-q", "--hard")),
