@@ -303,4 +303,8 @@ class Chooser:
             ["devml", tree, "track", rng.choice([*FILES, "data/", "*.pt", "extra/"])],
             ["rescue", tree, str(rng.randrange(10))],
             ["devml", tree, "undo"], ["devml", tree, "undo", "--force"],
+            ["devml", tree, "snapshot", "-m", "kept a"], ["devml", tree, "snapshot", "-m", "kept b"],
+            ["devml", tree, "checkout", rng.choice([":/kept", ":/kept a", ":/kept b"])],
+            ["devml", tree, "checkout", "--force", ":/kept"],
+            ["devml", tree, "checkout", ":/kept", "--", rng.choice(ARTIFACTS)],
         ])  # fmt: skip
