@@ -30,7 +30,7 @@ from devml_git.streams import legacy_hash
 from devml_git.tree import read_commit, read_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
     from typing import Self
 
@@ -216,22 +216,38 @@ class Workspace:
     def new_artifacts(self) -> tuple[list[str], list[str]]:
         """Return what the rules match and no pointer names: new paths, and paths git holds.
 
-        A path whose record is known is not new: its pointer was removed on purpose.
+        A path whose record is known is not new: its pointer was removed on purpose. Nor is what
+        was put there as a member of such a directory.
         """
         known = self.tree.snapshot.pointers
         materialised = self.record.materialised()
         broken = {b.file.removesuffix(".dvc") for b in self.tree.snapshot.broken}
         sparse = {f.removesuffix(".dvc") for f in self.tree.sparse}
+        matches = [path for path, _ in self.rules.find(self.git)] if self.rules else []
+        gone = {p: r for p, r in materialised.items() if p not in known}
+        ours = self._put_there({p: r for p, r in gone.items() if _above_any(p, matches)})
         found = []
-        for path, _is_dir in self.rules.find(self.git) if self.rules else ():
+        for path in matches:
             gate.path(path, "track rules")
             skip = path in materialised or path in broken or path in sparse
             inner = _inside_any(path, known) or _inside_any(path, self.tree.nested)
-            if path not in known and not skip and not inner:
+            if path not in known and not skip and not inner and path not in ours:
                 found.append(path)
         tracked = self.git.tracked_among(found) if found else set()
         held = {f for f in found if f in tracked or any(t.startswith(f"{f}/") for t in tracked)}
         return [f for f in found if f not in held], sorted(held)
+
+    def _put_there(self, without: Mapping[str, Materialised]) -> set[str]:
+        """Return the files of directories that we know of and that have no pointer now.
+
+        All that lies in one that was untracked counts.
+        """
+        put = set()
+        for path, r in without.items():
+            work = self.look(path) if not r.token else None
+            names = self.members_of(r.oid) if work is None else work.files
+            put |= {f"{path}/{name}" for name in names or ()}
+        return put
 
     def observe(
         self,
@@ -628,6 +644,10 @@ def _require_project(git: Git) -> None:
         raise NotARepository(
             e.message, hint=f"cd to one of its projects: {', '.join(below)}"
         ) from e
+
+
+def _above_any(path: str, places: Iterable[str]) -> bool:
+    return any(place.startswith(f"{path}/") for place in places)
 
 
 def _inside_any(path: str, places: Collection[str]) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devml_git.rule import decide_members
-from tests.world import Project
+from tests.world import Project, run
 
 MANIFESTS = st.dictionaries(st.sampled_from("abcde"), st.sampled_from("123"))
 NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
@@ -135,3 +135,25 @@ def test_devml_checkout_refuses_an_edit_that_the_revision_changes(models: Projec
     models.devml("checkout", "--force", "v2")
     assert models.read("data/x.csv") == "x,2\n"
     assert rescued(models) == {"data"}
+
+
+def test_directory_without_its_pointer_is_not_taken_up_again_file_by_file(project: Project) -> None:
+    project.differential = False
+    project.write("models/d/x", "1\n")
+    project.dvc("add", "-q", "models/d")
+    project.commit("a directory where the rule has files")
+    run("git", "rm", "-q", "--cached", "models/d.dvc", cwd=project.path)
+    (project.path / "models/d.dvc").unlink()
+    assert project.states() == {}
+    project.write("models/d/fresh", "not of the directory\n")
+    assert project.states() == {"models/d/fresh": "new"}
+
+
+def test_files_of_an_untracked_directory_stay_untracked(project: Project) -> None:
+    project.write("models/d/x", "1\n")
+    project.dvc("add", "-q", "models/d")
+    project.commit("a directory where the rule has files")
+    project.devml("untrack", "models/d")
+    project.write("models/d/fresh", "2\n")
+    project.commit("nothing of it")
+    assert project.states() == {}

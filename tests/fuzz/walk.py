@@ -104,7 +104,8 @@ def finish(ground: Ground, judge: Judge) -> None:
             judge.after(["delete", tree, ""], Ran(0, "", ""), dvc=False)
             ran = ground.devml(tree, "checkout", "--force", rev)
         if "has conflict markers in it" in ran.out + ran.err:
-            continue  # they were committed, past all hooks
+            judge.begin()  # they were committed, past all hooks; the rest was brought
+            continue
         if ran.status:
             raise Violation(
                 f"end-{ran.status}", f"checkout --force main: exit {ran.status}: {ran.err}{ran.out}"
