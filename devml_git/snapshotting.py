@@ -101,7 +101,7 @@ def _refuse_broken(ws: Workspace, paths: Collection[str] | None) -> None:
 
 
 def _is_busy(path: str, busy: set[str], taken: Taken) -> bool:
-    if path in busy:
+    if store.is_busy(path, busy):
         taken.busy.append(path)
         return True
     return False
