@@ -200,6 +200,7 @@ class Crowd:
                 "-c",
                 f"git merge -qm {message} {rng.choice(self.places).name} || git merge --abort",
             ): 2,
+            ("sh", "-c", f"git rebase -q {rev} || git rebase --abort"): 1,
             ("git", "stash", "-q"): 1,
             ("git", "reset", "-q", "--hard", rev): 1,
             ("devml-git", "snapshot"): 5,
