@@ -394,17 +394,6 @@ class Cache:
             return None
         return target
 
-    def clean_temporaries(self, older_than_seconds: float = 3600) -> int:
-        """Remove what interrupted commands left half-written; return how many files."""
-        removed = 0
-        limit = time.time() - older_than_seconds
-        for place in (*self.objects.glob(".*.tmp"), *self.objects.glob("??/.*.tmp")):
-            with contextlib.suppress(OSError):
-                if place.stat().st_mtime < limit:
-                    place.unlink()
-                    removed += 1
-        return removed
-
     def total(self) -> tuple[int, int]:
         """Return how many objects the cache has and their size in bytes."""
         count = size = 0

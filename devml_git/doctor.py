@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from devml_git import attributes, config, gate, installer, store, trust
+from devml_git import attributes, config, gate, installer, leftovers, store, trust
 from devml_git.errors import DevmlError
 from devml_git.nouns import State
 from devml_git.plumbing import Git, git_version, require_git
@@ -109,15 +109,22 @@ def _cache(git: Git) -> Iterator[Finding]:
         if place.exists() and not os.access(place, os.W_OK | os.X_OK):
             yield Finding("fail", "cache", f"{place} cannot be written", f"chmod u+w {place}")
             return
-        removed = ws.cache.clean_temporaries()
         count, size = ws.cache.total()
-        left = f"; {removed} left-over temporary files removed" if removed else ""
-        yield Finding("ok", "cache", f"{place}: {count} objects, {size} bytes{left}")
+        yield Finding("ok", "cache", f"{place}: {count} objects, {size} bytes")
         aside = ws.cache.root / "quarantine"
         if aside.is_dir() and any(aside.iterdir()):
             yield Finding("warn", "cache", f"corrupt objects were set aside in {aside}")
         if ws.record.rebuilt:
             yield Finding("warn", "record", "it was broken and has been begun anew")
+
+
+def _leftovers(git: Git) -> Iterator[Finding]:
+    store.require_project(git.top)
+    with Workspace(git) as ws:
+        count, size = leftovers.clean(ws)
+    if count:
+        text = f"{count} temporary files of killed commands removed, {size} bytes"
+        yield Finding("ok", "left-overs", text)
 
 
 def _remote(git: Git) -> Iterator[Finding]:
@@ -158,6 +165,7 @@ _CHECKS: tuple[tuple[str, Callable[[Git], Iterator[Finding]]], ...] = (
     ("hooks", _hooks),
     ("merge driver", _merge_driver),
     ("cache", _cache),
+    ("left-overs", _leftovers),
     ("DVC remote", _remote),
     ("artifacts", _artifacts),
 )

@@ -11,6 +11,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
+from devml_git.locks import held
 from devml_git.place import write_text_safely
 from devml_git.plumbing import anchored
 
@@ -74,27 +75,29 @@ def unignore_rule(journal: Journal, lines: Sequence[str], kept: Sequence[str]) -
 
 def exclude_privately(git: Git, lines: Sequence[str]) -> None:
     """Add lines to `info/exclude` of the common directory, for revisions without our rules."""
-    place = git.common_dir / "info" / "exclude"
-    place.parent.mkdir(exist_ok=True)
-    old = place.read_text("utf-8", "surrogateescape") if place.exists() else ""
-    present = set(old.splitlines())
-    new = _in_order([anchored(line, git.prefix) for line in lines], present)
-    if new:
-        start = old if not old or old.endswith("\n") else old + "\n"
-        text = start + "".join(f"{line}\n" for line in new)
-        write_text_safely(
-            git.common_dir, "info/exclude", text.encode("utf-8", "surrogateescape"), create=True
-        )
+    wanted = [anchored(line, git.prefix) for line in lines]
+
+    def add(old: list[str]) -> list[str]:
+        return [*old, *_in_order(wanted, old)]
+
+    _edit_exclude(git, add)
 
 
 def include_privately(git: Git, lines: Sequence[str]) -> None:
     """Take lines out of `info/exclude` again."""
+    gone = {anchored(line, git.prefix) for line in lines}
+    _edit_exclude(git, lambda old: [line for line in old if line not in gone])
+
+
+def _edit_exclude(git: Git, edit: Callable[[list[str]], list[str]]) -> None:
+    """Edit `info/exclude`, which all worktrees share: one at a time, or lines would be lost."""
     place = git.common_dir / "info" / "exclude"
-    if lines and place.exists():
-        old = place.read_text("utf-8", "surrogateescape").splitlines()
-        gone = {anchored(line, git.prefix) for line in lines}
-        left = "".join(f"{line}\n" for line in old if line not in gone)
-        write_text_safely(git.common_dir, "info/exclude", left.encode("utf-8", "surrogateescape"))
+    with held(git.whole.shared / "exclude.lock", "another devml-git is writing info/exclude"):
+        old = place.read_text("utf-8", "surrogateescape").splitlines() if place.exists() else []
+        new = edit(old)
+        if new != old:
+            data = "".join(f"{line}\n" for line in new).encode("utf-8", "surrogateescape")
+            write_text_safely(git.common_dir, "info/exclude", data, create=True)
 
 
 def edit_lines(journal: Journal, file: str, edit: Callable[[list[str]], list[str]]) -> list[str]:

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING
 
 from devml_git.errors import GitFailed, NotARepository, UsageError
 from devml_git.gate import shown
+from devml_git.index import busy, change, change_held, lock_of
+from devml_git.place import temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +36,11 @@ _HALF_WAY = {
 }  # fmt: skip
 
 # Our own reads must see the file system, not a daemon's idea of it, and must not run one.
-_READ_CONFIG = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
+_READ_CONFIG = (
+    "-c", "core.fsmonitor=false", "-c", "core.quotePath=false",
+    "-c", "diff.autoRefreshIndex=true",  # else `diff` takes another time for another content
+)  # fmt: skip
+_CONFIG_SECONDS = 2.0  # git itself does not wait at all for another that writes its configuration
 # githooks(5): what must not leak into a call on another repository
 _LOCAL_ENV = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -301,11 +308,22 @@ class Git:
             reason = _reason(stderr) or f"exit status {done.returncode}"
             raise GitFailed(
                 f"git {args[0]}: {shown(reason, 300)}",
+                hint=self._who_holds_the_index(stderr),
                 argv=argv,
                 stderr=stderr,
                 status=done.returncode,
             )
         return done
+
+    def _who_holds_the_index(self, stderr: str) -> str | None:
+        """Return what to do where git refuses because of another git; some commands do not say so.
+
+        `git stash` and `update-index --refresh` leave without a word.
+        """
+        if stderr and "index.lock" not in stderr:
+            return None
+        lock = lock_of(self.git_dir / "index")
+        return busy(lock).hint if lock.exists() else None
 
     def out(self, *args: str, env: Mapping[str, str] | None = None) -> str:
         """Run git and return its standard output as text."""
@@ -341,6 +359,11 @@ class Git:
         if self.prefix:
             return self.whole.git_dir
         return self._absolute(self.out("rev-parse", "--git-dir"))
+
+    @property
+    def index(self) -> Path:
+        """The index that git reads and writes: in a hook, the one that git tells (githooks(5))."""
+        return self.worktree / (os.environ.get("GIT_INDEX_FILE") or self.git_dir / "index")
 
     def git_path(self, name: str) -> Path:
         """Where `name` lies for this worktree (`git rev-parse --git-path`)."""
@@ -421,12 +444,22 @@ class Git:
     def set_config(self, key: str, value: str) -> None:
         """Set a value in this repository's own configuration, if it differs."""
         if self.config(key) != value:
-            self.raw("config", "--local", key, value)
-            self.__dict__.pop("_settings", None)
+            self._configure(key, value)
 
     def unset_config(self, key: str) -> None:
         """Remove a value from this repository's own configuration."""
-        self.raw("config", "--local", "--unset-all", key, ok=(0, 5))
+        self._configure("--unset-all", key)
+
+    def _configure(self, *args: str) -> None:
+        until = time.monotonic() + _CONFIG_SECONDS
+        while True:
+            try:
+                self.raw("config", "--local", *args, ok=(0, 5))  # 5: it was not set
+                break
+            except GitFailed as e:
+                if "could not lock config file" not in e.stderr or time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
         self.__dict__.pop("_settings", None)
 
     # -- revisions ---------------------------------------------------------------------------
@@ -511,7 +544,7 @@ class Git:
         ]
         if lines:
             data = "".join(lines).encode("utf-8", "surrogateescape")
-            self.raw("update-index", "--add", "-z", "--index-info", stdin=data)
+            self._edit_index("--add", "-z", "--index-info", stdin=data)
         self.unstage(gone)
         self.stage(lost)
 
@@ -626,54 +659,60 @@ class Git:
         """
         if not paths:
             return
-        env = {"GIT_INDEX_FILE": str(index)} if index else None
         names = b"".join(os.fsencode(p) + b"\0" for p in paths)
-        self.raw("update-index", "--add", "--remove", "-z", "--stdin", stdin=names, env=env)
+        self._edit_index("--add", "--remove", "-z", "--stdin", stdin=names, index=index)
 
     def stage_behind_lock(self, paths: Sequence[str]) -> None:
         """`git commit -a`: stage also in the index that git goes back to when it refuses.
 
         Git holds the lock of that index while it waits for our hook, so nobody else writes it.
         """
-        lock = os.environ.get("GIT_INDEX_FILE", "")
-        if not lock.endswith(".lock"):
-            return
-        index, copy = lock.removesuffix(".lock"), self.private / "behind-lock.index"
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(index, copy)
-        try:
-            self.stage(paths, index=copy)
-            os.replace(copy, index)
-        finally:
-            copy.unlink(missing_ok=True)
+        index = self.index
+        if index.name.endswith(".lock"):
+            self.stage(paths, index=index.with_name(index.name.removesuffix(".lock")))
+
+    def _edit_index(self, *args: str, stdin: bytes, index: Path | None = None) -> None:
+        """`git update-index`, aside: a kill leaves neither a lock nor half of it."""
+
+        def edit(aside: Path) -> None:
+            self.raw("update-index", *args, stdin=stdin, env={"GIT_INDEX_FILE": str(aside)})
+
+        place, held = index or self.index, self.index.name.endswith(".lock")
+        (change_held if held else change)(place, edit)
 
     def unstage(self, paths: Sequence[str]) -> None:
         """Take paths out of the index; the files stay where they lie."""
         if paths:
             names = b"".join(os.fsencode(p) + b"\0" for p in paths)
-            self.raw("update-index", "--force-remove", "-z", "--stdin", stdin=names)
+            self._edit_index("--force-remove", "-z", "--stdin", stdin=names)
 
     def others_matching(self, lines: Sequence[str], pathspecs: Sequence[str] = ()) -> list[str]:
         """Return files on disk, in git or not, that gitignore lines match."""
-        file = self._pattern_file("rules", lines)
         nothing = {"GIT_INDEX_FILE": str(self.private / "no-index")}
-        return self.names(
-            "ls-files", "-o", "-i", "-z", f"--exclude-from={file}", "--", *pathspecs,
-            env=nothing,
-        )  # fmt: skip
+        with self._pattern_file(lines) as file:
+            return self.names(
+                "ls-files", "-o", "-i", "-z", f"--exclude-from={file}", "--", *pathspecs,
+                env=nothing,
+            )  # fmt: skip
 
     def tracked_matching(self, lines: Sequence[str]) -> list[str]:
         """Return the files in the index that gitignore lines match."""
         if not lines:
             return []
-        file = self._pattern_file("match", lines)
-        return self.names("ls-files", "-c", "-i", "-z", f"--exclude-from={file}")
+        with self._pattern_file(lines) as file:
+            return self.names("ls-files", "-c", "-i", "-z", f"--exclude-from={file}")
 
-    def _pattern_file(self, name: str, lines: Sequence[str]) -> Path:
-        file = self.private / name
+    @contextlib.contextmanager
+    def _pattern_file(self, lines: Sequence[str]) -> Iterator[Path]:
+        """Yield a file of these lines; of its own, since `status` asks beside a hook."""
+        file = self.private / temporary_name()
         text = "".join(f"{anchored(line, self.prefix)}\n" for line in lines)
-        file.write_text(text, "utf-8", "surrogateescape")
-        return file
+        try:
+            file.write_text(text, "utf-8", "surrogateescape")
+            yield file
+        finally:
+            with contextlib.suppress(OSError):
+                file.unlink()
 
     def ignored(self, paths: Sequence[str]) -> set[str]:
         """Return which of these paths git's ignore rules match (tracked or not)."""
@@ -719,11 +758,9 @@ class Git:
         """Whether a file of the worktree has changes that are not staged, or is untracked."""
         if self.staged_blob_for(pathname) is None:
             return (self.top / pathname).exists()
-        status, _ = self.raw("diff-files", "--quiet", "--", f":(literal){pathname}", ok=(0, 1))
-        if status:
-            self.raw("update-index", "-q", "--refresh", ok=(0, 1))
-            status, _ = self.raw("diff-files", "--quiet", "--", f":(literal){pathname}", ok=(0, 1))
-        return bool(status)
+        # compares content where only times differ, and needs no lock of git's for that
+        argv = ("diff", "--quiet", "--no-ext-diff", "--", f":(literal){pathname}")
+        return bool(self.raw(*argv, ok=(0, 1))[0])
 
     # -- another index than git's own --------------------------------------------------------
 
@@ -738,15 +775,11 @@ class Git:
         for left in (copy, copy.with_name("scratch.index.lock")):  # of a run that was killed
             left.unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            shutil.copy2(self._index, copy)
+            shutil.copy2(self.index, copy)
         try:
             yield {"GIT_INDEX_FILE": str(copy)}
         finally:
             copy.unlink(missing_ok=True)
-
-    @property
-    def _index(self) -> Path:
-        return Path(os.environ.get("GIT_INDEX_FILE") or self.git_path("index"))
 
     def differences(self, env: Mapping[str, str] | None = None) -> list[str]:
         """Return the files of the worktree that an index has not, or not so, but for deleted ones.
@@ -791,11 +824,17 @@ class Git:
         No file is touched. Raises GitFailed where another git is at work on the index.
         """
         branch = self.raw("symbolic-ref", "--quiet", "HEAD", ok=(0, 1))[1].decode().strip()
-        was, index = self.head(), self._index
-        before = index.read_bytes() if index.exists() else None
+        was, index = self.head(), self.index
+        saved = self.private / "before.index"
+        shutil.copy2(index, saved)
+
+        def edit(aside: Path) -> None:
+            env = {"GIT_INDEX_FILE": str(aside)}
+            self.whole.raw("read-tree", commit, env=env)
+            self.whole.raw("update-index", "-q", "--refresh", ok=(0, 1), env=env)
+
         try:
-            self.whole.raw("read-tree", commit)
-            self.whole.raw("update-index", "-q", "--refresh", ok=(0, 1))
+            change(index, edit)
             self.raw("update-ref", "--no-deref", "-m", "devml-git: snapshot", "HEAD", commit)
             yield
         except BaseException:
@@ -803,17 +842,10 @@ class Git:
                 self.raw("symbolic-ref", "HEAD", branch)
             elif was:
                 self.raw("update-ref", "--no-deref", "HEAD", was)
-            self._put_index(index, before)
+            change(index, lambda aside: shutil.copy2(saved, aside))
             raise
-
-    def _put_index(self, index: Path, data: bytes | None) -> None:
-        """Replace the index as git does: through its lock, so that no other writer is overrun."""
-        lock = index.with_name(f"{index.name}.lock")
-        if data is not None:
-            with contextlib.suppress(FileExistsError):
-                with open(lock, "xb") as f:
-                    f.write(data)
-                os.replace(lock, index)
+        finally:
+            saved.unlink(missing_ok=True)
 
     def changed_blobs(self, commits: Sequence[str], pathspecs: Sequence[str]) -> list[ChangedBlob]:
         """Return the files that commits have otherwise than their parents; paths from the root."""
@@ -837,7 +869,7 @@ class Git:
         if self.prefix:
             self.whole.export(commit, directory)
             return
-        scratch = self.private / f"export-{os.getpid()}.index"
+        scratch = self.private / temporary_name()
         env = {"GIT_INDEX_FILE": str(scratch)}
         try:
             self.raw("read-tree", commit, env=env)

@@ -13,7 +13,7 @@ import stat
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from devml_git import gate
+from devml_git import gate, store
 from devml_git.cache import Corrupt
 from devml_git.errors import ContentLost, DevmlError, Refused, StorageFailed
 from devml_git.nouns import State
@@ -109,6 +109,7 @@ class Restorer:
         self.supply = Supply(ws, fetch)
         self.done = Done(corrupt=self.supply.corrupt)
         self._newest = 0
+        self._busy: set[str] = set()
 
     # -- artifacts that have a pointer -------------------------------------------------------
 
@@ -118,6 +119,7 @@ class Restorer:
         `force` replaces the user's edits too; they are rescued first. Writes R.
         """
         uncommitted = self._uncommitted(observed)
+        self._busy = store.busy_paths(self.ws.root)
         looked = [self._looked_into(o) for o in observed]
         todo = [o for o in looked if self._wanted(o, uncommitted, force=force)]
         self.supply.obtain([o.pointer for o in todo if o.pointer], {o.path: o.work for o in todo})
@@ -194,6 +196,9 @@ class Restorer:
             return False
         if o.verdict.at_move is AtMove.KEEP_EDIT and not force:
             (self.done.kept if o.r is not None else self.done.strange).append(o.path)
+            return False
+        if store.is_busy(o.path, self._busy):
+            self.done.blocked.append((o.path, "a DVC command is writing it"))
             return False
         if o.work.kind == "absent":
             return True

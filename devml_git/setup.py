@@ -20,7 +20,8 @@ from devml_git import (
 )
 from devml_git.errors import DevmlError, UsageError
 from devml_git.location import OWN_CACHE, cache_key, cache_setting, point_dvc
-from devml_git.place import what_is
+from devml_git.locks import held
+from devml_git.place import TEMPORARY, what_is
 from devml_git.plumbing import git_version, require_git
 from devml_git.workspace import Workspace
 
@@ -58,10 +59,16 @@ class SetUp:
 def init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: Progress) -> SetUp:
     """Set a repository up, or bring an earlier set-up up to date (idempotent).
 
-    Raises GitFailed or DvcFailed when git or DVC is too old, HookInTheWay for hooks.
+    One at a time in a repository, with all its worktrees. Raises GitFailed or DvcFailed when git or
+    DVC is too old, HookInTheWay for hooks, StorageFailed when another `init` does not end.
     """
     require_git()
     store.require_dvc()
+    with held(git.whole.shared / "setup.lock", "another devml-git is setting up this repository"):
+        return _init(git, track=track, prefix=prefix, hooks=hooks, progress=progress)
+
+
+def _init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: Progress) -> SetUp:
     done = SetUp()
     if hooks:
         # first: it is the step that most often has to be refused, before anything was made
@@ -77,7 +84,7 @@ def init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: 
     done.made += driver.staged
     done.notes += driver.notes
     done.notes += _make_durable(git)
-    ignoring.exclude_privately(git, [".dvc/config.local", ".dvc/tmp/", ".dvc/cache/"])
+    ignoring.exclude_privately(git, [".dvc/config.local", ".dvc/tmp/", ".dvc/cache/", TEMPORARY])
     remotes = store.remotes(git.top)
     if trust.trust(git.shared, remotes):
         done.remotes = store.remote_names(remotes)

@@ -107,7 +107,7 @@ def refuse_odd(observed: Sequence[Observed]) -> None:
 
 
 def _is_busy(path: str, busy: set[str], taken: Taken) -> bool:
-    if path in busy:
+    if store.is_busy(path, busy):
         taken.busy.append(path)
         return True
     return False

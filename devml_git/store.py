@@ -12,6 +12,7 @@ import json
 import os
 import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from devml_git.pointers import PipelineOut, load_mapping
 from devml_git.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from devml_git.cache import Cache
 
@@ -299,29 +300,44 @@ def _ask_for_outs(root: Path, private: Path) -> dict[str, PipelineOut]:
 def busy_paths(root: Path) -> set[str]:
     """Return paths (relative to the root) that a running DVC command is writing.
 
-    DVC's `.dvc/tmp/rwlock` names its writers (DVC 3.67 `dvc/rwlock.py`); dead ones are left out.
+    DVC's `.dvc/tmp/rwlock` names its writers (DVC 3.67 `dvc/rwlock.py`); dead ones are left out,
+    also where another process has their number now.
     """
+    place = root / ".dvc" / "tmp" / "rwlock"
     try:
-        table = json.loads((root / ".dvc" / "tmp" / "rwlock").read_bytes())
+        written = place.stat().st_mtime
+        table = json.loads(place.read_bytes())
         writers = dict(table.get("write", {}))
     except (OSError, ValueError, AttributeError, TypeError):
         return set()
     busy = set()
     for path, entry in writers.items():
         pid = entry.get("pid") if isinstance(entry, dict) else None
-        if isinstance(pid, int) and pid > 0 and _alive(pid):
+        if isinstance(pid, int) and pid > 0 and _alive(pid, written):
             busy.add(os.path.relpath(path, root).replace(os.sep, "/"))
     return busy
 
 
-def _alive(pid: int) -> bool:
+def is_busy(path: str, busy: Iterable[str]) -> bool:
+    """Whether a path is among `busy_paths`, or above or below one."""
+    return any(f"{path}/".startswith(f"{b}/") or f"{b}/".startswith(f"{path}/") for b in busy)
+
+
+def _alive(pid: int, at: float) -> bool:
+    """Whether a process still runs that did so at a time (seconds since 1970)."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:
+        pass
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2]
+        after_boot = int(after_name.split()[19]) / os.sysconf("SC_CLK_TCK")  # proc(5), field 22
+        began = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + after_boot
+    except (OSError, ValueError, IndexError, AttributeError):  # no Linux: its number must do
         return True
-    return True
+    return began < at + 1
 
 
 # -- remotes -------------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ def _keep_code_edits(ws: Workspace) -> None:
         )
     if ws.git.head() is None:
         return  # on a branch without a commit there is nothing to put away against
-    ws.git.raw("update-index", "-q", "--refresh", ok=(0, 1))
+    ws.git.raw("update-index", "-q", "--refresh", ok=(0, 1, 128))  # 128: another git is at work
     made = ws.git.out("stash", "create", "devml-git checkout --force").strip()
     if made:
         ws.git.raw("stash", "store", "-m", "devml-git checkout --force", made)

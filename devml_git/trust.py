@@ -10,6 +10,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from devml_git.locks import held
 from devml_git.place import write_text_safely
 
 if TYPE_CHECKING:
@@ -33,12 +34,13 @@ def _read(shared: Path) -> set[str]:
 
 def trust(shared: Path, remotes: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Trust these remotes as they are; return the names of those that were not yet trusted."""
-    known = _read(shared)
     fresh = {name: _digest(name, o) for name, o in remotes.items()}
-    new = [name for name, digest in fresh.items() if digest not in known]
-    if new:
-        data = json.dumps(sorted(known | set(fresh.values()))).encode()
-        write_text_safely(shared, _FILE, data)
+    with held(shared / "trust.lock", "another devml-git is writing what is trusted"):
+        known = _read(shared)
+        new = [name for name, digest in fresh.items() if digest not in known]
+        if new:
+            data = json.dumps(sorted(known | set(fresh.values()))).encode()
+            write_text_safely(shared, _FILE, data)
     return new
 
 

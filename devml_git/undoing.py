@@ -10,7 +10,7 @@ for it, and no hook is to take it away again.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from devml_git import ignoring, operations, pointers
@@ -252,9 +252,23 @@ def _observed(
 def _obtain(restorer: Restorer, items: list[Observed]) -> None:
     """Raise ContentLost unless all that is to come back is here, read and found right."""
     wanted = [o.pointer for o in items if o.pointer is not None]
-    missing = restorer.supply.obtain(wanted, {o.path: o.work for o in items}, verify=True)
+    missing = restorer.supply.obtain(
+        wanted, {o.path: _staying(restorer, o) for o in items}, verify=True
+    )
     if missing:
         raise lost(missing)
+
+
+def _staying(restorer: Restorer, o: Observed) -> Work:
+    """Return what need not be brought: what lies there, and of what it was, what the user edited.
+
+    That may be nowhere any more: he has written over it himself.
+    """
+    if o.members is None or o.pointer is None:
+        return o.work
+    was = restorer.supply.members(o.pointer)
+    edited = {name: was[name] for name in o.members.edited if name in was}
+    return replace(o.work, oids={**o.work.oids, **edited})
 
 
 # -- doing it ------------------------------------------------------------------------------------

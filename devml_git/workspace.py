@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from devml_git import config as config_module
 from devml_git import gate, history, operations, rescue, store, tripwire
 from devml_git.cache import Corrupt
-from devml_git.errors import DevmlError, NotARepository, StorageFailed
+from devml_git.errors import DevmlError, NotARepository
 from devml_git.gate import shown
+from devml_git.index import clear_dead, lock_of
 from devml_git.journal import Journal
 from devml_git.location import cache_setting, open_cache
+from devml_git.locks import held
 from devml_git.manifest import manifest_oid
 from devml_git.nouns import LEGACY, MD5, Content, Pointer, Snapshot, State
 from devml_git.place import Stat, storage_error, wait_out_the_grain, write_text_safely
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from devml_git.pointers import PipelineOut
     from devml_git.tree import Tree
 
-LOCK_SECONDS = 30
 # States that nothing is to be done about until the next commit
 _CALM = frozenset({State.CLEAN, State.MODIFIED, State.NEW})
 _NAMED = 5  # how many paths an error names
@@ -117,9 +117,10 @@ class Workspace:
 
         From here on the tripwire counts for nothing: whatever happens now, also a kill, the next
         hook looks for itself unless this operation arms it anew at its end. Raises StorageFailed
-        when another devml-git keeps the lock for longer than LOCK_SECONDS.
+        when another devml-git keeps the lock for longer than `locks.LOCK_SECONDS`.
         """
         with self.locked():
+            clear_dead(lock_of(self.git.index))
             tripwire.disarm(self.git)
             released = self.record.released()
             try:
@@ -144,28 +145,8 @@ class Workspace:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold this worktree's lock for what changes neither workspace nor pointers nor index."""
-        try:
-            import fcntl
-        except ImportError:  # Windows: SQLite's own lock must do
+        with held(self.git.private / "lock", "another devml-git is at work in this worktree"):
             yield
-            return
-        fd = os.open(self.git.private / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            until = time.monotonic() + LOCK_SECONDS
-            while True:
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError as e:
-                    if time.monotonic() > until:
-                        raise StorageFailed(
-                            "another devml-git is at work in this worktree",
-                            hint="wait for it, then run the same command again",
-                        ) from e
-                    time.sleep(0.05)
-            yield
-        finally:
-            os.close(fd)
 
     # -- P -----------------------------------------------------------------------------------
 

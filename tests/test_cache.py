@@ -597,21 +597,6 @@ def test_private_cache_obeys_the_umask(cache: Cache, tmp_path: Path) -> None:
     assert cache.object_path(oid).parent.stat().st_mode & 0o7777 == 0o700
 
 
-def test_clean_temporaries_removes_old_ones_only(cache: Cache, tmp_path: Path) -> None:
-    oid = put(cache, tmp_path, SMALL)
-    fresh, old = cache.new_temporary(), cache.new_temporary()
-    deep = cache.object_path(oid).parent / ".abc.tmp"
-    for place in (fresh, old, deep):
-        place.write_bytes(b"half")
-    for place in (old, deep, cache.object_path(oid)):
-        os.utime(place, (1, 1))
-    assert cache.clean_temporaries() == 2
-    assert fresh.exists()
-    assert cache.verify(oid)
-    assert not old.exists()
-    assert not deep.exists()
-
-
 def test_read_only_cache_is_an_error_in_words(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

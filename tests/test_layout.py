@@ -13,14 +13,14 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "devml_git"
 # Floor by floor, and on its floor each module imports only those before it
 FLOORS = (
-    ("errors", "progress", "gate", "place", "nouns", "rule"),
+    ("errors", "progress", "gate", "place", "locks", "nouns", "rule"),
     (
-        "plumbing", "manifest", "operations", "journal", "rules", "config", "ignoring", "pointers", "record", "rescue", "trust",
+        "index", "plumbing", "manifest", "operations", "journal", "rules", "config", "ignoring", "pointers", "record", "rescue", "trust",
         "streams", "tripwire", "history", "intake", "cache", "store", "tree", "location", "scan", "merging", "savepoints",
     ),
     (
         "wording", "output", "installer", "status", "attributes", "resolving", "supply", "workspace",
-        "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "events", "doctor",
+        "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "events", "leftovers", "doctor",
     ),
     (
         "hook", "mergedriver", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",

@@ -565,3 +565,13 @@ def test_index_entry_whose_blob_git_has_dropped_is_made_from_the_file(models: Pr
     assert models.porcelain() == "M  models/a.pt.dvc\n"
     assert models.states()["models/a.pt"] == "modified"
     assert Git.discover(models.path).staged_blob_for("models/a.pt.dvc") == entry
+
+
+def test_undo_needs_no_content_that_the_user_himself_has_written_over(models: Project) -> None:
+    models.differential = False
+    models.write("data/part1.csv", "in no snapshot")
+    models.devml("checkout", "v1", "--", "data/x.csv")
+    models.write("data/part1.csv", "written over")
+    models.devml("undo")
+    assert models.read("data/x.csv") == "x,3\n"
+    assert models.read("data/part1.csv") == "written over"

@@ -36,7 +36,7 @@ def ground(workshop: Workshop) -> Project:
     return Project(workshop.copy(workshop.base), differential=False)
 
 
-@pytest.mark.parametrize("place", ["record.db", "models/.", "devml/rules"])
+@pytest.mark.parametrize("place", ["record.db", "models/.", "devml/."])
 def test_full_disk_is_said_of_the_file_that_could_not_be_written(
     machine: Machine, ground: Project, place: str
 ) -> None:

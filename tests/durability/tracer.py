@@ -188,7 +188,7 @@ def _program(pid: int) -> str:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return "?"
-    short = [os.path.basename(w).decode("utf-8", "replace")[:40] for w in words[:6] if w]
+    short = [os.path.basename(w).decode("utf-8", "replace")[:40] for w in words[:8] if w]
     return " ".join(short)
 
 

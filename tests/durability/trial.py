@@ -96,11 +96,13 @@ def lying(place: Path) -> dict[str, str]:
     }
 
 
-def objects(place: Path) -> dict[str, bytes]:
-    cache = place / ".git/devml/cache/files/md5"
-    if not cache.is_dir():
-        cache = place / ".dvc/cache/files/md5"
-    return {p.parent.name + p.name: p.read_bytes() for p in cache.glob("??/*") if p.name[0] != "."}
+def objects(place: Path, cache: Path | None = None) -> dict[str, bytes]:
+    """Return the objects of a repository's cache, which may lie elsewhere."""
+    if cache is None:
+        own = place / ".git/devml/cache"
+        cache = own if own.is_dir() else place / ".dvc/cache"
+    found = (cache / "files/md5").glob("??/*")
+    return {p.parent.name + p.name: p.read_bytes() for p in found if p.name[0] != "."}
 
 
 def contents(place: Path) -> set[str]:
@@ -108,10 +110,10 @@ def contents(place: Path) -> set[str]:
     return {*lying(place).values(), *(oid for oid in objects(place) if not oid.endswith(".dir"))}
 
 
-def wrong(place: Path, kept: set[str]) -> list[str]:
+def wrong(place: Path, kept: set[str], cache: Path | None = None) -> list[str]:
     """Return everything that must not be: empty if nothing is lost and no pointer lacks content."""
     found = []
-    held = objects(place)
+    held = objects(place, cache)
     for oid, data in held.items():
         if md5(data) != oid.removesuffix(".dir"):
             found.append(f"object {oid} is not what its name says ({len(data)} bytes)")

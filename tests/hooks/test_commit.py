@@ -633,3 +633,15 @@ def test_status_exit_code_answers(one: Project) -> None:
     assert devml("status", "--exit-code", cwd=one.path).status == 0
     one.write("models/a.pt", "two")
     assert devml("status", "--exit-code", cwd=one.path).status == 1
+
+
+def test_file_rewritten_in_the_second_of_gits_index_stays_modified(project: Project) -> None:
+    """git believes times unless they are as new as its index: a copy of that must be as old."""
+    project.differential = False
+    for n in range(10):
+        project.write("train.py", f"print({n})\n")
+        run("git", "add", "train.py", cwd=project.path)
+        project.write("train.py", f"PRINT({n})\n")
+        project.write("models/a.pt", f"weights {n}\n")
+        project.devml("snapshot")
+        assert " train.py" in run("git", "diff", "--stat", cwd=project.path).out
