@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.remotes.fixtures import servers, storage, storages  # noqa: F401 - fixtures
 from tests.world import GIT_CONFIG, Project, build_template
 
 
@@ -16,7 +17,7 @@ def seal(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give this process a HOME of its own, and git and DVC no settings but ours."""
     (home / ".gitconfig").write_text(GIT_CONFIG)
     for name in list(os.environ):
-        if name.startswith(("GIT_", "DVC_", "DEVML_")):
+        if name.startswith(("GIT_", "DVC_", "DEVML_", "AWS_", "SSH_")):
             monkeypatch.delenv(name)
     settings = {
         "HOME": str(home),
@@ -31,6 +32,9 @@ def seal(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "DVC_SITE_CACHE_DIR": str(home / "dvc-site"),
         "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc-global"),
         "DVC_SYSTEM_CONFIG_DIR": str(home / "dvc-system"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "TZ": "UTC",
         "LC_ALL": "C.UTF-8",
