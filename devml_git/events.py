@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from devml_git import gate, moving, plumbing, snapshotting, store, tripwire, trust
+from devml_git import gate, moving, plumbing, pushing, snapshotting, store, tripwire, trust
 from devml_git.errors import ContentLost, DevmlError, Refused
 from devml_git.nouns import State
 from devml_git.rescuing import set_aside_here
@@ -282,6 +282,21 @@ def _moved(ws: Workspace, event: str, command: Collection[str]) -> Told:
     return told
 
 
+def pre_push(ws: Workspace, args: Sequence[str], lines: str) -> Told:
+    """Let git go on once the DVC remotes have what is published. Errors are for git: no push.
+
+    `args` are the git remote's name (its URL where it has none) and its URL; `lines` what git
+    tells on standard input. Without the worktree's lock: an upload may take hours.
+    """
+    mode = ws.config.hooks.pre_push
+    if mode == "off":
+        return Told()
+    commits = pushing.unpublished(ws.git, args[0] if args else "", pushing.updates(lines))
+    upload = mode == "upload" and not os.environ.get(pushing.UPLOADED)
+    said = pushing.publish(ws, commits, hook=True, upload=upload)
+    return Told([f"devml-git: {line}" for line in said])
+
+
 def _renamed(ws: Workspace) -> Told:
     """`git mv` of a directory took content along: R must know of it at its new place.
 
@@ -315,7 +330,7 @@ def _fetch_missing(ws: Workspace) -> list[str]:
     remotes = store.remotes(ws.root)
     if not remotes or not _anything_missing(ws):
         return []
-    names = trust.untrusted(ws.git.shared, remotes)
+    names = trust.untrusted(ws.git.shared, store.tracked_remotes(ws.root))
     if names:
         return [
             (

@@ -80,6 +80,7 @@ def _run(args: list[str], git_pid: str, command: list[str]) -> int:
     event = args[0]
     blocking = event.startswith("pre-")
     os.environ["DEVML_GIT_ACTIVE"] = "1"
+    lines = sys.stdin.read() if event == "pre-push" else ""
     try:
         from devml_git import events
         from devml_git.errors import DevmlError, GitFailed, NotARepository
@@ -101,9 +102,12 @@ def _run(args: list[str], git_pid: str, command: list[str]) -> int:
                     if event == "fetch":
                         events.fetch(ws)
                         return 0
-                    told = events.run(
-                        ws, args, git_pid=git_pid, command=command, verb=_verb(command)
-                    )
+                    if event == "pre-push":
+                        told = events.pre_push(ws, args[1:], lines)
+                    else:
+                        told = events.run(
+                            ws, args, git_pid=git_pid, command=command, verb=_verb(command)
+                        )
                 _say(told.lines)
                 status = status or told.status
             return status if blocking else 0

@@ -37,6 +37,7 @@ EVENTS = (
     "post-rewrite",
     "post-applypatch",
     "post-index-change",
+    "pre-push",
 )
 BEFORE = ".before-devml"
 LEGACY = ".legacy"

@@ -29,6 +29,8 @@ OLDEST_GIT = (2, 30)
 POINTER_PATHSPECS = (":(glob)**/*.dvc", ":(glob)**/dvc.lock")
 PROJECT_PATHSPEC = ":(glob)**/.dvc/config"
 NULL_MODE = "000000"
+ASK_SECONDS = 20  # for a git remote to tell its refs
+_OBJECT_TYPES = frozenset({"blob", "tree", "commit", "tag"})
 _HALF_WAY = {
     "rebase-merge": "a rebase", "rebase-apply": "a rebase or am", "MERGE_HEAD": "a merge",
     "CHERRY_PICK_HEAD": "a cherry-pick", "REVERT_HEAD": "a revert",
@@ -156,13 +158,37 @@ def calling_git() -> str:
     return ""
 
 
-def clone(url: str, directory: str) -> None:
-    """`git clone` with the user's terminal. Raises GitFailed."""
+_CLONE_VALUES = frozenset(
+    {"-b", "--branch", "-o", "--origin", "-u", "--upload-pack", "--reference", "--template", "-c",
+     "--reference-if-able", "--config", "--depth", "--shallow-since", "--shallow-exclude", "-j",
+     "--jobs", "--separate-git-dir", "--server-option", "--filter", "--bundle-uri", "--ref-format"}
+)  # fmt: skip
+
+
+def clone(args: Sequence[str]) -> Path:
+    """`git clone ARGS` with the user's terminal; return where it went. Raises GitFailed."""
     status = subprocess.run(
-        ["git", "clone", "--", url, directory], check=False, env=foreign_environment()
+        ["git", "clone", *args], check=False, env=foreign_environment()
     ).returncode
     if status:
-        raise GitFailed(f"git clone of {shown(url)} failed", status=status)
+        raise GitFailed("git clone failed", status=status)
+    named = list(_names_among(args))
+    if len(named) > 1:
+        return Path(named[1])
+    name = named[0].rstrip("/").removesuffix("/.git").rsplit("/", 1)[-1].rsplit(":", 1)[-1]
+    return Path(name.removesuffix(".bundle").removesuffix(".git"))
+
+
+def _names_among(args: Sequence[str]) -> Iterator[str]:
+    """Yield what in `git clone`'s arguments is no option: URL and directory."""
+    rest = iter(args)
+    for word in rest:
+        if word == "--":
+            yield from rest
+        elif word in _CLONE_VALUES:
+            next(rest, None)
+        elif not word.startswith("-"):
+            yield word
 
 
 def _no_worktree(cwd: Path, cause: GitFailed) -> NotARepository:
@@ -332,6 +358,20 @@ class Git:
     def names(self, *args: str, env: Mapping[str, str] | None = None) -> list[str]:
         """Run a git command that prints NUL-terminated names."""
         return [name for name in self.out(*args, env=env).split("\0") if name]
+
+    def dry_push(self, args: Sequence[str], *, cwd: Path) -> str:
+        """Return what `git push --dry-run --porcelain` says of a push. Raises GitFailed."""
+        cut = args.index("--") if "--" in args else len(args)
+        told = ("--dry-run", "--porcelain", "--no-verify", "--no-quiet")  # after a -q of the user's
+        argv = ["git", "push", *args[:cut], *told, *args[cut:]]
+        done = subprocess.run(
+            argv, cwd=cwd, env=dict(os.environ), stdout=subprocess.PIPE, check=False
+        )
+        text = _decode(done.stdout)
+        if done.returncode:
+            why = "git push would fail, so nothing was uploaded"
+            raise GitFailed(why, argv=tuple(argv), status=done.returncode)
+        return text
 
     def interactive(
         self, args: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
@@ -762,6 +802,90 @@ class Git:
         argv = ("diff", "--quiet", "--no-ext-diff", "--", f":(literal){pathname}")
         return bool(self.raw(*argv, ok=(0, 1))[0])
 
+    def commits_of(self, ids: Sequence[str]) -> list[str | None]:
+        """Return the commits that objects are, or tags of; None for what is none."""
+        if not ids:
+            return []
+        asked = "".join(f"{i}^{{commit}}\n" for i in ids).encode()
+        _, out = self.raw("cat-file", "--batch-check=%(objectname)", stdin=asked)
+        return [None if " " in line else line for line in _decode(out).splitlines()]
+
+    def remotes(self) -> list[str]:
+        """Return the names of the git remotes."""
+        return self.out("remote").splitlines()
+
+    def refs_of_remote(self, remote: str) -> list[str]:
+        """Return the ids of a git remote's refs (`remote`: name or URL); none if it says nothing.
+
+        Nothing is asked on a terminal, and not for longer than ASK_SECONDS.
+        """
+        ssh = os.environ.get("GIT_SSH_COMMAND") or self.config("core.sshCommand") or "ssh"
+        env = self._environment({"GIT_SSH_COMMAND": f"{ssh} -oBatchMode=yes"})
+        argv = ["git", "ls-remote", "--refs", "--", remote]
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            done = subprocess.run(
+                argv, cwd=self.top, env=env, check=True, timeout=ASK_SECONDS,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            return [line.split("\t")[0] for line in _decode(done.stdout).splitlines()]
+        return []
+
+    def parents(self, commits: Sequence[str]) -> dict[str, list[str]]:
+        """Return the parents of commits, by commit id (a shallow clone's last ones have none)."""
+        if not commits:
+            return {}
+        asked = "".join(f"{commit}\n" for commit in commits).encode()
+        _, out = self.raw("rev-list", "--no-walk", "--parents", "--stdin", stdin=asked)
+        return {line.split()[0]: line.split()[1:] for line in _decode(out).splitlines()}
+
+    def reachable(self, tips: Sequence[str], without: Sequence[str] = ()) -> list[str]:
+        """Return the commits that `tips` reach and `without` (ids, or rev-list options) do not.
+
+        Newest first. What git does not have is left out of `without`.
+        """
+        if not tips:
+            return []
+        options = [word for word in without if word.startswith("--")]
+        ids = self._existing(sorted({word for word in without if not word.startswith("--")}))
+        lines = [*tips, *(f"^{i}" for i in sorted(ids))]
+        argv = ("rev-list", "--topo-order", "--stdin", *(["--not", *options] if options else []))
+        _, out = self.raw(*argv, stdin="".join(f"{line}\n" for line in lines).encode())
+        return _decode(out).split()
+
+    def all_commits(self) -> list[str]:
+        """Return the commits of all refs and HEAD, newest first."""
+        head = ["HEAD"] if self.head() else []
+        return self.out("rev-list", "--topo-order", "--all", *head, "--").split()
+
+    def commits_meant(self, revs: Sequence[str], *limits: str, walk: bool = False) -> list[str]:
+        """Return the commits that revisions and ranges mean, newest first.
+
+        A single revision is that commit alone, unless `walk`. Raises UsageError.
+        """
+        alone = not walk and not any(".." in rev or rev.startswith("^") for rev in revs)
+        argv = ("rev-list", "--topo-order", *(["--no-walk"] if alone else []), *limits)
+        try:
+            return self.out(*argv, "--end-of-options", *revs, "--").split()
+        except GitFailed as e:
+            raise UsageError(
+                f"unknown revision {shown(' '.join(revs))!r}", hint="git log --oneline --all"
+            ) from e
+
+    def fetch(self, args: Sequence[str], *, cwd: Path) -> None:
+        """`git fetch` with the user's terminal. Raises GitFailed."""
+        if self.interactive(["fetch", *args], cwd=cwd):
+            raise GitFailed("git fetch failed", hint="git remote -v")
+
+    def present(self, specs: Sequence[str]) -> list[bool]:
+        """Return which objects git has; `specs` as COMMIT:PATH."""
+        if not specs:
+            return []
+        # git before 2.38 takes a name a line: one with a newline in it counts as not there
+        asked = "".join(f"{'' if chr(10) in s else s}\n" for s in specs)
+        argv = ("cat-file", "--batch-check=%(objecttype)")
+        _, out = self.raw(*argv, stdin=asked.encode("utf-8", "surrogateescape"))
+        return [line in _OBJECT_TYPES for line in _decode(out).splitlines()]
+
     # -- another index than git's own --------------------------------------------------------
 
     @contextlib.contextmanager
@@ -847,12 +971,20 @@ class Git:
         finally:
             saved.unlink(missing_ok=True)
 
-    def changed_blobs(self, commits: Sequence[str], pathspecs: Sequence[str]) -> list[ChangedBlob]:
-        """Return the files that commits have otherwise than their parents; paths from the root."""
-        argv = ("--stdin", "--root", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", "--")
-        specs = [spec.replace(":(", ":(top,") for spec in pathspecs]
-        asked = "".join(f"{commit}\n" for commit in commits).encode()
-        _, out = self.raw("diff-tree", *argv, *specs, stdin=asked)
+    def changed_blobs(
+        self,
+        commits: Sequence[str],
+        pathspecs: Sequence[str],
+        parents: Mapping[str, str] | None = None,
+    ) -> list[ChangedBlob]:
+        """Return the files that commits have otherwise than any of their parents.
+
+        `parents` names the one to compare with, where it is not all of them.
+        """
+        lines = [f"{c} {parents[c]}" if parents and c in parents else c for c in commits]
+        argv = ("--stdin", "--root", "-m", "-r", "-z", "--raw", "--no-abbrev", "--no-renames")
+        asked = "".join(f"{line}\n" for line in lines).encode()
+        _, out = self.raw("diff-tree", *argv, "--relative", "--", *pathspecs, stdin=asked)
         found = []
         commit = ""
         words = iter(_decode(out).split("\0"))

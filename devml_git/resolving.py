@@ -113,7 +113,8 @@ class CacheObjects:
         remotes = store.remotes(self.git.top)
         if not remotes:
             return "no DVC remote is configured (dvc remote add -d NAME URL)"
-        names = ", ".join(gate.shown(n) for n in trust.untrusted(self.git.shared, remotes))
+        wary = trust.untrusted(self.git.shared, store.tracked_remotes(self.git.top))
+        names = ", ".join(gate.shown(n) for n in wary)
         if names:
             return f"the DVC remote {names} is new or was changed by a commit (devml-git trust)"
         if not config.load(self.git.top).hooks.fetch:
@@ -123,13 +124,11 @@ class CacheObjects:
 
 def fetch(oid: str, remote: str | None) -> bool:
     """Fetch one manifest; return whether it is here now. Runs in the process of its own."""
-    from devml_git import store
-    from devml_git.nouns import MD5
+    from devml_git.remote import Wanted, fetch_objects
 
     objects = CacheObjects()
-    git = objects.git
-    wanted = [store.Wanted(gate.oid(oid, "merge"), MD5, remote)]
-    return not store.fetch(git.top, git.shared, objects.cache, wanted)
+    wanted = [Wanted(gate.oid(oid, "merge"), remote=remote)]
+    return not fetch_objects(objects.git.top, objects.cache, wanted)
 
 
 def resolve(file: str, names: Sequence[str], size: int) -> Resolved:

@@ -29,9 +29,9 @@ from devml_git.place import (
 )
 from devml_git.plumbing import is_lock
 from devml_git.record import Materialised
+from devml_git.remote import Wanted
 from devml_git.rule import AtMove
 from devml_git.scan import Found, Work
-from devml_git.store import Wanted
 from devml_git.streams import in_parallel
 from devml_git.supply import Supply
 from devml_git.workspace import token

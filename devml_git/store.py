@@ -11,9 +11,7 @@ import io
 import json
 import os
 import re
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,17 +20,14 @@ from devml_git import gate
 from devml_git.errors import DvcFailed, NotARepository, Refused, UsageError
 from devml_git.place import write_text_safely
 from devml_git.pointers import PipelineOut, load_mapping
-from devml_git.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from devml_git.cache import Cache
 
 OLDEST_DVC = (3, 67)
 _LEVELS = ("system", "global", "repo", "local")
 _DEFAULT_TYPES = ("reflink", "copy")
-_JOBS = 8
 
 
 def require_dvc() -> str:
@@ -343,19 +338,6 @@ def _alive(pid: int, at: float) -> bool:
 # -- remotes -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """An object to be fetched: its oid, hash name, and the remote its output names (or None).
-
-    `size` is in bytes, about: a directory's members share its size evenly.
-    """
-
-    oid: str
-    hash_name: str
-    remote: str | None = None
-    size: int = 0
-
-
 def remotes(root: Path) -> dict[str, dict[str, str]]:
     """Return the configured DVC remotes: name to its options, later levels winning."""
     found: dict[str, dict[str, str]] = {}
@@ -369,83 +351,29 @@ def remotes(root: Path) -> dict[str, dict[str, str]]:
     return found
 
 
+def tracked_remotes(root: Path) -> dict[str, dict[str, str]]:
+    """Return what the `.dvc/config` in git says of remotes: a commit can change that."""
+    return {
+        section.removeprefix('remote "').removesuffix('"'): {k: str(v) for k, v in values.items()}
+        for section, values in _read_level(root, "repo").items()
+        if section.startswith('remote "') and isinstance(values, dict)
+    }
+
+
 def _absolute_url(root: Path, level: str, url: str) -> str:
     if "://" in url:
         return url
     return os.path.abspath(_level_file(root, level).parent / os.path.expanduser(url))
 
 
-def fetch(
-    root: Path,
-    private: Path,
-    cache: Cache,
-    wanted: Sequence[Wanted],
-    progress: Progress = SILENT,
-) -> list[str]:
-    """Bring objects from their DVC remotes into the cache, verified; return those not to be had.
-
-    What a remote sends under a wrong name never enters the cache. Raises DvcFailed when a
-    remote cannot be reached or refuses.
-    """
-    if not wanted:
-        return []
-    if not remotes(root):
-        return sorted({w.oid for w in wanted})
-    missing: list[str] = []
-    with _translated("fetching from the DVC remote"), _repo(root, private) as repo:
-        groups: dict[tuple[str | None, str], list[str]] = {}
-        for w in wanted:
-            groups.setdefault((w.remote, w.hash_name), []).append(w.oid)
-        for (remote, hash_name), oids in groups.items():
-            odb = repo.cloud.get_remote_odb(remote, "fetch", hash_name=hash_name)
-            missing += _fetch_group(cache, odb, sorted(set(oids)), hash_name, progress)
-    return missing
-
-
-def _fetch_group(
-    cache: Cache,
-    odb: Any,  # noqa: ANN401
-    oids: Sequence[str],
-    hash_name: str,
-    progress: Progress,
-) -> list[str]:
-    cache.make_directory(cache.objects)
-    missing: list[str] = []
-    lock = threading.Lock()
-
-    def one(oid: str) -> None:
-        if not _fetch_one(cache, odb, oid, hash_name, progress):
-            with lock:
-                missing.append(oid)
-
-    with ThreadPoolExecutor(max_workers=_JOBS) as pool:
-        for future in [pool.submit(one, oid) for oid in oids]:
-            future.result()
-    return sorted(missing)
-
-
-def _fetch_one(cache: Cache, odb: Any, oid: str, hash_name: str, progress: Progress) -> bool:  # noqa: ANN401
-    temp = cache.new_temporary()
-    try:
-        try:
-            odb.fs.get_file(odb.oid_to_path(oid), str(temp), callback=_counting(progress))
-        except FileNotFoundError:
-            return False
-        return cache.adopt(oid, temp, hash_name)
-    finally:
-        with contextlib.suppress(OSError):
-            temp.unlink()
-
-
-def _counting(progress: Progress) -> Any:  # noqa: ANN401
-    """Return what DVC's file systems report transferred bytes to."""
-    from fsspec import Callback
-
-    class Counting(Callback):  # type: ignore[misc]
-        def relative_update(self, inc: int = 1) -> None:
-            progress.advance(inc)
-
-    return Counting()
+def core_setting(root: Path, key: str) -> str | None:
+    """Return a value of DVC's `core` section, the last level winning, or None."""
+    found = None
+    for level in _LEVELS:
+        section = _read_level(root, level).get("core", {})
+        if isinstance(section, dict) and key in section:
+            found = str(section[key])
+    return found
 
 
 def require_remote(table: Mapping[str, Mapping[str, str]], name: str) -> None:

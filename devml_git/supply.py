@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from devml_git import gate, store
+from devml_git import gate
 from devml_git.cache import Corrupt
 from devml_git.errors import ContentLost, Refused
-from devml_git.store import Wanted
+from devml_git.remote import Wanted, fetch_objects
 from devml_git.streams import in_parallel
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Supply:
         ws = self.ws
         ws.progress.start("fetching", sum(w.size for w in wanted))
         try:
-            return store.fetch(ws.root, ws.git.shared, ws.cache, wanted, ws.progress)
+            return fetch_objects(ws.root, ws.cache, wanted, ws.progress)
         finally:
             ws.progress.finish()
 

@@ -1,7 +1,8 @@
 """Which DVC remotes this clone trusts: their address and options as they were when trusted.
 
 A commit can change `.dvc/config`; hooks connect only to what was there at `init`, or was allowed
-by `devml-git trust` since (P9).
+by `devml-git trust` since (P9). What the user's own configuration says (`.dvc/config.local` and
+above) no commit changes, and it needs no trust. `remotes` are `store.tracked_remotes`.
 """
 
 from __future__ import annotations

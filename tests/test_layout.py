@@ -16,15 +16,15 @@ FLOORS = (
     ("errors", "progress", "gate", "place", "locks", "nouns", "rule"),
     (
         "index", "plumbing", "manifest", "operations", "journal", "rules", "config", "ignoring", "pointers", "record", "rescue", "trust",
-        "streams", "tripwire", "history", "intake", "cache", "store", "tree", "location", "scan", "merging", "savepoints",
+        "streams", "tripwire", "history", "intake", "cache", "store", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified",
     ),
     (
         "wording", "output", "installer", "status", "attributes", "resolving", "supply", "workspace",
-        "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "events", "leftovers", "doctor",
+        "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "events", "leftovers", "doctor",
     ),
     (
         "hook", "mergedriver", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",
-        "cli.checkout", "cli.undo", "cli.savepoints", "cli.app", "cli.funnel", "cli", "__main__",
+        "cli.checkout", "cli.undo", "cli.savepoints", "cli.transfer", "cli.verify", "cli.app", "cli.funnel", "cli", "__main__",
     ),
 )  # fmt: skip
 ORDER = ["__init__", *(module for floor in FLOORS for module in floor)]
@@ -34,10 +34,10 @@ DOORS = {
     "typer": "cli.",
     "rich": "output",
     "git": "history",
-    "dvc": "store",
+    "dvc": ("store", "remote"),
     "configobj": "store",
     "dvc_data": "",
-    "dvc_objects": "",
+    "dvc_objects": "remote",
     "scmrepo": "",
     "gitdb": "",
     "click": "",

@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from devml_git import __version__
-from devml_git.cli import checkout, hooks, project, rescue, savepoints, snapshots, undo
+from devml_git.cli import (
+    checkout,
+    hooks,
+    project,
+    rescue,
+    savepoints,
+    snapshots,
+    transfer,
+    undo,
+    verify,
+)
 
 app = typer.Typer(
     name="devml-git",
@@ -47,5 +57,7 @@ snapshots.register(app)
 checkout.register(app)
 undo.register(app)
 savepoints.register(app)
+transfer.register(app)
+verify.register(app)
 app.add_typer(hooks.app, name="hooks")
 app.add_typer(rescue.app, name="rescue")

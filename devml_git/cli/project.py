@@ -9,17 +9,25 @@ from typing import Annotated
 import typer
 
 from devml_git import doctor as doctor_module
-from devml_git import setup, store, trust
+from devml_git import plumbing, setup, store, trust
 from devml_git.cli.context import out, prefix, repo_paths, workspace
+from devml_git.nouns import State
 from devml_git.plumbing import Git
 from devml_git.restoring import bring_in_step
-from devml_git.wording import done_lines, human
+from devml_git.wording import done_lines, human, lost
 
 _SHOWN = 10
 
 
 def register(app: typer.Typer) -> None:
     """Add this family's commands."""
+    app.command(
+        context_settings={
+            "ignore_unknown_options": True,
+            "allow_extra_args": True,
+            "help_option_names": ["-h", "--help"],
+        }
+    )(clone)
     for function in (init, track, untrack, trust_remote, doctor, demo):
         name = "trust" if function is trust_remote else function.__name__
         app.command(name)(function)
@@ -33,18 +41,23 @@ def init(
     subdir: Annotated[
         bool, typer.Option("--subdir", help="Make this directory a project of its own.")
     ] = False,
+    no_content: Annotated[
+        bool, typer.Option("--no-content", help="Bring no data and models, only their pointers.")
+    ] = False,
 ) -> None:
     """Set this repository up: DVC, hooks, merge driver, devml.toml, ignore rules; safe to repeat.
 
     Example: devml-git init --track 'models/**' --track data/raw/
     """
-    o = out()
     git = Git.discover()
     if subdir:
         git = git.project(Path(os.path.realpath(Path.cwd())))
-    done = setup.init(
-        git, track=track or [], prefix=prefix(git.top), hooks=not no_hooks, progress=o.progress()
-    )
+    _set_up(git, track or [], hooks=not no_hooks, content=not no_content)
+
+
+def _set_up(git: Git, track: list[str], *, hooks: bool, content: bool) -> None:
+    o = out()
+    done = setup.init(git, track=track, prefix=prefix(git.top), hooks=hooks, progress=o.progress())
     if done.made:
         o.answer(f"made and staged: {', '.join(done.made)}")
     if done.hooks:
@@ -57,11 +70,35 @@ def init(
     for note in done.notes:
         o.remark(f"note: {note}")
     with workspace() as ws:
-        for line in done_lines(bring_in_step(ws, cause="init", fetch=True)):
-            o.answer(line.removeprefix("devml-git: "))
+        if content:
+            for line in done_lines(bring_in_step(ws, cause="init", fetch=True)):
+                o.answer(line.removeprefix("devml-git: "))
         ws.refresh()
         ws.arm(ws.observe())
     _suggest(done.suggestions)
+
+
+def clone(
+    ctx: typer.Context,
+    no_content: Annotated[
+        bool, typer.Option("--no-content", help="Bring no data and models, only their pointers.")
+    ] = False,
+) -> None:
+    """`git clone` with the arguments given, then hooks, configuration, data and models.
+
+    Example: devml-git clone https://example.org/team/models.git --branch main
+    """
+    place = plumbing.clone(ctx.args)
+    os.chdir(place)
+    git = Git.discover()
+    if not store.is_project(git.top):
+        out().answer("no DVC project at its root; to make it one: devml-git init")
+        return
+    _set_up(git, [], hooks=True, content=not no_content)
+    with workspace(writes=False) as ws:
+        missing = [] if no_content else [o.path for o in ws.observe() if o.state is State.MISSING]
+    if missing:
+        raise lost(missing)
 
 
 def _suggest(found: list[tuple[str, int, bool]]) -> None:
@@ -153,7 +190,8 @@ def trust_remote(
         for name in names or []:
             store.require_remote(known, name)
         chosen = {n: v for n, v in known.items() if not names or n in names}
-        trust.trust(ws.git.shared, chosen)
+        tracked = store.tracked_remotes(ws.root)
+        trust.trust(ws.git.shared, {n: v for n, v in tracked.items() if n in chosen})
         o.answer(f"trusted: {store.remote_names(chosen)}" if chosen else "no DVC remote configured")
 
 

@@ -423,7 +423,7 @@ def test_s15_hooks_and_json_in_any_locale(project: Project, name: str) -> None:
         assert ran.json["schema"].startswith("devml.")
         assert "Traceback" not in ran.err
     assert "İnce ağırlık.pt" in devml_process("status", "--json", cwd=project.path, env=env).out
-    assert devml_process("hooks", "status", cwd=project.path, env=env).out.count("ours") == 7
+    assert devml_process("hooks", "status", cwd=project.path, env=env).out.count("ours") == 8
 
 
 def test_s7_uninstall_without_ours_says_so(bare: Path) -> None:

@@ -1,0 +1,76 @@
+"""verify."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from devml_git import gate, verifying
+from devml_git.cli.context import out, workspace
+from devml_git.wording import human, listed
+
+if TYPE_CHECKING:
+    from devml_git.verifying import Verdicts
+
+_SHOWN = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(verify)
+
+
+def verify(
+    revs: Annotated[
+        list[str] | None, typer.Argument(metavar="[REV|RANGE]...", help="HEAD without one.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every commit of every ref.")] = False,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="Ask the DVC remotes, too, or only `--remote NAME`.")
+    ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Believe nothing that was verified before.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend bad copies from good ones, here and there.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Prove which commits can be recovered: each object is hashed, each commit gets a verdict.
+
+    Exit code 1 where anything is lost.
+
+    Example: devml-git verify --all --remote
+    """
+    with workspace(writes=False) as ws:
+        name = verifying.remote_among(ws, revs or []) if remote else None
+        meant = [rev for rev in revs or [] if rev != name]
+        commits = verifying.commits_of(ws, meant, everything=everything)
+        asked = (name or "") if remote else None
+        found = verifying.verify(ws, commits, remote=asked, full=full, repair=repair)
+    if as_json:
+        out().document(found.to_dict())
+    else:
+        _show(found)
+    if found.count(verifying.LOST):
+        raise typer.Exit(1)
+
+
+def _show(found: Verdicts) -> None:
+    o = out()
+    for problem in found.problems[:_SHOWN]:
+        commits = listed([c[:10] for c in problem.commits])
+        o.answer(f"{problem.problem}  {gate.shown(problem.path)}  md5 {problem.oid}  in {commits}")
+    if len(found.problems) > _SHOWN:
+        o.answer(f"and {len(found.problems) - _SHOWN} more: devml-git verify --json")
+    for text in found.broken[:_SHOWN]:
+        o.answer(f"cannot be followed: {text}")
+    counts = [
+        f"{n} {verdict}"
+        for verdict in (verifying.RECOVERABLE, verifying.AT_RISK, verifying.LOST)
+        if (n := found.count(verdict))
+    ]
+    o.answer(f"{len(found.commits)} commits: {', '.join(counts) or 'none'}")
+    healed = f", {found.healed} healed" if found.healed else ""
+    o.answer(f"{found.checked} objects checked, {human(found.bytes)} read{healed}")

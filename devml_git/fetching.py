@@ -1,0 +1,131 @@
+"""`fetch`: content of commits from the DVC remotes into the cache; the workspace stays."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devml_git.errors import ContentLost, UsageError
+from devml_git.gate import shown
+from devml_git.gathering import gather
+from devml_git.remote import Wanted
+from devml_git.supply import Supply
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from devml_git.nouns import Pointer
+    from devml_git.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What is to be fetched.
+
+    `words` are a git remote and refs, as for git fetch; `number` the newest commits of each ref,
+    `since` a date as git takes it, `paths` artifacts (or globs) relative to the root, none: all.
+    """
+
+    words: tuple[str, ...] = ()
+    everything: bool = False
+    number: int = 1
+    since: str | None = None
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Fetched:
+    """What came: objects and bytes, for how many commits; `missing` are artifact paths."""
+
+    commits: int = 0
+    objects: int = 0
+    size: int = 0
+    missing: list[str] = field(default_factory=list)
+
+
+def fetch(ws: Workspace, chosen: Chosen) -> Fetched:
+    """Run `git fetch`, then bring what is chosen. Raises GitFailed, UsageError, DvcFailed."""
+    git = ws.git
+    remotes = git.remotes()
+    remote = chosen.words[0] if chosen.words and chosen.words[0] in remotes else None
+    refs = chosen.words[1:] if remote else chosen.words
+    if remotes:
+        git.fetch([remote] if remote else [], cwd=Path.cwd())
+    commits = _commits(ws, chosen, remote, refs)
+    wanted = [p for p in _pointers(ws, commits) if _matches(p.path, chosen.paths)]
+    if chosen.paths and not wanted:
+        raise UsageError(f"no artifact there matches {shown(', '.join(chosen.paths))}")
+    return _bring(ws, wanted, Fetched(commits=len(commits)))
+
+
+def _commits(ws: Workspace, chosen: Chosen, remote: str | None, refs: Sequence[str]) -> list[str]:
+    if chosen.everything:
+        return ws.git.all_commits()
+    tips = [_tip(ws, remote, ref) for ref in refs]
+    if not refs:
+        tips = [c for c in map(ws.git.commit_of, ("HEAD", "@{upstream}")) if c is not None]
+    limits = [f"--since={chosen.since}"] if chosen.since else [f"--max-count={chosen.number}"]
+    found: dict[str, None] = {}
+    for tip in dict.fromkeys(tips):
+        found.update(dict.fromkeys(ws.git.commits_meant([tip], *limits, walk=True)))
+    return list(found)
+
+
+def _tip(ws: Workspace, remote: str | None, ref: str) -> str:
+    names = ([f"refs/remotes/{remote}/{ref}"] if remote else []) + [ref, f"refs/remotes/{ref}"]
+    for name in names:
+        commit = ws.git.commit_of(name)
+        if commit is not None:
+            return commit
+    return ws.git.require_commit(ref)
+
+
+def _pointers(ws: Workspace, commits: Sequence[str]) -> list[Pointer]:
+    """Return each content once: the pointers of these commits, by what they name."""
+    gathered = gather(ws.git, commits, ws.tree.stages, nested=ws.tree.nested)
+    found: dict[tuple[str, str, str], Pointer] = {}
+    for pointers in gathered.pointers.values():
+        for p in pointers:
+            found.setdefault((p.path, p.oid or "", p.hash_name), p)
+    return list(found.values())
+
+
+def _matches(path: str, patterns: Sequence[str]) -> bool:
+    return not patterns or any(
+        path == p or not p or path.startswith(f"{p}/") or fnmatch.fnmatchcase(path, p)
+        for p in patterns
+    )
+
+
+def _bring(ws: Workspace, pointers: Sequence[Pointer], done: Fetched) -> Fetched:
+    supply = Supply(ws, fetch=True)
+    cache = ws.cache
+    tops = [p for p in pointers if p.oid and not cache.has(p.oid, p.hash_name)]
+    gone = set(supply.fetch_wanted([_wanted(p, p.oid or "") for p in tops]))
+    lacking: dict[tuple[str, str], tuple[Wanted, str]] = {}
+    for p in pointers:
+        try:
+            inside = supply.members(p)
+        except ContentLost:
+            gone.add(p.oid or "")
+            continue
+        for name, oid in inside.items():
+            if p.is_dir and not cache.has(oid, p.hash_name):
+                place = f"{p.path}/{name}"
+                lacking.setdefault((oid, p.hash_name), (_wanted(p, oid), place))
+    lost = set(supply.fetch_wanted([w for w, _ in lacking.values()]))
+    here = [(p.oid or "", p.hash_name) for p in tops if p.oid not in gone]
+    here += [key for key in lacking if key[0] not in lost]
+    done.objects = len(here)
+    done.size = sum(cache.size_of(*key) for key in here)
+    done.missing = sorted(
+        {p.path for p in pointers if p.oid in gone}
+        | {place for (oid, _), (_, place) in lacking.items() if oid in lost}
+    )
+    return done
+
+
+def _wanted(p: Pointer, oid: str) -> Wanted:
+    return Wanted(oid, p.hash_name, p.remote, (p.size or 0) // max(p.nfiles or 1, 1))

@@ -1,0 +1,107 @@
+"""What commits need: every object that their pointers name, once.
+
+From one `git diff-tree` over all commits and one `git cat-file --batch` over the pointers' texts,
+however many commits there are. What a commit has unchanged, its parents have; of parents that are
+not among the commits, the trees are read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from devml_git import pointers
+from devml_git.errors import Refused
+from devml_git.plumbing import POINTER_PATHSPECS, is_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from devml_git.nouns import Pointer
+    from devml_git.plumbing import Git
+    from devml_git.pointers import PipelineOut
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What some commits need.
+
+    `pointers` by (file, blob id), each distinct one once; `commits` by the same the commits in
+    which it is first seen, newest first; `broken` the pointer files that cannot be followed.
+    """
+
+    pointers: dict[tuple[str, str], list[Pointer]] = field(default_factory=dict)
+    commits: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    broken: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+def gather(
+    git: Git,
+    commits: Sequence[str],
+    stages: Mapping[str, PipelineOut],
+    *,
+    nested: Iterable[str] = (),
+) -> Gathered:
+    """Return what these commits' pointers name. `stages` is what the pipelines say today.
+
+    `nested` are the projects below this one, whose files are theirs.
+    Pointers that are not ours (imports, `cache: false`, cloud-versioned) are left out.
+    """
+    found = Gathered()
+    blobs: dict[tuple[str, str], list[str]] = {}
+    new = set(commits)
+    changed: dict[str, set[str]] = {}
+    theirs = tuple(f"{place}/" for place in nested)
+    for row in git.changed_blobs(commits, POINTER_PATHSPECS):
+        changed.setdefault(row.commit, set()).add(row.path)
+        if row.new and not row.path.startswith(theirs):
+            blobs.setdefault((row.path, row.new), []).append(row.commit)
+    parents = git.parents(commits)
+    above = {c: [p for p in parents[c] if p not in new] for c in commits}
+    trees = {p: git.tree_entries(p) for ps in above.values() for p in ps}
+    for commit, outside in above.items():
+        for entry in (e for p in outside for e in trees[p]):
+            if entry.path not in changed.get(commit, ()):
+                blobs.setdefault((entry.path, entry.blob), []).append(commit)
+    found.commits = blobs
+    texts = dict(zip(_ids(blobs), git.blobs(_ids(blobs)), strict=True))
+    known = _known_outs(git, blobs, texts, stages)
+    for (file, blob), where in blobs.items():
+        try:
+            read = pointers.read(file, texts[blob], known.get((file, blob), stages))
+        except Refused as e:
+            found.broken[file, blob] = f"{e.message} ({where[0][:12]})"
+            continue
+        found.pointers[file, blob] = [p for p in read if p.why_left_alone is None and p.oid]
+    return found
+
+
+def _ids(blobs: Iterable[tuple[str, str]]) -> list[str]:
+    return sorted({blob for _, blob in blobs})
+
+
+def _known_outs(
+    git: Git,
+    blobs: Mapping[tuple[str, str], Sequence[str]],
+    texts: Mapping[str, bytes],
+    stages: Mapping[str, PipelineOut],
+) -> dict[tuple[str, str], dict[str, PipelineOut]]:
+    """Return what the pipelines say of each `dvc.lock`'s outputs, by its (file, blob id).
+
+    An output that today's `dvc.yaml` does not know counts as cached, unless that commit holds the
+    path in git itself (as `tree.read_commit`).
+    """
+    unknown: dict[tuple[str, str], list[str]] = {}
+    for file, blob in blobs:
+        if is_lock(file):
+            with contextlib.suppress(Refused):
+                locked = pointers.lock_paths(file, texts[blob])
+                unknown[file, blob] = [path for path in locked if path not in stages]
+    asked = [(key, path) for key, paths in unknown.items() for path in paths]
+    held = git.present([f"{blobs[key][0]}:{git.prefix}{path}" for key, path in asked])
+    known: dict[tuple[str, str], dict[str, PipelineOut]] = {key: dict(stages) for key in unknown}
+    for (key, path), in_git in zip(asked, held, strict=True):
+        if not in_git:
+            known[key][path] = pointers.PipelineOut(stage="")
+    return known

@@ -1,0 +1,71 @@
+"""What this clone has seen on each DVC remote: SQLite, shared by all worktrees.
+
+It saves asking for the thousands of members of a directory whose manifest is still there. Whatever
+it says, files and manifests themselves are asked for at every push. Losing it costs time only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+KEPT_SECONDS = 86_400.0  # what was seen longer ago is in doubt, and asked for again
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS manifest (
+    remote TEXT NOT NULL, oid TEXT NOT NULL, seen REAL NOT NULL, PRIMARY KEY (remote, oid)
+) WITHOUT ROWID;
+"""
+
+
+class Published:
+    """The directories of which all members were seen on one remote.
+
+    `address` is what tells the remote from another one of the same name. Errors of the database
+    are not errors here: nothing is known then.
+    """
+
+    def __init__(self, shared: Path, address: str) -> None:
+        self._key = hashlib.sha256(address.encode("utf-8", "surrogateescape")).hexdigest()
+        self._file = shared / "published.db"
+
+    @contextlib.contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        db = sqlite3.connect(self._file, timeout=5)
+        try:
+            db.executescript(_SCHEMA)
+            with db:
+                yield db
+        finally:
+            db.close()
+
+    def whole(self, oids: Iterable[str], *, now: float | None = None) -> set[str]:
+        """Return which of these directories' members were all seen there lately."""
+        wanted = set(oids)
+        since = (time.time() if now is None else now) - KEPT_SECONDS
+        with contextlib.suppress(sqlite3.Error), self._database() as db:
+            rows = db.execute(
+                "SELECT oid FROM manifest WHERE remote=? AND seen>? AND seen<=?",
+                (self._key, since, since + 2 * KEPT_SECONDS),
+            )
+            return {oid for (oid,) in rows} & wanted
+        return set()
+
+    def remember(self, oids: Iterable[str]) -> None:
+        """Note that all members of these directories, and their manifests, are there."""
+        rows = [(self._key, oid, time.time()) for oid in oids]
+        with contextlib.suppress(sqlite3.Error), self._database() as db:
+            db.executemany("INSERT OR REPLACE INTO manifest VALUES (?, ?, ?)", rows)
+
+    def forget(self, oids: Iterable[str]) -> None:
+        """Believe nothing of these any more."""
+        with contextlib.suppress(sqlite3.Error), self._database() as db:
+            db.executemany(
+                "DELETE FROM manifest WHERE remote=? AND oid=?", [(self._key, o) for o in oids]
+            )

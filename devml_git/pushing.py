@@ -1,0 +1,139 @@
+"""What a push publishes: which commits are new to a git remote, and whether their content is up.
+
+For the pre-push hook (githooks(5): lines of "local-ref local-id remote-ref remote-id") and for
+`devml-git push`, which asks git itself for such lines before it calls it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from devml_git import gate, store, transfer
+from devml_git.errors import ContentLost
+from devml_git.gathering import gather
+from devml_git.wording import human
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from devml_git.plumbing import Git
+    from devml_git.transfer import Lack, Sent
+    from devml_git.workspace import Workspace
+
+_SHOWN = 10
+UPLOADED = "DEVML_GIT_UPLOADED"  # set by `devml-git push`: the hook only checks then
+INCOMPLETE_KEY = "devml.allowIncompletePush"
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One ref of a push: what it becomes there (None: it is deleted), and what it was (None: new).
+
+    `ref` is its full name on the remote.
+    """
+
+    new: str | None
+    ref: str
+    old: str | None
+
+
+def updates(lines: str) -> list[Update]:
+    """Parse what git tells pre-push on its standard input."""
+    found = []
+    for line in lines.splitlines():
+        words = line.split(" ")
+        if len(words) == 4:  # noqa: PLR2004 - as githooks(5) has it
+            _, new, ref, old = words
+            found.append(Update(_known(new), ref, _known(old)))
+    return found
+
+
+def _known(commit: str) -> str | None:
+    return commit if commit.strip("0") else None
+
+
+def unpublished(git: Git, remote: str, pushed: Sequence[Update]) -> list[str]:
+    """Return the commits that a push brings to a git remote, newest first.
+
+    Where only our tracking refs say that a commit is there, the remote itself is asked for its
+    refs: a branch may be gone from it. If it does not answer, all commits count as new.
+    """
+    tips = [u.new for u in pushed if u.new is not None]
+    commits = sorted({c for c in git.commits_of(tips) if c is not None})
+    told = [u.old for u in pushed if u.old is not None]
+    sure = git.reachable(commits, told)
+    if not sure:
+        return []
+    believed = [f"--remotes={remote}"] if remote in git.remotes() else []
+    if believed and git.reachable(commits, [*told, *believed]) == sure:
+        return sure
+    return git.reachable(commits, [*told, *git.refs_of_remote(remote)])
+
+
+def asked(git: Git, args: Sequence[str], *, cwd: Path) -> list[str]:
+    """Return the commits that `git push ARGS` would push, as git says itself (--dry-run).
+
+    Raises GitFailed, as git would fail.
+    """
+    text = git.dry_push(args, cwd=cwd)
+    sources = []
+    for line in text.splitlines():
+        _, tab, rest = line.partition("\t")
+        source = rest.partition("\t")[0].rpartition(":")[0]
+        if tab and source and not line.startswith("!"):
+            sources.append(source)
+    return [c for c in (git.commit_of(s) for s in dict.fromkeys(sources)) if c is not None]
+
+
+def publish_all(ws: Workspace, tips: Sequence[str]) -> list[str]:
+    """Publish the content of these commits and of all before them, also of those pushed already."""
+    return publish(ws, ws.git.reachable(list(dict.fromkeys(tips))), hook=False, upload=True)
+
+
+def publish(ws: Workspace, commits: Sequence[str], *, hook: bool, upload: bool) -> list[str]:
+    """See to it that the DVC remotes have what commits need; return lines on what was done.
+
+    Raises ContentLost when something is nowhere to be had, DvcFailed for a remote that fails.
+    """
+    if not commits:
+        return []
+    if not store.remotes(ws.root):
+        return _without_remote(ws, commits, upload=upload)
+    sent = transfer.publish(ws, commits, upload=upload, trusted_only=hook)
+    lines = [f"warning: cannot be followed by anybody: {why}" for why in sent.broken[:_SHOWN]]
+    if sent.uploaded:
+        where = ", ".join(gate.shown(name) for name in dict.fromkeys(sent.remotes))
+        count = f"{sent.uploaded} object{'s' if sent.uploaded != 1 else ''}"
+        lines.append(f"uploaded {count} ({human(sent.size)}) to {where}")
+    if sent.lacking:
+        if ws.git.config(INCOMPLETE_KEY) != "true":
+            raise _incomplete(sent)
+        lines += [f"warning: published without content: {_line(x)}" for x in sent.lacking[:_SHOWN]]
+    return lines
+
+
+def _without_remote(ws: Workspace, commits: Sequence[str], *, upload: bool) -> list[str]:
+    gathered = gather(ws.git, commits, ws.tree.stages, nested=ws.tree.nested)
+    if not any(gathered.pointers.values()):
+        return []
+    text = "no DVC remote is configured: nobody else can get the data and models of these commits"
+    if not upload:  # pre-push = "check"
+        raise ContentLost(text, hint="dvc remote add -d NAME URL")
+    return [f"warning: {text} (dvc remote add -d NAME URL)"]
+
+
+def _incomplete(sent: Sent) -> ContentLost:
+    shown = "".join(f"\n  {_line(lack)}" for lack in sent.lacking[:_SHOWN])
+    more = f"\n  and {len(sent.lacking) - _SHOWN} more" if len(sent.lacking) > _SHOWN else ""
+    return ContentLost(
+        f"these commits are not complete without:{shown}{more}",
+        hint="on the machine that has it: devml-git push   "
+        f"(to publish without it: git config {INCOMPLETE_KEY} true)",
+    )
+
+
+def _line(lack: Lack) -> str:
+    path = gate.shown(lack.path)
+    return f"{path}  commit {lack.commit[:12]}  md5 {lack.oid}  {lack.why}"

@@ -1,0 +1,271 @@
+"""Content of many commits to the DVC remotes and back: what push, fetch and the pre-push hook do.
+
+A commit is complete when the remotes list every object its pointers name. Children go before
+their manifest, so that a manifest that is there never names what is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from devml_git import gate, store
+from devml_git.cache import Corrupt
+from devml_git.errors import DvcFailed, Refused
+from devml_git.gathering import gather
+from devml_git.published import Published
+from devml_git.remote import STALL_SECONDS, Remote, Wanted, name_of
+from devml_git.streams import in_parallel
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from devml_git.gathering import Gathered
+    from devml_git.nouns import Pointer
+    from devml_git.workspace import Workspace
+
+Key = tuple[str, str]  # an object: its oid and hash name
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """An object that a commit needs and that is not where it should be. `why` is in words."""
+
+    path: str
+    commit: str
+    oid: str
+    size: int | None
+    why: str
+
+
+@dataclass(slots=True)
+class Sent:
+    """What a push of content did: objects and bytes uploaded, objects that were there already.
+
+    `lacking` are needed and neither here nor there; `broken` are pointer files nobody can follow.
+    """
+
+    uploaded: int = 0
+    size: int = 0
+    there: int = 0
+    lacking: list[Lack] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    remotes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Group:
+    """What goes to one remote: oid to object, and for which artifact and commit it is."""
+
+    wanted: dict[Key, Wanted] = field(default_factory=dict)
+    where: dict[Key, tuple[Pointer, str, str]] = field(default_factory=dict)
+
+    def add(self, pointer: Pointer, commit: str, oid: str, place: str, size: int) -> None:
+        key = (oid, pointer.hash_name)
+        if key not in self.wanted:
+            self.wanted[key] = Wanted(oid, pointer.hash_name, pointer.remote, size)
+            self.where[key] = (pointer, commit, place)
+
+    def files(self) -> _Group:
+        """Return what is no manifest."""
+        return self._only({key for key in self.wanted if not key[0].endswith(".dir")})
+
+    def manifests(self, *, without: Collection[Key]) -> _Group:
+        """Return the manifests but for some."""
+        keys = {key for key in self.wanted if key[0].endswith(".dir")}
+        return self._only(keys.difference(without))
+
+    def _only(self, keys: Collection[Key]) -> _Group:
+        return _Group(
+            {k: v for k, v in self.wanted.items() if k in keys},
+            {k: v for k, v in self.where.items() if k in keys},
+        )
+
+
+def require_trust(ws: Workspace, names: Collection[str]) -> None:
+    """Raise DvcFailed for remotes that a commit has brought or changed and nobody has allowed."""
+    from devml_git import trust
+
+    known = store.remotes(ws.root)
+    wary = trust.untrusted(ws.git.shared, store.tracked_remotes(ws.root))
+    bases = [known[n].get("url", "") for n in names if n in known]
+    based = [url.split("/")[2] for url in bases if url.startswith("remote://")]
+    found = [name for name in (*names, *based) if name in wary]
+    if found:
+        shown = store.remote_names({name: known[name] for name in found})
+        raise DvcFailed(
+            f"the DVC remote {shown} is new or was changed by a commit",
+            hint=f"devml-git trust {gate.shown(found[0])}   if that is where content is to go",
+        )
+
+
+def publish(ws: Workspace, commits: Sequence[str], *, upload: bool, trusted_only: bool) -> Sent:
+    """See to it that the DVC remotes have all that these commits need.
+
+    Without `upload` it is only asked for. `trusted_only` is for hooks: no remote is connected to
+    that a commit has brought. Raises DvcFailed; what is up then stays, and a second run goes on.
+    """
+    sent = Sent()
+    gathered = gather(ws.git, commits, ws.tree.stages, nested=ws.tree.nested)
+    sent.broken = list(gathered.broken.values())
+    groups = _by_remote(ws, gathered)
+    if trusted_only:
+        require_trust(ws, groups)
+    for name, pointers in groups.items():
+        stall = float(ws.git.config("devml.stallTimeout") or STALL_SECONDS)
+        _Courier(ws, Remote(ws.root, name, stall=stall), sent).run(pointers, upload=upload)
+    return sent
+
+
+def _by_remote(ws: Workspace, gathered: Gathered) -> dict[str, list[tuple[Pointer, str]]]:
+    """Return (pointer, a commit that has it) by remote; `push: false` goes to none."""
+    groups: dict[str, list[tuple[Pointer, str]]] = {}
+    for key, pointers in gathered.pointers.items():
+        for pointer in pointers:
+            name = name_of(ws.root, pointer.remote) if pointer.push else None
+            if name is not None:
+                groups.setdefault(name, []).append((pointer, gathered.commits[key][0]))
+    return groups
+
+
+class _Courier:
+    """Brings to one remote what it lacks."""
+
+    def __init__(self, ws: Workspace, remote: Remote, sent: Sent) -> None:
+        self.ws = ws
+        self.remote = remote
+        self.sent = sent
+        self.lost: set[Key] = set()
+        options = store.remotes(ws.root).get(remote.name, {})
+        self.published = Published(ws.git.shared, options.get("url", remote.name))
+
+    def run(self, pointers: Sequence[tuple[Pointer, str]], *, upload: bool) -> None:
+        """Manifests are looked at first: what they name goes up before they do."""
+        tops = _Group()
+        for pointer, commit in pointers:
+            tops.add(pointer, commit, pointer.oid or "", pointer.path, pointer.size or 0)
+        there = self._there(tops)
+        known = self.published.whole(oid for (oid, _) in there)
+        self.published.forget(key[0] for key in tops.wanted if key not in there)
+        closed = [
+            key
+            for key, (pointer, _, _) in tops.where.items()
+            if pointer.is_dir and not (key in there and key[0] in known)
+        ]
+        members, inside = self._opened(tops, closed)
+        self._send(_merged(members, tops.files()), {**self._there(members), **there}, upload=upload)
+        whole = [key for key, names in inside.items() if not self.lost.intersection(names)]
+        torn = set(closed) - set(whole)  # a manifest must not precede what it names
+        self._send(tops.manifests(without=torn), there, upload=upload)
+        self.published.remember(key[0] for key in whole if key not in self.lost)
+
+    def _there(self, group: _Group) -> dict[Key, int | None]:
+        sizes = self.remote.sizes(list(group.wanted.values()))
+        return {key: sizes[key[0]] for key in group.wanted if key[0] in sizes}
+
+    def _opened(self, tops: _Group, keys: Sequence[Key]) -> tuple[_Group, dict[Key, list[Key]]]:
+        """Return the files in directories, and which are in which; lacking manifests are fetched.
+
+        A directory whose manifest is nowhere to be had is lacking, and left out.
+        """
+        cache, remote = self.ws.cache, self.remote
+        inside: dict[Key, Mapping[str, str]] = {}
+        refused: dict[Key, str] = {}
+        for _ in range(2):
+            lacking = [Wanted(*key) for key in keys if key not in inside and not cache.has(*key)]
+            remote.each(lambda w: remote.get(cache, w), lacking)
+            for key in (k for k in keys if k not in inside and cache.has(*k)):
+                try:
+                    inside[key] = cache.manifest(*key)
+                except Corrupt:
+                    cache.quarantine(*key)
+                except Refused as e:
+                    refused[key] = e.message
+        members = _Group()
+        for key, names in inside.items():
+            pointer, commit, _ = tops.where[key]
+            size = (pointer.size or 0) // max(len(names), 1)
+            for name, child in names.items():
+                members.add(pointer, commit, child, f"{pointer.path}/{name}", size)
+        for key in (k for k in keys if k not in inside):
+            self._lack(tops, key, refused.get(key, "its manifest is nowhere to be had"))
+        return members, {k: [(oid, k[1]) for oid in ns.values()] for k, ns in inside.items()}
+
+    def _lack(self, group: _Group, key: Key, why: str) -> None:
+        pointer, commit, place = group.where[key]
+        size = pointer.size if place == pointer.path else None
+        self.sent.lacking.append(Lack(place, commit, key[0], size, why))
+        self.lost.add(key)
+
+    def _send(self, group: _Group, there: Mapping[Key, int | None], *, upload: bool) -> None:
+        """Upload what is not there, or has another size there than here; prove it afterwards."""
+        cache = self.ws.cache
+        todo: list[Key] = []
+        for key in group.wanted:
+            oid, hash_name = key
+            here = cache.size_of(oid, hash_name) if cache.has(oid, hash_name) else None
+            if key in there and (here is None or there[key] in {None, here}):
+                self.sent.there += 1
+            elif here is None:
+                self._lack(group, key, "missing here and there")
+            elif not upload:
+                word = "damaged on the DVC remote" if key in there else "not on the DVC remote"
+                self._lack(group, key, word)
+            else:
+                todo.append(key)
+        good = self._verified(group, todo)
+        self._upload(group, good)
+
+    def _verified(self, group: _Group, keys: Sequence[Key]) -> list[Key]:
+        """Return what is whole in the cache; what is not is set aside and reported."""
+        cache, progress = self.ws.cache, self.ws.progress
+        sizes = [cache.size_of(*key) for key in keys]
+        bad: set[int] = set()
+
+        def check(i: int) -> None:
+            if not cache.verify(*keys[i], progress):
+                bad.add(i)
+
+        progress.start("checking", sum(sizes))
+        try:
+            in_parallel(check, range(len(keys)), sizes)
+        finally:
+            progress.finish()
+        for i in sorted(bad):
+            cache.quarantine(*keys[i])
+            self._lack(group, keys[i], "corrupt here, and not on the DVC remote")
+        return [key for i, key in enumerate(keys) if i not in bad]
+
+    def _upload(self, group: _Group, keys: Sequence[Key]) -> None:
+        """Send objects, and look at what has arrived."""
+        for _ in range(2 if self.remote.reads_back else 1):
+            keys = self._send_once(group, keys)
+        for key in keys:
+            self._lack(group, key, "the DVC remote took it and does not have it")
+
+    def _send_once(self, group: _Group, keys: Sequence[Key]) -> list[Key]:
+        """Send objects; return those that have not arrived whole."""
+        if not keys:
+            return []
+        cache, progress, remote = self.ws.cache, self.ws.progress, self.remote
+        wanted = [group.wanted[key] for key in keys]
+        sizes = [cache.size_of(*key) for key in keys]
+        progress.start(f"uploading to {remote.name}", sum(sizes))
+        try:
+            whole = remote.each(lambda w: remote.put(cache, w, progress), wanted)
+        finally:
+            progress.finish()
+        proof = remote.sizes(wanted)
+        good = [
+            key
+            for key, size, arrived in zip(keys, sizes, whole, strict=True)
+            if arrived and key[0] in proof and proof[key[0]] in {None, size}
+        ]
+        self.sent.remotes.append(remote.name)
+        self.sent.uploaded += len(good)
+        self.sent.size += sum(cache.size_of(*key) for key in good)
+        return [key for key in keys if key not in set(good)]
+
+
+def _merged(one: _Group, other: _Group) -> _Group:
+    return _Group({**other.wanted, **one.wanted}, {**other.where, **one.where})

@@ -1,0 +1,343 @@
+"""`verify`: whether each commit of the history can still be recovered, and from where.
+
+Each object is hashed once, however many commits have it, and each commit's verdict comes from its
+parent's and from what changed: no process a commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from devml_git import store
+from devml_git.errors import Refused, UsageError
+from devml_git.gathering import Gathered, gather
+from devml_git.plumbing import POINTER_PATHSPECS
+from devml_git.remote import Remote, Wanted, name_of
+from devml_git.streams import in_parallel
+from devml_git.verified import Verified
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from devml_git.nouns import Pointer
+    from devml_git.workspace import Workspace
+
+Key = tuple[str, str]  # an object: its oid and hash name
+
+RECOVERABLE, AT_RISK, LOST = "recoverable", "at-risk", "lost"
+_ORDER = (RECOVERABLE, AT_RISK, LOST)
+
+
+@dataclass(slots=True)
+class Problem:
+    """An object that is not as it should be, for one artifact, and the commits that need it.
+
+    `problem` is "missing" or "corrupt" (in the cache), or "not-on-remote".
+    """
+
+    path: str
+    oid: str
+    size: int | None
+    problem: str
+    commits: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return one entry of product.md's `problems`."""
+        return {
+            "path": self.path, "oid": self.oid, "size": self.size, "problem": self.problem,
+            "commits": self.commits,
+        }  # fmt: skip
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """What is known of each commit, newest first, and of all objects together.
+
+    `checked` counts objects, `bytes` what was hashed; `healed` objects that `repair` has mended.
+    """
+
+    commits: dict[str, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    checked: int = 0
+    bytes: int = 0
+    missing: int = 0
+    corrupt: int = 0
+    healed: int = 0
+    broken: list[str] = field(default_factory=list)
+
+    def count(self, verdict: str) -> int:
+        """Return how many commits have this verdict."""
+        return sum(1 for v in self.commits.values() if v == verdict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return product.md's `devml.verify/v1`."""
+        return {
+            "schema": "devml.verify/v1",
+            "commits": [{"commit": c, "verdict": v} for c, v in self.commits.items()],
+            "objects": {
+                "checked": self.checked, "bytes": self.bytes, "missing": self.missing,
+                "corrupt": self.corrupt, "healed": self.healed,
+            },
+            "problems": [p.to_dict() for p in self.problems],
+            "broken": self.broken,
+        }  # fmt: skip
+
+
+def verify(
+    ws: Workspace, commits: Sequence[str], *, remote: str | None, full: bool, repair: bool
+) -> Verdicts:
+    """Check what these commits (newest first) need.
+
+    `remote` is a DVC remote's name, "" for each output's own one, None where none is asked;
+    `full` believes nothing that was verified before, and reads what the remote has; `repair` mends
+    what has a good copy somewhere. Raises DvcFailed for a remote that cannot be asked.
+    """
+    found = Verdicts()
+    gathered = gather(ws.git, commits, ws.tree.stages, nested=ws.tree.nested)
+    found.broken = sorted(gathered.broken.values())
+    inspection = _Inspection(ws, found, full=full, asked=remote is not None or repair)
+    inspection.look(_pointers(gathered), remote)
+    if repair:
+        inspection.mend()
+    verdicts, problems = inspection.judge(gathered)
+    for key in gathered.broken:
+        verdicts[key] = LOST
+    _spread(ws, commits, verdicts, problems, found)
+    return found
+
+
+def _pointers(gathered: Gathered) -> list[Pointer]:
+    return [p for pointers in gathered.pointers.values() for p in pointers]
+
+
+def _spread(
+    ws: Workspace,
+    commits: Sequence[str],
+    verdicts: Mapping[tuple[str, str], str],
+    problems: Mapping[tuple[str, str], list[Problem]],
+    found: Verdicts,
+) -> None:
+    """Give each commit the worst verdict of its pointers; only what is not well goes along."""
+    git = ws.git
+    parents = git.parents(commits)
+    first = {c: ps[0] for c, ps in parents.items() if ps}
+    changed: dict[str, list[tuple[str, str]]] = {}
+    for row in git.changed_blobs(commits, POINTER_PATHSPECS, first):
+        changed.setdefault(row.commit, []).append((row.path, row.new))
+    bad: dict[str, dict[str, str]] = {}
+    for commit in reversed(commits):
+        parent = first.get(commit)
+        if parent is not None and parent not in bad:
+            entries = git.tree_entries(parent)
+            bad[parent] = {e.path: e.blob for e in entries if (e.path, e.blob) in verdicts}
+        mine = dict(bad[parent]) if parent is not None else {}
+        for path, blob in changed.get(commit, ()):
+            mine.pop(path, None)
+            if (path, blob) in verdicts:
+                mine[path] = blob
+        bad[commit] = mine
+        worst = [verdicts[path, blob] for path, blob in mine.items()]
+        found.commits[commit] = max(worst, key=_ORDER.index, default=RECOVERABLE)
+        for key in mine.items():
+            for problem in problems.get(key, ()):
+                problem.commits.append(commit)
+    found.commits = {c: found.commits[c] for c in commits}
+    found.problems = [p for ps in problems.values() for p in ps if p.commits]
+
+
+class _Inspection:
+    """What is known of every object: whether the cache has it whole, and whether a remote does."""
+
+    def __init__(self, ws: Workspace, found: Verdicts, *, full: bool, asked: bool) -> None:
+        self.ws = ws
+        self.found = found
+        self.full = full
+        self.asked = asked
+        self.here: dict[Key, str] = {}  # "good", "missing" or "corrupt"
+        self.there: dict[Key, bool] = {}
+        self.places: dict[Key, tuple[Pointer, str, int | None]] = {}
+        self.members: dict[Key, Mapping[str, str]] = {}  # what is in a directory: name to oid
+        self.routes: dict[str, list[Key]] = {}
+        self.remotes: dict[str, Remote] = {}
+
+    # -- looking -----------------------------------------------------------------------------
+
+    def look(self, pointers: Iterable[Pointer], remote: str | None) -> None:
+        """Hash what the cache has of these and, if asked, list what the remotes have."""
+        tops = {(p.oid or "", p.hash_name): p for p in pointers}
+        for key, p in tops.items():
+            self.places.setdefault(key, (p, p.path, p.size))
+        self._hash(tops)
+        self._open_directories([k for k, p in tops.items() if p.is_dir], remote)
+        for key, members in self.members.items():
+            p = tops[key]
+            for name, oid in members.items():
+                self.places.setdefault((oid, p.hash_name), (p, f"{p.path}/{name}", None))
+        self._hash(key for key in self.places if key not in self.here)
+        if self.asked:
+            self._list(remote)
+
+    def _hash(self, keys: Iterable[Key]) -> None:
+        cache, progress = self.ws.cache, self.ws.progress
+        fresh = [key for key in dict.fromkeys(keys) if key not in self.here]
+        known = Verified(self.ws.git.shared)
+        here = [key for key in fresh if cache.has(*key)]
+        self.here.update(dict.fromkeys(set(fresh) - set(here), "missing"))
+        paths = {key: cache.object_path(*key) for key in here}
+        believed = set() if self.full else known.whole(paths)
+        todo = [key for key in here if key not in believed]
+        self.here.update(dict.fromkeys(believed, "good"))
+        sizes = [cache.size_of(*key) for key in todo]
+
+        def check(i: int) -> None:
+            self.here[todo[i]] = "good" if cache.verify(*todo[i], progress) else "corrupt"
+
+        progress.start("verifying", sum(sizes))
+        try:
+            in_parallel(check, range(len(todo)), sizes)
+        finally:
+            progress.finish()
+        known.remember({key: paths[key] for key in todo if self.here[key] == "good"})
+        self.found.checked += len(fresh)
+        self.found.bytes += sum(sizes)
+
+    def _remote_for(self, pointer: Pointer, remote: str | None) -> str | None:
+        if not pointer.push:
+            return None
+        return remote or name_of(self.ws.root, pointer.remote)
+
+    def _open(self, name: str) -> Remote:
+        if name not in self.remotes:
+            self.remotes[name] = Remote(self.ws.root, name)
+        return self.remotes[name]
+
+    def _open_directories(self, keys: Sequence[Key], remote: str | None) -> None:
+        """Read manifests, from a remote where the cache has no good one; the cache stays."""
+        for key in keys:
+            name = self._remote_for(self.places[key][0], remote) if self.asked else None
+            members = None
+            with contextlib.suppress(Refused):
+                if self.here[key] == "good":
+                    members = self.ws.cache.manifest(*key)
+                elif name is not None:
+                    there = self._open(name)
+                    (members,) = there.each(partial(there.manifest, self.ws.cache), [Wanted(*key)])
+            if members is not None:
+                self.members[key] = members
+
+    def _list(self, remote: str | None) -> None:
+        for key, (pointer, _, _) in self.places.items():
+            name = self._remote_for(pointer, remote)
+            if name is not None:
+                self.routes.setdefault(name, []).append(key)
+        for name, keys in self.routes.items():
+            there = self._open(name)
+            sizes = there.sizes([Wanted(*key) for key in keys])
+            for key in keys:
+                expected = self._size(key)
+                said = sizes.get(key[0], 0)
+                same = expected is None or said is None or said == expected
+                self.there[key] = key[0] in sizes and same
+            if self.full:
+                self._read(there, [key for key in keys if self.there[key]])
+
+    def _size(self, key: Key) -> int | None:
+        """Return the size an object has, in bytes, where it is known."""
+        if self.here.get(key) == "good":
+            return self.ws.cache.size_of(*key)
+        pointer, place, size = self.places[key]
+        return size if place == pointer.path and not pointer.is_dir else None
+
+    def _read(self, there: Remote, keys: Sequence[Key]) -> None:
+        """Read what the remote has, and hash it."""
+        good = there.each(lambda key: there.proves(self.ws.cache, Wanted(*key)), keys)
+        for key, whole in zip(keys, good, strict=True):
+            self.there[key] = whole
+
+    # -- mending -----------------------------------------------------------------------------
+
+    def mend(self) -> None:
+        """Bring each bad or missing copy back from the other one; the bad one is set aside."""
+        cache = self.ws.cache
+        for name, keys in self.routes.items():
+            there = self._open(name)
+            for key in keys:
+                if self.here[key] == "good" and not self.there.get(key):
+                    there.put(cache, Wanted(*key), self.ws.progress)
+                    self.there[key] = there.sizes([Wanted(*key)]).get(key[0]) in {
+                        None, cache.size_of(*key),
+                    }  # fmt: skip
+                    self.found.healed += self.there[key]
+                elif self.here[key] == "corrupt" and self.there.get(key):
+                    cache.quarantine(*key)
+                    if there.get(cache, Wanted(*key), self.ws.progress):
+                        self.here[key] = "good"
+                        self.found.healed += 1
+
+    # -- judging -----------------------------------------------------------------------------
+
+    def judge(
+        self, gathered: Gathered
+    ) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], list[Problem]]]:
+        """Return verdict and problems of the pointer files that are not well, by (file, blob)."""
+        self.found.missing = sum(1 for state in self.here.values() if state == "missing")
+        self.found.corrupt = sum(1 for state in self.here.values() if state == "corrupt")
+        verdicts: dict[tuple[str, str], str] = {}
+        problems: dict[tuple[str, str], list[Problem]] = {}
+        for where, pointers in gathered.pointers.items():
+            places = [place for p in pointers for place in self._places_of(p)]
+            verdict = max(
+                (self._verdict(k) for k, _ in places), key=_ORDER.index, default=RECOVERABLE
+            )
+            found = [problem for place in places for problem in self._problems(*place)]
+            if found or verdict != RECOVERABLE:
+                verdicts[where] = verdict
+                problems[where] = found
+        return verdicts, problems
+
+    def _places_of(self, pointer: Pointer) -> list[tuple[Key, str]]:
+        """Return the objects of a pointer and the places they are for."""
+        top = (pointer.oid or "", pointer.hash_name)
+        inside = self.members.get(top, {})
+        return [(top, pointer.path)] + [
+            ((oid, pointer.hash_name), f"{pointer.path}/{name}") for name, oid in inside.items()
+        ]
+
+    def _verdict(self, key: Key) -> str:
+        here = self.here[key] == "good"
+        if key in self.there:
+            there = self.there[key]
+            return RECOVERABLE if here and there else AT_RISK if here or there else LOST
+        if here:
+            return RECOVERABLE
+        pointer = self.places[key][0]
+        unasked = not self.asked and pointer.push and store.remotes(self.ws.root)
+        return AT_RISK if unasked else LOST
+
+    def _problems(self, key: Key, place: str) -> list[Problem]:
+        wrong = [] if self.here[key] == "good" else [self.here[key]]
+        wrong += ["not-on-remote"] if self.there.get(key) is False else []
+        pointer, first, size = self.places[key]
+        whole = size if first == pointer.path else None
+        return [Problem(f"{self.ws.git.prefix}{place}", key[0], whole, kind) for kind in wrong]
+
+
+def remote_among(ws: Workspace, words: Sequence[str]) -> str | None:
+    """Return the word that is a DVC remote's name and no revision: `--remote NAME`."""
+    known = store.remotes(ws.root)
+    return next((w for w in words if w in known and ws.git.commit_of(w) is None), None)
+
+
+def commits_of(ws: Workspace, revs: Sequence[str], *, everything: bool) -> list[str]:
+    """Return the commits that REVs or RANGEs mean, newest first; all refs' with `everything`.
+
+    A single REV is that commit alone. Raises UsageError.
+    """
+    if everything:
+        if revs:
+            raise UsageError("--all takes no REV", hint="devml-git verify --all")
+        return ws.git.all_commits()
+    return ws.git.commits_meant(revs or ["HEAD"])
