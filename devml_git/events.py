@@ -294,6 +294,8 @@ def pre_push(ws: Workspace, args: Sequence[str], lines: str) -> Told:
     commits = pushing.unpublished(ws.git, args[0] if args else "", pushing.updates(lines))
     upload = mode == "upload" and not os.environ.get(pushing.UPLOADED)
     said = pushing.publish(ws, commits, hook=True, upload=upload)
+    if commits:
+        pushing.write_down(ws, "git push")
     return Told([f"devml-git: {line}" for line in said])
 
 

@@ -6,12 +6,14 @@ For the pre-push hook (githooks(5): lines of "local-ref local-id remote-ref remo
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from devml_git import gate, store, transfer
-from devml_git.errors import ContentLost
+from devml_git import gate, operations, store, transfer
+from devml_git.errors import ContentLost, DevmlError
 from devml_git.gathering import gather
+from devml_git.operations import Operation
 from devml_git.wording import human
 
 if TYPE_CHECKING:
@@ -112,6 +114,20 @@ def publish(ws: Workspace, commits: Sequence[str], *, hook: bool, upload: bool) 
             raise _incomplete(sent)
         lines += [f"warning: published without content: {_line(x)}" for x in sent.lacking[:_SHOWN]]
     return lines
+
+
+def write_down(ws: Workspace, what: str) -> None:
+    """Put a push into the log of operations, so that `undo` says that it is one.
+
+    It is no failure of the push if that cannot be written.
+    """
+    number, time = operations.new_id()
+    final = "what was published stays so: others may have it"
+    push = Operation(
+        number, time, what, *ws.origin, str(ws.git.top), {}, {}, {}, final=final
+    )  # fmt: skip
+    with contextlib.suppress(DevmlError):
+        operations.append(ws.git.private, push)
 
 
 def _without_remote(ws: Workspace, commits: Sequence[str], *, upload: bool) -> list[str]:

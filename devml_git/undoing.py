@@ -87,7 +87,8 @@ def undo(ws: Workspace, operation_id: str | None, *, force: bool, fetch: bool) -
     op = operations.find(operations.read(ws.git.private), operation_id)
     if op.final is not None:
         raise UsageError(
-            f"{op.id} ({op.what}) cannot be undone: {op.final}", hint="git reflog, git reset"
+            f"{op.id} ({op.what}) cannot be undone: {op.final}",
+            hint="an earlier one by its ID: devml-git undo --list; commits: git reflog, git reset",
         )
     plan = _plan(ws, op, force=force)
     if plan.barred:

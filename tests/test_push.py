@@ -398,3 +398,16 @@ def test_dry_run_and_pushes_that_git_refuses_change_no_ref(world: World) -> None
     ran = world.sh("git checkout -q -b old v1; git commit -q --allow-empty -m e; git push -q origin main; devml-git push -q origin old:main", check=False)  # fmt: skip
     assert ran.status != 0
     os.environ.pop("DEVML_GIT_UPLOADED", None)
+
+
+def test_undo_does_not_pretend_to_take_a_push_back(world: World) -> None:
+    world.sh("git push -q origin main")
+    before = world.heads(), world.project.states(), world.project.porcelain()
+    ran = world.project.devml("undo", check=False)
+    assert ran.status == 2
+    assert "git push" in ran.err
+    assert "others may have it" in ran.err
+    assert (world.heads(), world.project.states(), world.project.porcelain()) == before
+    known = world.project.devml("undo", "--list", "--json").json["operations"]
+    earlier = next(op for op in known if op["what"] != "git push")
+    assert world.project.devml("undo", earlier["id"]).status == 0
