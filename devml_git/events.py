@@ -88,6 +88,7 @@ def _pre_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
     _refuse_staged(ws, told)
     if told.status:
         return told
+    told.lines += _trust_own_remotes(ws)
     if policy == "check":
         return _check(ws, told)
     nothing_else = not ws.git.staged_changes()
@@ -123,6 +124,22 @@ def _pre_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
     if how == "python" or not _says(note, f"python {git_pid}"):  # of another project here
         note.write_text(f"{how} {git_pid}\n")
     return told
+
+
+def _trust_own_remotes(ws: Workspace) -> list[str]:
+    """Trust the DVC remotes that the user commits himself, `dvc remote add` and `git commit`.
+
+    Not so in the middle of a merge or pick: what is staged then is somebody else's word.
+    """
+    tracked = store.tracked_remotes(ws.root)
+    fresh = trust.untrusted(ws.git.shared, tracked)
+    staged = fresh and any(e.path == ".dvc/config" for e in ws.git.staged_changes())
+    if not staged or ws.git.stands_half_way() or ws.git.file_differs_from_index(".dvc/config"):
+        return []
+    trust.trust(ws.git.shared, {name: tracked[name] for name in fresh})
+    known = store.remotes(ws.root)
+    names = store.remote_names({name: known[name] for name in fresh})
+    return [f"devml-git: DVC remote trusted as you commit it: {names}"]
 
 
 def _says(note: Path, text: str) -> bool:
@@ -293,7 +310,7 @@ def pre_push(ws: Workspace, args: Sequence[str], lines: str) -> Told:
         return Told()
     commits = pushing.unpublished(ws.git, args[0] if args else "", pushing.updates(lines))
     upload = mode == "upload" and not os.environ.get(pushing.UPLOADED)
-    said = pushing.publish(ws, commits, hook=True, upload=upload)
+    said = pushing.publish(ws, commits, upload=upload)
     if commits:
         pushing.write_down(ws, "git push")
     return Told([f"devml-git: {line}" for line in said])

@@ -80,7 +80,8 @@ def _run(args: list[str], git_pid: str, command: list[str]) -> int:
     event = args[0]
     blocking = event.startswith("pre-")
     os.environ["DEVML_GIT_ACTIVE"] = "1"
-    lines = sys.stdin.read() if event == "pre-push" else ""
+    asked = event == "pre-push" and not sys.stdin.isatty()
+    lines = sys.stdin.read() if asked else ""
     try:
         from devml_git import events
         from devml_git.errors import DevmlError, GitFailed, NotARepository

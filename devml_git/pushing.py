@@ -91,10 +91,10 @@ def asked(git: Git, args: Sequence[str], *, cwd: Path) -> list[str]:
 
 def publish_all(ws: Workspace, tips: Sequence[str]) -> list[str]:
     """Publish the content of these commits and of all before them, also of those pushed already."""
-    return publish(ws, ws.git.reachable(list(dict.fromkeys(tips))), hook=False, upload=True)
+    return publish(ws, ws.git.reachable(list(dict.fromkeys(tips))), upload=True)
 
 
-def publish(ws: Workspace, commits: Sequence[str], *, hook: bool, upload: bool) -> list[str]:
+def publish(ws: Workspace, commits: Sequence[str], *, upload: bool) -> list[str]:
     """See to it that the DVC remotes have what commits need; return lines on what was done.
 
     Raises ContentLost when something is nowhere to be had, DvcFailed for a remote that fails.
@@ -103,7 +103,7 @@ def publish(ws: Workspace, commits: Sequence[str], *, hook: bool, upload: bool) 
         return []
     if not store.remotes(ws.root):
         return _without_remote(ws, commits, upload=upload)
-    sent = transfer.publish(ws, commits, upload=upload, trusted_only=hook)
+    sent = transfer.publish(ws, commits, upload=upload)
     lines = [f"warning: cannot be followed by anybody: {why}" for why in sent.broken[:_SHOWN]]
     if sent.uploaded:
         where = ", ".join(gate.shown(name) for name in dict.fromkeys(sent.remotes))

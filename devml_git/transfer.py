@@ -99,18 +99,17 @@ def require_trust(ws: Workspace, names: Collection[str]) -> None:
         )
 
 
-def publish(ws: Workspace, commits: Sequence[str], *, upload: bool, trusted_only: bool) -> Sent:
+def publish(ws: Workspace, commits: Sequence[str], *, upload: bool) -> Sent:
     """See to it that the DVC remotes have all that these commits need.
 
-    Without `upload` it is only asked for. `trusted_only` is for hooks: no remote is connected to
-    that a commit has brought. Raises DvcFailed; what is up then stays, and a second run goes on.
+    Without `upload` it is only asked for. No remote is connected to that a commit has brought.
+    Raises DvcFailed; what is up then stays, and a second run goes on.
     """
     sent = Sent()
     gathered = gather(ws.git, commits, ws.tree.stages, nested=ws.tree.nested)
     sent.broken = list(gathered.broken.values())
     groups = _by_remote(ws, gathered)
-    if trusted_only:
-        require_trust(ws, groups)
+    require_trust(ws, groups)
     for name, pointers in groups.items():
         stall = float(ws.git.config("devml.stallTimeout") or STALL_SECONDS)
         _Courier(ws, Remote(ws.root, name, stall=stall), sent).run(pointers, upload=upload)

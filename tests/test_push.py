@@ -411,3 +411,24 @@ def test_undo_does_not_pretend_to_take_a_push_back(world: World) -> None:
     known = world.project.devml("undo", "--list", "--json").json["operations"]
     earlier = next(op for op in known if op["what"] != "git push")
     assert world.project.devml("undo", earlier["id"]).status == 0
+
+
+def test_remote_that_the_user_commits_himself_is_trusted_and_a_merged_one_is_not(
+    world: World,
+) -> None:
+    config = world.project.path / ".dvc/config"
+    config.write_text(REMOTE.replace("../../store", "../../mine"))
+    ran = world.sh("git add .dvc/config; git commit -qm mine; git push -q origin main")
+    assert "DVC remote trusted as you commit it: store" in ran.err
+    assert world.incomplete(world.place / "mine", without=world.project.head("v1")) == []
+    world.sh("git checkout -q -b theirs v3")
+    config.write_text(REMOTE.replace("../../store", "../../theirs"))
+    world.sh(
+        "git -c core.hooksPath=/dev/null commit -qam theirs; git checkout -q main; "
+        "git merge -q -m m theirs || git checkout -q --theirs .dvc/config; "
+        "git add .dvc/config; git commit -qm merged",
+        check=False,
+    )
+    assert "../../theirs" in world.project.show("HEAD", ".dvc/config")
+    assert "devml-git trust store" in refused(world).err
+    assert not (world.place / "theirs").exists()

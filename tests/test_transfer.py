@@ -171,7 +171,7 @@ def published(models: Project) -> str | None:
     """Do what the pre-push hook does; return what it refuses with, or None."""
     with Workspace.discover(models.path) as ws:
         try:
-            pushing.publish(ws, ws.git.all_commits(), hook=True, upload=True)
+            pushing.publish(ws, ws.git.all_commits(), upload=True)
         except DevmlError as e:
             return e.message
     return None
