@@ -25,12 +25,13 @@ T = TypeVar("T")
 
 
 class Journal:
-    """The changes of one operation. `undoes` and `final` are Operation's, set on the way."""
+    """The changes of one operation. `undoes`, `final`, `broken` are Operation's, set on the way."""
 
     def __init__(self, git: Git) -> None:
         self.git = git
         self.undoes: str | None = None
         self.final: str | None = None
+        self.broken = False
         self._indexed: Mapping[str, IndexEntry] | None = None
         self._texts: dict[str, bytes | None] = {}
         self._entries: dict[str, str | None] = {}
@@ -73,10 +74,13 @@ class Journal:
         self._watch_entries(files)
         self.git.unstage(files)
 
-    def set_entries(self, entries: Mapping[str, str | None]) -> None:
-        """Make index entries ("MODE BLOB", None: no entry) what they were."""
+    def set_entries(self, entries: Mapping[str, str | None]) -> list[str]:
+        """Make index entries ("MODE BLOB", None: no entry) what they were.
+
+        Returns those whose blob git has no more: they are still to be staged.
+        """
         self._watch_entries(entries)
-        self.git.set_entries(entries)
+        return self.git.set_entries(entries)
 
     def _watch_entries(self, files: Iterable[str]) -> None:
         fresh = [f for f in files if f not in self._entries]
@@ -101,6 +105,14 @@ class Journal:
         """Return the places that were about to change when the operation broke off."""
         return [path for path in self._was if path not in self._is]
 
+    def resume(self, operation: Operation) -> None:
+        """Go on with an operation that broke off: what was before it is what was before this."""
+        for path, content in operation.contents.items():
+            self.was(path, content.before)
+            self.lies(path, content.after)
+        self._texts = {f: text.before for f, text in operation.texts.items()} | self._texts
+        self._entries = {f: e.before for f, e in operation.entries.items()} | self._entries
+
     # -- the end -----------------------------------------------------------------------------
 
     @property
@@ -124,7 +136,7 @@ class Journal:
         number, time = operations.new_id()
         return Operation(
             number, time, what, *origin, str(self.git.top), contents, texts, entries,
-            tuple(sorted(released)), self.undoes, self.final,
+            tuple(sorted(released)), self.undoes, self.final, self.broken,
         )  # fmt: skip
 
 

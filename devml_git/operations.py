@@ -27,6 +27,7 @@ T = TypeVar("T")
 MOST_BYTES = 16_000_000
 KEPT_BYTES = 8_000_000
 _LOG = "operations.jsonl"
+_ID = re.compile(r"[0-9a-f]{8}")
 _ENTRY = re.compile(r"(100644|100755|120000|160000) ([0-9a-f]{40}|[0-9a-f]{64})")
 
 
@@ -46,7 +47,7 @@ class Operation:
     before. By path: `contents`, what lay at an artifact's place (as a pointer would say it),
     `texts`, small files that git tracks, `entries`, lines of git's index ("MODE BLOB").
     `released` are artifacts that `untrack` had let go before; `undoes` is the operation that this
-    one took back; `final` says why this one cannot be.
+    one took back; `final` says why this one cannot be; `broken`: an error or Ctrl-C ended it.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Operation:
     released: tuple[str, ...] = ()
     undoes: str | None = None
     final: str | None = None
+    broken: bool = False
 
     def paths(self) -> list[str]:
         """Return what it changed, artifacts before other files; a pointer counts as its own."""
@@ -76,6 +78,7 @@ class Operation:
             "files": _sides(self.texts, lambda data: data.decode("utf-8", "surrogateescape")),
             "index": _sides(self.entries, str),
             "released": list(self.released), "undoes": self.undoes, "final": self.final,
+            "broken": self.broken,
         }  # fmt: skip
 
 
@@ -132,17 +135,28 @@ def _trim(private: Path) -> None:
 
 def read(private: Path) -> list[Operation]:
     """Return the operations of a worktree, newest first; what is no line of ours is passed by."""
+    return [op for line in _lines(private) if (op := _operation(line)) is not None]
+
+
+def newest_is_readable(private: Path) -> bool:
+    """Whether the last line is one of ours: else nobody knows what the last operation was."""
+    lines = _lines(private)
+    return not lines or _operation(lines[0]) is not None
+
+
+def _lines(private: Path) -> list[bytes]:
+    """Return the lines of the log that are not empty, newest first."""
     try:
-        lines = (private / _LOG).read_bytes().split(b"\n")
+        return [x for x in (private / _LOG).read_bytes().split(b"\n") if x][::-1]
     except FileNotFoundError:
         return []
-    found = []
-    for line in lines:
-        try:
-            found.append(_parsed(json.loads(line)))
-        except Exception:  # noqa: BLE001, S112 - torn, or by another version
-            continue
-    return found[::-1]
+
+
+def _operation(line: bytes) -> Operation | None:
+    try:
+        return _parsed(json.loads(line))
+    except Exception:  # noqa: BLE001 - torn, or by another version
+        return None
 
 
 def _parsed(raw: dict[str, Any]) -> Operation:
@@ -155,13 +169,30 @@ def _parsed(raw: dict[str, Any]) -> Operation:
         for path, entry in raw["files"].items()
     }
     entries = {
-        gate.path(path, "operation log"): Change(*(_entry(entry[s]) for s in ("before", "after")))
+        _name(path): Change(*(_entry(entry[s]) for s in ("before", "after")))
         for path, entry in raw["index"].items()
     }
+    if not _ID.fullmatch(raw["id"]):
+        raise ValueError(raw["id"])
     return Operation(
-        raw["id"], raw["time"], raw["what"], raw["commit"], raw["branch"], raw["worktree"],
-        contents, texts, entries, tuple(raw["released"]), raw["undoes"], raw["final"],
+        raw["id"], _word(raw["time"]), _word(raw["what"]), _word(raw["commit"], none=True),
+        _word(raw["branch"], none=True), _word(raw["worktree"]), contents, texts, entries,
+        tuple(_word(path) for path in raw["released"]), _word(raw["undoes"], none=True),
+        _word(raw["final"], none=True), bool(raw.get("broken")),
     )  # fmt: skip
+
+
+def _word(raw: object, *, none: bool = False) -> Any:  # noqa: ANN401
+    if isinstance(raw, str) or (none and raw is None):
+        return raw
+    raise ValueError(raw)
+
+
+def _name(path: str) -> str:
+    """Return a name in git's index: git takes more of them than `gate.path`."""
+    if {"", ".", ".."} & set(path.split("/")) or "\0" in path:
+        raise ValueError(path)
+    return path
 
 
 def _content(path: str, raw: dict[str, Any] | None) -> Pointer | None:
@@ -191,7 +222,7 @@ def find(operations: Sequence[Operation], operation_id: str | None) -> Operation
     if operation_id is None:
         if not operations:
             raise UsageError("nothing to undo: no operation has changed anything yet")
-        return operations[0]
+        return _last(operations)
     found = [op for op in operations if operation_id and op.id.startswith(operation_id)]
     if len(found) != 1:
         why = "names several operations" if found else "is not in the log of operations"
@@ -199,16 +230,26 @@ def find(operations: Sequence[Operation], operation_id: str | None) -> Operation
     return found[0]
 
 
+def _last(operations: Sequence[Operation]) -> Operation:
+    """Return the last operation; where that is an undo that broke off, what it was to take back."""
+    last = operations[0]
+    for earlier in operations[1:]:
+        if last.broken and earlier.id == last.undoes:
+            last = earlier
+    return last
+
+
 def undone(operations: Sequence[Operation]) -> set[str]:
     """Return the ids of those that are taken back; an undo that was undone does not count.
 
     `operations` are newest first.
     """
-    by_id = {op.id: op for op in operations}
+    earlier: dict[str, str | None] = {}
     gone: set[str] = set()
     for op in reversed(operations):
-        target, back = op.undoes, True
-        while target is not None:
+        target, back = None if op.broken else op.undoes, True
+        while target in earlier:
             (gone.add if back else gone.discard)(target)
-            target, back = (by_id[target].undoes, not back) if target in by_id else (None, back)
+            target, back = earlier[target], not back
+        earlier.setdefault(op.id, op.undoes if op.undoes in earlier else None)
     return gone

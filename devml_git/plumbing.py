@@ -569,10 +569,10 @@ class Git:
             found.update({e.path: e for e in self.index_entries(*specs) if e.stage == 0})
         return {path: found[path] for path in wanted if path in found}
 
-    def set_entries(self, entries: Mapping[str, str | None]) -> None:
-        """Make index entries "MODE BLOB" (None: no entry); a blob that git has no more is skipped.
+    def set_entries(self, entries: Mapping[str, str | None]) -> list[str]:
+        """Make index entries "MODE BLOB" (None: no entry); return those that cannot be.
 
-        Git forgets what nothing names after two weeks; the file itself is staged then.
+        Git forgets a blob that nothing names after two weeks.
         """
         here = self._existing(sorted({e.split(" ")[1] for e in entries.values() if e}))
         gone = [path for path, entry in entries.items() if entry is None]
@@ -586,7 +586,7 @@ class Git:
             data = "".join(lines).encode("utf-8", "surrogateescape")
             self._edit_index("--add", "-z", "--index-info", stdin=data)
         self.unstage(gone)
-        self.stage(lost)
+        return lost
 
     def _existing(self, ids: Sequence[str]) -> set[str]:
         if not ids:
@@ -995,6 +995,11 @@ class Git:
             elif word:
                 commit = word
         return found
+
+    def differs_from_head(self, pathname: str) -> bool:
+        """Whether a file of the worktree is not as HEAD has it."""
+        spec = f":(literal){pathname}"
+        return bool(self.raw("diff", "--quiet", "HEAD", "--", spec, ok=(0, 1, 128))[0])
 
     def export(self, commit: str, directory: Path) -> None:
         """Write a commit's files into a directory, without touching index or worktree."""

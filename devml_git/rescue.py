@@ -122,15 +122,25 @@ def read(shared: Path) -> list[Rescue]:
             if raw.keys() == {"dropped"}:
                 dropped.add(raw["dropped"])
                 continue
-            raw["executable"] = tuple(raw.get("executable", ()))
-            rescue = Rescue(**raw)
-            gate.oid(rescue.oid, "rescue log")
-            gate.path(rescue.path, "rescue log")
-            rescue.seconds()
+            rescue = _parsed(raw)
         except Exception:  # noqa: BLE001, S112 - any line that is not one of ours
             continue
         found.append(rescue)
     return [rescue for rescue in reversed(found) if rescue.id not in dropped]
+
+
+def _parsed(raw: dict[str, Any]) -> Rescue:
+    """Return a line of the log as a rescue; raises anything for what is none."""
+    rescue = Rescue(**{**raw, "executable": tuple(raw.get("executable", ()))})
+    gate.oid(rescue.oid, "rescue log")
+    gate.path(rescue.path, "rescue log")
+    gate.size(rescue.size, "rescue log")
+    rescue.seconds()
+    words = [rescue.id, rescue.cause, rescue.worktree, *rescue.executable]
+    words += [w for w in (rescue.commit, rescue.branch) if w is not None]
+    if not all(isinstance(word, str) for word in words) or rescue.size is None:
+        raise ValueError(raw)
+    return rescue
 
 
 def find(shared: Path, rescue_id: str) -> Rescue:

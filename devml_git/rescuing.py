@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate, rescue
-from devml_git.errors import DevmlError, StorageFailed
+from devml_git.errors import DevmlError, StorageFailed, UsageError
 from devml_git.nouns import MD5, Pointer
+from devml_git.plumbing import is_pointer_file
 from devml_git.restoring import Restorer
 from devml_git.rule import EDIT, MISSING
 from devml_git.wording import lost
@@ -75,14 +76,18 @@ def set_aside_here(ws: Workspace) -> list[str]:
     return [f"{what}: devml-git rescue restore {first.id}{more}"]
 
 
-def restore(ws: Workspace, rescue_id: str, to: str | None) -> str:
-    """Write a rescue's content to its place, or to `to`; return where.
+def restore(ws: Workspace, rescue_id: str, to: str | None) -> tuple[str, list[Rescue]]:
+    """Write a rescue's content to its place, or to `to`; return where, and what was rescued there.
 
     What lies there is rescued in turn, unless a snapshot has it; R stays, so that the content
     counts as the user's edit. Raises UsageError, ContentLost, StorageFailed.
     """
     found = rescue.find(ws.git.shared, rescue_id)
     path = gate.path(to or found.path, "rescue restore")
+    if path != found.path and (is_pointer_file(path) or ws.git.tracked_among([path])):
+        raise UsageError(
+            f"{gate.shown(path)} is git's: content does not go there", hint="name another --to PATH"
+        )
     pointer = Pointer(
         path=path, file=f"{path}.dvc", oid=found.oid, size=found.size,
         executable=frozenset(found.executable),
@@ -103,4 +108,4 @@ def restore(ws: Workspace, rescue_id: str, to: str | None) -> str:
         ws.record.forget(path)
         if before is not None:
             ws.record.set(path, before)
-    return path
+    return path, done.rescued

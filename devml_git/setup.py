@@ -183,6 +183,8 @@ def add_rule(ws: Workspace, pattern: str, prefix: str) -> Tracked:
     """
     rule = rules.normalise(pattern, prefix, ws.root)
     _refuse_odd(ws, rule)
+    for path, _ in rules.Rules(ws.root, (rule,)).find(ws.git):
+        gate.path(path, "track")  # nothing is written for a rule that would stop every command
     before = {f: ws.git.file_differs_from_index(f) for f in (config.OWN_FILE, config.PYPROJECT)}
     ws.journal.watch(config.config_file(ws.root))
     file = config.change_track(ws.root, add=rule)

@@ -42,7 +42,8 @@ class Undone:
     """What `undo` did: the operation taken back, and what that changed.
 
     `files` are pointers and other small files, also where only git's index changed; `edits` the
-    artifacts that now differ from their pointers. `left` is what HEAD was before the operation
+    artifacts that now differ from their pointers; `restaged` files whose staged content git has
+    forgotten, so that they are staged as they lie. `left` is what HEAD was before the operation
     (a branch or a short commit id), None where HEAD stands there now.
     """
 
@@ -50,20 +51,22 @@ class Undone:
     done: Done
     files: list[str]
     edits: list[str]
+    restaged: list[str]
     left: str | None
 
     @property
     def anything(self) -> bool:
         """Whether anything was to be done at all."""
-        return bool(self.done.anything or self.files)
+        return bool(self.done.anything or self.files or self.restaged)
 
 
 @dataclass(slots=True)
 class _Plan:
     """What is to be done: artifacts to bring and to take away, texts and index entries to set.
 
-    `over` are artifacts to bring over what the user has changed since; `in_the_way` is what
-    stands against it all, `barred` the same where `force` does not help.
+    `over` are artifacts to bring over what the user has changed since, `edited` small files that
+    are rescued first; `in_the_way` is what stands against it all, `barred` the same where `force`
+    does not help.
     """
 
     bring: list[Observed] = field(default_factory=list)
@@ -71,6 +74,7 @@ class _Plan:
     remove: list[Work] = field(default_factory=list)
     texts: dict[str, bytes | None] = field(default_factory=dict)
     entries: dict[str, str | None] = field(default_factory=dict)
+    edited: list[str] = field(default_factory=list)
     in_the_way: list[str] = field(default_factory=list)
     barred: list[str] = field(default_factory=list)
 
@@ -84,7 +88,13 @@ def undo(ws: Workspace, operation_id: str | None, *, force: bool, fetch: bool) -
     ContentLost for content that is nowhere to be had.
     """
     _refuse_half_way(ws)
-    op = operations.find(operations.read(ws.git.private), operation_id)
+    known = operations.read(ws.git.private)
+    if operation_id is None and not operations.newest_is_readable(ws.git.private):
+        raise UsageError(
+            "the last line in the log of operations cannot be read: torn, or by another version",
+            hint="name the operation to take back: devml-git undo --list",
+        )
+    op = operations.find(known, operation_id)
     if op.final is not None:
         raise UsageError(
             f"{op.id} ({op.what}) cannot be undone: {op.final}",
@@ -94,22 +104,28 @@ def undo(ws: Workspace, operation_id: str | None, *, force: bool, fetch: bool) -
     if plan.barred:
         raise WouldOverwrite(
             f"in git itself now, or neither file nor directory: {listed(sorted(plan.barred))}",
-            hint="move it away, then undo again",
+            hint="git restore is for what git has; move the rest away, then undo again",
         )
     if plan.in_the_way:
         raise _changed_since(op, plan.in_the_way)
     restorer = Restorer(ws, cause=f"undo {op.id}", fetch=fetch)
     _obtain(restorer, [*plan.bring, *plan.over])
+    for file in plan.edited:
+        if ws.git.differs_from_head(file):
+            restorer.rescue(ws.look(file))
     ws.journal.undoes = op.id
-    _write(ws, op, plan)
+    if known[0].broken and known[0].undoes == op.id:
+        ws.journal.resume(known[0])
+    restaged = _write(ws, op, plan)
     for work in plan.remove:
         restorer.take_away(work)
         restorer.done.removed.append(work.path)
     restorer.bring(plan.bring)
     done = restorer.bring(plan.over, force=True)
+    ws.journal.broken = bool(done.blocked or done.missing)
     edits = _settle(ws, op)
-    files = sorted({*plan.texts, *plan.entries})
-    return Undone(op, done, files, edits, _left(ws, op))
+    files = sorted({*plan.texts, *plan.entries} - set(restaged))
+    return Undone(op, done, files, edits, restaged, _left(ws, op))
 
 
 def _refuse_half_way(ws: Workspace) -> None:
@@ -154,6 +170,8 @@ def _plan(ws: Workspace, op: Operation, *, force: bool) -> _Plan:
         plan.texts[file] = text.before
         if now != text.after and not force:
             plan.in_the_way.append(file)
+        elif now not in {text.after, None}:
+            plan.edited.append(file)
     found = ws.git.entries_of(op.entries)
     for file, entry in op.entries.items():
         mine = f"{found[file].mode} {found[file].blob}" if file in found else None
@@ -185,11 +203,13 @@ def _plan_content(
             plan.remove.append(work)
         else:
             plan.in_the_way.append(work.path)
-    elif free:
+    elif free and (work.kind == "absent" or _same(ws, work, after)):
         verdict = MISSING if work.kind == "absent" else STALE
         plan.bring.append(_observed(work, before, after, verdict))
     elif (members := _edits_beside(ws, work, before, after)) is not None:
         plan.bring.append(_observed(work, before, after, MIXED, members))
+    elif free:
+        plan.bring.append(_observed(work, before, after, STALE))
     elif force:
         plan.over.append(_observed(work, before, after, CONFLICT))
     else:
@@ -275,12 +295,14 @@ def _staying(restorer: Restorer, o: Observed) -> Work:
 # -- doing it ------------------------------------------------------------------------------------
 
 
-def _write(ws: Workspace, op: Operation, plan: _Plan) -> None:
-    """Bring small files and index back, before content: killed in between, a hook goes on.
+def _write(ws: Workspace, op: Operation, plan: _Plan) -> list[str]:
+    """Bring index and small files back, before content: killed in between, a hook goes on.
 
-    What is known of artifacts whose pointers change is forgotten first, so that no hook takes
-    what lies there for something that only did not follow.
+    The index comes first: git refuses while somebody else holds its lock. What is known of
+    artifacts whose pointers change is forgotten before they do, so that no hook takes what lies
+    there for something that only did not follow. Returns `Undone.restaged`.
     """
+    lost = ws.journal.set_entries(plan.entries) if plan.entries else []
     rules = set(ws.config.track)
     with ws.record.writing():
         for path in _pointed(ws, op) - op.contents.keys():
@@ -290,10 +312,11 @@ def _write(ws: Workspace, op: Operation, plan: _Plan) -> None:
             ws.journal.remove(file)
         else:
             ws.journal.write(file, data, create=True)
-    if plan.entries:
-        ws.journal.set_entries(plan.entries)
+    ws.journal.stage(lost)
+    now = ws.git.entries_of(lost)
     ws.reload()
     _exclude_anew(ws, rules)
+    return [f for f in lost if f not in now or f"{now[f].mode} {now[f].blob}" != plan.entries[f]]
 
 
 def _exclude_anew(ws: Workspace, before: set[str]) -> None:

@@ -125,6 +125,9 @@ class Workspace:
             released = self.record.released()
             try:
                 yield
+            except BaseException:
+                self.journal.broken = True
+                raise
             finally:
                 if not self.journal.empty:
                     self._log(what, released)

@@ -75,6 +75,15 @@ def test_torn_line_hides_neither_what_was_before_nor_what_comes_after(tmp_path: 
         {"path": "../up"},
         {"path": "/etc/x"},
         {"more": 1},
+        {"id": 5},
+        {"id": ["a"]},
+        {"size": "7"},
+        {"size": -5},
+        {"size": None},
+        {"commit": 4},
+        {"branch": 3},
+        {"cause": ["a"]},
+        {"executable": [["a"]]},
     ],
 )
 def test_line_that_is_not_ours_is_passed_by(tmp_path: Path, change: dict[str, object]) -> None:
@@ -202,3 +211,18 @@ def test_drop_by_age_or_by_name_and_nothing_else(left: Project) -> None:
     assert left.devml("rescue", "list").out == "nothing was rescued\n"
     assert found["oid"] in left.objects()
     assert left.status()["rescued"] == 0
+
+
+def test_restore_says_what_it_put_aside_and_touches_nothing_of_git(left: Project) -> None:
+    one = left.devml("rescue", "list", "--json").json["rescues"][0]["id"]
+    code, pointer = left.read("train.py"), left.read("models/a.pt.dvc")
+    for place in ("train.py", "models/a.pt.dvc", "models/fresh.pt.dvc", "models"):
+        ran = left.devml("rescue", "restore", one, "--to", place, check=False)
+        assert (ran.status, "--to PATH" in ran.err) == (2, True)
+    assert (left.read("train.py"), left.read("models/a.pt.dvc")) == (code, pointer)
+    left.write("models/a.pt", "an edit on v1")
+    said = left.devml("rescue", "restore", one).out
+    newest = left.devml("rescue", "list", "--json").json["rescues"][0]["id"]
+    assert f"what lay there is kept: devml-git rescue restore {newest}" in said
+    left.devml("rescue", "restore", newest)
+    assert left.read("models/a.pt") == "an edit on v1"

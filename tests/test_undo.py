@@ -272,6 +272,15 @@ def test_edit_of_another_member_stands(models: Project) -> None:
     assert models.porcelain() == ""
 
 
+def test_member_deleted_since_stays_deleted(models: Project) -> None:
+    models.devml("checkout", "v1", "--", "data/x.csv")
+    (models.path / "data/part2.csv").unlink()
+    models.devml("undo")
+    assert models.read("data/x.csv") == "x,3\n"
+    assert not models.exists("data/part2.csv")
+    assert models.states()["data"] == "modified"
+
+
 def test_small_file_changed_since_is_refused_and_with_force_comes_back_by_redo(
     models: Project,
 ) -> None:
@@ -287,6 +296,28 @@ def test_small_file_changed_since_is_refused_and_with_force_comes_back_by_redo(
         assert picture(models) == before
         models.devml("undo")
         assert models.read(file) == mine
+
+
+def test_small_file_forced_over_is_rescued_before_anything_is_written(models: Project) -> None:
+    models.devml("track", "*.bin")
+    mine = models.read("devml.toml") + "# mine\n"
+    models.write("devml.toml", mine)
+    assert run("python", "-c", KILLED_BEFORE_THE_RECORD, "undo", "--force", cwd=models.path,
+               check=False).status == 137  # fmt: skip
+    assert models.read("devml.toml") != mine
+    (rescue,) = models.devml("rescue", "list", "--json").json["rescues"]
+    models.devml("rescue", "restore", rescue["id"])
+    assert models.read("devml.toml") == mine
+
+
+def test_small_file_that_head_has_is_not_rescued(models: Project) -> None:
+    models.devml("checkout", "v1", "--", "models/a.pt")
+    first = log(models)[0]["id"]
+    models.git("checkout", "-q", "v2", "--", "models/a.pt.dvc")
+    models.git("commit", "-qm", "v2 again")
+    models.devml("undo", first, "--force")
+    rescued = models.devml("rescue", "list", "--json").json["rescues"]
+    assert "models/a.pt.dvc" not in {r["path"] for r in rescued}
 
 
 def test_pointer_or_index_changed_since_is_refused(models: Project) -> None:
@@ -461,19 +492,86 @@ def test_log_that_cannot_be_written_fails_nothing_and_is_told(
     assert "no space left" in ran.err
 
 
+def test_operation_on_a_name_only_git_takes_is_the_last_one_all_the_same(models: Project) -> None:
+    models.write("deep/a\tb.bin", "in git so far")
+    models.git("add", "deep")
+    before = picture(models)
+    models.differential = False  # such a name inside an artifact is refused later
+    models.devml("track", "deep/")
+    assert log(models)[0]["what"] == "devml-git track"
+    models.devml("undo")
+    assert picture(models) == before
+
+
+def test_rule_that_would_stop_every_command_is_not_written(models: Project) -> None:
+    models.write("deep/a\tb.bin", "in git so far")
+    models.git("add", "deep")
+    before, known = picture(models), log(models)
+    ran = models.devml("track", "*.bin", check=False)
+    assert (ran.status != 0, "control character" in ran.err) == (True, True)
+    assert picture(models) == before
+    assert log(models) == known
+
+
+def test_last_operation_that_cannot_be_read_is_not_taken_for_the_one_before(
+    models: Project,
+) -> None:
+    models.devml("checkout", "v1", "--", "models/a.pt")
+    before, known = picture(models), log(models)
+    place = models.path / LOG
+    place.write_bytes(place.read_bytes() + b'{"id": "01234567", "ti')
+    ran = models.devml("undo", check=False)
+    assert (ran.status, "undo --list" in ran.err) == (2, True)
+    assert picture(models) == before
+    assert log(models) == known
+    models.devml("undo", known[0]["id"])
+    assert models.read("models/a.pt").startswith("weights 3")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": 5}, {"id": "g1234567"}, {"time": None}, {"what": ["x"]}, {"commit": 5},
+        {"branch": 7}, {"undoes": ["x"]}, {"released": [["x"]]}, {"final": 5},
+        {"index": {"../x": {"before": None, "after": None}}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_line_of_another_shape_is_no_operation(models: Project, change: dict[str, Any]) -> None:
+    place = models.path / LOG
+    known = log(models)
+    newest = json.loads(place.read_bytes().splitlines()[-1])
+    with place.open("a") as file:
+        file.write(json.dumps(newest | change) + "\n")
+    assert log(models) == known
+
+
+def test_operations_that_undo_each_other_in_a_ring_are_listed(models: Project) -> None:
+    place = models.path / LOG
+    newest = json.loads(place.read_bytes().splitlines()[-1])
+    with place.open("a") as file:
+        for one, other in ("ab", "ba", "cc", "ba"):
+            row = newest | {"id": one * 8, "undoes": other * 8}
+            file.write(json.dumps(row) + "\n")
+    assert len(log(models)) >= 4
+
+
+KILLED_BEFORE_THE_RECORD = (
+    "import os, sys\n"
+    "from devml_git import operations\n"
+    "from devml_git.cli import main\n"
+    "operations.append = lambda *a: os._exit(137)\n"
+    "main(sys.argv[1:])"
+)
+
+
 def test_killed_before_the_record_nothing_is_lost(models: Project) -> None:
     models.write("models/a.pt", "precious")
     models.devml("snapshot")
-    code = (
-        "import os, sys\n"
-        "from devml_git import operations\n"
-        "from devml_git.cli import main\n"
-        "operations.append = lambda *a: os._exit(137)\n"
-        "main(sys.argv[1:])"
-    )
     known = log(models)
     argv = ("checkout", "v1", "--", "models/a.pt")
-    assert run("python", "-c", code, *argv, cwd=models.path, check=False).status == 137
+    ran = run("python", "-c", KILLED_BEFORE_THE_RECORD, *argv, cwd=models.path, check=False)
+    assert ran.status == 137
     assert log(models) == known
     models.devml(*argv)
     assert models.read("models/a.pt").startswith("weights 1")
@@ -523,6 +621,44 @@ def test_interrupted_operation_is_recorded_as_far_as_it_came(
     assert picture(models)["files"] != before["files"]
     models.devml("undo")
     assert picture(models) == before
+
+
+def test_undo_that_broke_off_is_finished_by_the_same_command_and_redone_whole(
+    models: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from devml_git.restoring import Restorer
+
+    before = picture(models)
+    models.devml("checkout", "v1", "--", "models/a.pt", "data")
+    after = picture(models)
+
+    def full(*_: object) -> None:
+        raise StorageFailed("no space left on device")
+
+    monkeypatch.setattr(Restorer, "_copy_one", full)
+    assert devml("undo", cwd=models.path).status == 21
+    assert devml("undo", cwd=models.path).status == 21
+    monkeypatch.undo()
+    assert [op["broken"] for op in log(models)[:2]] == [True, True]
+    assert "(broken off)" in models.devml("undo", "--list").out
+    models.devml("undo")
+    assert picture(models) == before
+    models.devml("undo")
+    assert picture(models) == after
+
+
+def test_index_that_somebody_else_has_locked_refuses_before_anything_moves(
+    models: Project,
+) -> None:
+    models.devml("checkout", "v1", "--", "models/a.pt")
+    before, known = picture(models), log(models)
+    lock = models.path / ".git/index.lock"
+    lock.touch()
+    ran = models.devml("undo", check=False)
+    lock.unlink()
+    assert (ran.status, "index.lock" in ran.err) == (20, True)
+    assert picture(models) == before
+    assert log(models) == known
 
 
 # -- where there is more than one of something ---------------------------------------------------
@@ -575,3 +711,15 @@ def test_undo_needs_no_content_that_the_user_himself_has_written_over(models: Pr
     models.devml("undo")
     assert models.read("data/x.csv") == "x,3\n"
     assert models.read("data/part1.csv") == "written over"
+
+
+def test_index_entry_that_cannot_be_made_again_is_named(models: Project) -> None:
+    models.write("deep/x.bin", "staged, and nowhere else")
+    models.git("add", "deep")
+    models.devml("track", "*.bin")
+    models.write("deep/x.bin", "as it lies")
+    models.git("prune", "--expire=now")
+    said = models.devml("undo").out
+    assert "forgotten what was staged, as it lies instead: deep/x.bin" in said
+    assert "as before: .gitignore, devml.toml" in said
+    assert models.porcelain() == "A  deep/x.bin\n"

@@ -118,5 +118,7 @@ def restore(
     """
     with workspace() as ws:
         place = repo_paths(ws.root, [to])[0] if to else None
-        done = rescuing.restore(ws, rescue_id, place)
+        done, rescued = rescuing.restore(ws, rescue_id, place)
         out().answer(f"restored: {done}")
+        for one in rescued:
+            out().answer(f"what lay there is kept: devml-git rescue restore {one.id}")

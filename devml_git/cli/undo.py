@@ -62,7 +62,8 @@ def undo(
         _tell(done)
     if done.done.blocked:
         path, why = done.done.blocked[0]
-        raise StorageFailed(f"{gate.shown(path)}: {why}", hint="devml-git status")
+        hint = "put that right and undo once more: it goes on where it stopped"
+        raise StorageFailed(f"{gate.shown(path)}: {why}", hint=hint)
 
 
 def _list(*, as_json: bool) -> None:
@@ -84,7 +85,8 @@ def _list(*, as_json: bool) -> None:
 
 def _what(op: Operation, gone: set[str]) -> str:
     undoes = f" {op.undoes}" if op.undoes else ""
-    return f"{op.what}{undoes}{' (undone)' if op.id in gone else ''}"
+    end = " (undone)" if op.id in gone else " (broken off)" if op.broken else ""
+    return f"{op.what}{undoes}{end}"
 
 
 def _operation(op: Operation, prefix: str) -> dict[str, Any]:
@@ -104,6 +106,7 @@ def _document(undone: Undone, prefix: str) -> dict[str, Any]:
         "restored": [f"{prefix}{path}" for path in done.restored],
         "removed": [f"{prefix}{path}" for path in done.removed],
         "files": [f"{prefix}{path}" for path in undone.files],
+        "restaged": [f"{prefix}{path}" for path in undone.restaged],
         "left": undone.left,
         "edits": [f"{prefix}{path}" for path in undone.edits],
         "rescued": [rescue.id for rescue in done.rescued],
@@ -122,6 +125,10 @@ def _tell(undone: Undone) -> None:
         o.answer(line.removeprefix("devml-git: ").replace("not in this revision, ", ""))
     if undone.files:
         o.answer(f"as before: {listed(undone.files)}")
+    if undone.restaged:
+        o.answer(
+            f"git has forgotten what was staged, as it lies instead: {listed(undone.restaged)}"
+        )
     if undone.edits:
         o.answer(f"counts as your edit, the next commit takes it up: {listed(undone.edits)}")
     if undone.left is not None:
