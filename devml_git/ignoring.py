@@ -92,7 +92,7 @@ def include_privately(git: Git, lines: Sequence[str]) -> None:
 def _edit_exclude(git: Git, edit: Callable[[list[str]], list[str]]) -> None:
     """Edit `info/exclude`, which all worktrees share: one at a time, or lines would be lost."""
     place = git.common_dir / "info" / "exclude"
-    with held(git.whole.shared / "exclude.lock", "another devml-git is writing info/exclude"):
+    with held(git.whole.shared / "lock-exclude", "another devml-git is writing info/exclude"):
         old = place.read_text("utf-8", "surrogateescape").splitlines() if place.exists() else []
         new = edit(old)
         if new != old:

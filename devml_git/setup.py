@@ -64,7 +64,7 @@ def init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: 
     """
     require_git()
     store.require_dvc()
-    with held(git.whole.shared / "setup.lock", "another devml-git is setting up this repository"):
+    with held(git.whole.shared / "lock-setup", "another devml-git is setting up this repository"):
         return _init(git, track=track, prefix=prefix, hooks=hooks, progress=progress)
 
 

@@ -36,7 +36,10 @@ def open_source(path: str, name: str, *, follow: bool) -> int:
     try:
         return os.open(path, flags)
     except FileNotFoundError as e:
-        raise StorageFailed(f"{shown(name)} vanished while it was read") from e
+        raise StorageFailed(
+            f"{shown(name)} vanished while it was read",
+            hint="wait until whatever writes it is done, then run the same command again",
+        ) from e
     except OSError as e:
         raise storage_error(e, name) from e
 

@@ -36,7 +36,7 @@ def _read(shared: Path) -> set[str]:
 def trust(shared: Path, remotes: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Trust these remotes as they are; return the names of those that were not yet trusted."""
     fresh = {name: _digest(name, o) for name, o in remotes.items()}
-    with held(shared / "trust.lock", "another devml-git is writing what is trusted"):
+    with held(shared / "lock-trust", "another devml-git is writing what is trusted"):
         known = _read(shared)
         new = [name for name, digest in fresh.items() if digest not in known]
         if new:

@@ -33,7 +33,9 @@ TAGS = ("v1", "v2", "v3")
 PATIENCE = 60
 DVC_WRITES = ("dvc add", "dvc checkout", "dvc pull")
 OURS = re.compile(rb"^devml-git: internal error|Traceback|content is missing|corrupt", re.MULTILINE)
-SAYS_WHY = re.compile(rb"^(devml-git: )?(error|fatal|hint|warning|ERROR|CONFLICT)\b", re.MULTILINE)
+SAYS_WHY = re.compile(
+    rb"^(devml-git: )?(error|fatal|hint|warning|ERROR|CONFLICT)\b|devml.error/v1", re.MULTILINE
+)
 
 
 @dataclass

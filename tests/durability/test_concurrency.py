@@ -267,7 +267,7 @@ def flocked(place: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("command", "lock"), [("hooks install", ".git/hooks"), ("init", ".git/devml/setup.lock")]
+    ("command", "lock"), [("hooks install", ".git/hooks"), ("init", ".git/devml/lock-setup")]
 )
 def test_setting_up_waits_for_another_that_sets_up(
     ground: Project, command: str, lock: str
