@@ -81,7 +81,7 @@ def init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: 
     remotes = store.remotes(git.top)
     if trust.trust(git.shared, remotes):
         done.remotes = store.remote_names(remotes)
-    with Workspace(git, progress=progress) as ws, ws.exclusive("devml-git init"):
+    with Workspace(git, progress=progress) as ws, ws.exclusive("devml-git init --track"):
         for pattern in track:
             added = add_rule(ws, pattern, prefix)
             done.rules.append(added.rule)
