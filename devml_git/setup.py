@@ -88,7 +88,7 @@ def _init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress:
     remotes = store.remotes(git.top)
     if trust.trust(git.shared, store.tracked_remotes(git.top)):
         done.remotes = store.remote_names(remotes)
-    with Workspace(git, progress=progress) as ws, ws.exclusive("devml-git init"):
+    with Workspace(git, progress=progress) as ws, ws.exclusive("devml-git init --track"):
         for pattern in track:
             added = add_rule(ws, pattern, prefix)
             done.rules.append(added.rule)

@@ -30,7 +30,9 @@ def undo(
     ] = False,
     force: Annotated[
         bool,
-        typer.Option("--force", "-f", help="Go on over what has changed since; it is kept."),
+        typer.Option(
+            "--force", "-f", help="Go on over what has changed since; `rescue list` has it."
+        ),
     ] = False,
     no_fetch: Annotated[
         bool, typer.Option("--no-fetch", help="Only what the cache has; no DVC remote.")
