@@ -80,8 +80,7 @@ def _run(args: list[str], git_pid: str, command: list[str]) -> int:
     event = args[0]
     blocking = event.startswith("pre-")
     os.environ["DEVML_GIT_ACTIVE"] = "1"
-    asked = event == "pre-push" and not sys.stdin.isatty()
-    lines = sys.stdin.read() if asked else ""
+    lines = _pushed(args) if event == "pre-push" else ""
     try:
         from devml_git import events
         from devml_git.errors import DevmlError, GitFailed, NotARepository
@@ -128,6 +127,20 @@ def _run(args: list[str], git_pid: str, command: list[str]) -> int:
             raise
         _say([f"devml-git: internal error in {event}: {type(e).__name__}: {e}"])
         return 70 if blocking else 0
+
+
+def _pushed(args: list[str]) -> str:
+    """Return git's lines of what is pushed: the pre-commit framework has read them itself.
+
+    It tells of one ref in its environment, without an id where all of it is new, and of the remote.
+    """
+    env = os.environ
+    local = env.get("PRE_COMMIT_LOCAL_BRANCH")
+    if not local:
+        return "" if sys.stdin.isatty() else sys.stdin.read()
+    args[1:] = [env.get("PRE_COMMIT_REMOTE_NAME", ""), env.get("PRE_COMMIT_REMOTE_URL", "")]
+    new, remote = env.get("PRE_COMMIT_TO_REF") or local, env.get("PRE_COMMIT_REMOTE_BRANCH") or "?"
+    return f"{local} {new} {remote} {'0' * 40}\n"
 
 
 def _make_absolute() -> None:

@@ -204,6 +204,12 @@ def test_workspace_that_cannot_be_written_is_named(models: Project) -> None:
     assert models.in_step()
 
 
+def lies(place: Path) -> tuple[int, ...]:
+    """What a place is; reading a link changes the time it was read."""
+    st = place.lstat()
+    return st.st_ino, st.st_mode, st.st_size, st.st_mtime_ns
+
+
 @pytest.mark.parametrize("kind", ["named pipe", "symbolic link", "character device"])
 def test_artifact_replaced_by_what_is_no_file_is_named_and_left(models: Project, kind: str) -> None:
     models.differential = False
@@ -218,11 +224,11 @@ def test_artifact_replaced_by_what_is_no_file_is_named_and_left(models: Project,
             os.mknod(place, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
         except PermissionError:
             pytest.skip("making devices is not permitted here")
-    before = place.lstat()
+    before = lies(place)
     said(models.devml("snapshot", check=False), 21, f"models/a.pt is a {kind}", "hint:")
     said(models.devml("checkout", check=False), 21, f"models/a.pt is a {kind}")
     said(models.devml("checkout", "v1", check=False), 31, "models/a.pt")
-    assert place.lstat() == before
+    assert lies(place) == before
     assert models.head() == models.head("v3")
 
 

@@ -328,6 +328,12 @@ def test_framework_runs_our_hooks_that_the_manifest_offers(
     project.git("commit", "-qm", "one file", "--", "code.py")
     assert project.show("HEAD", "models/a.pt.dvc") == project.read("models/a.pt.dvc")
     assert project.porcelain() == ""
+    store = project.path.parent / "store"
+    project.dvc("remote", "add", "--local", "-q", "-d", "store", str(store))
+    run("git", "init", "-q", "--bare", "../bare", cwd=project.path)
+    project.git("push", "-q", "../bare", "main")
+    held = {p.parent.name + p.name for p in store.rglob("*") if p.is_file()}
+    assert held == set(project.objects()), "every commit's, not only the last one's"
     project.write("big.bin", bytes(20_000_000))
     project.git("add", "big.bin")
     assert project.git("commit", "-m", "large", check=False).status == 1
@@ -541,7 +547,7 @@ def test_s3_lfs_after_us(project: Project, lfs: Callable[..., int]) -> None:
     assert not all_ours(project)
     assert (
         project.devml("hooks", "install").out
-        == "installed: post-commit, post-checkout, post-merge\n"
+        == "installed: post-commit, post-checkout, post-merge, pre-push\n"
     )
     assert all_ours(project)
     env = {"GIT_TRACE": "1"}
@@ -552,6 +558,6 @@ def test_s3_lfs_after_us(project: Project, lfs: Callable[..., int]) -> None:
     assert all_ours(project)
     project.devml("hooks", "uninstall")
     only_ours = {f".git/hooks/{event}" for event in installer.EVENTS} - {
-        f".git/hooks/post-{name}" for name in ("commit", "checkout", "merge")
+        f".git/hooks/{name}" for name in ("post-commit", "post-checkout", "post-merge", "pre-push")
     }
     assert hooks(project) == {k: v for k, v in theirs.items() if k not in only_ours}
