@@ -238,7 +238,7 @@ def test_remote_that_a_commit_changed_is_not_asked(clone: Project, tmp_path: Pat
     text = clone.read(".dvc/config")
     clone.write(".dvc/config", text.replace("remote\n", "other\n"))
     (tmp_path / "remote").rename(tmp_path / "other")
-    clone.git("commit", "-qam", "changed")
+    clone.git("-c", "core.hooksPath=/dev/null", "commit", "-qam", "as if it were pulled")
     ran = clone.git("merge", "-m", "m", "origin/side", check=False)
     assert ran.status == 1
     (line,) = [x for x in ran.err.splitlines() if x.startswith("devml-git: data.dvc")]
