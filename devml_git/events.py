@@ -288,6 +288,8 @@ def _moved(ws: Workspace, event: str, command: Collection[str]) -> Told:
     if event != "post-index-change" and ws.config.hooks.fetch:
         told.lines += _fetch_missing(ws)
     done = bring_in_step(ws, cause=event.removeprefix("post-"), fetch=False)
+    # git names the unmerged ones itself
+    done.blocked += [(b.file, b.why) for b in ws.tree.snapshot.broken if not b.unmerged]
     told.lines += done_lines(done)
     if event == "post-checkout":
         told.lines += set_aside_here(ws)

@@ -86,6 +86,23 @@ def test_pointer_that_git_could_not_take_away_is_told(machine: Machine, ground: 
     assert "unable to unlink old 'data.dvc'" in ran.err
 
 
+def test_pointer_that_cannot_be_read_after_a_checkout_is_told(
+    machine: Machine, workshop: Workshop, ground: Project
+) -> None:
+    unread = 0
+    for at in range(1, 9):
+        one = Project(workshop.copy(ground.path), differential=False)
+        ran = machine.run(
+            ("git", "checkout", "-q", "v1"), one.path, "fail", at=at, error=errno.EIO,
+            kinds=["open", "openat"], match="/data.dvc",
+        )  # fmt: skip
+        if not ran.hit:
+            break
+        unread += "data.dvc (cannot be read: Input/output error)" in ran.err
+        assert one.in_step() or "data.dvc" in ran.err, ran.hit
+    assert unread
+
+
 def test_rescue_restore_killed_at_its_record_finishes_when_run_again(
     machine: Machine, workshop: Workshop, ground: Project
 ) -> None:
