@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from devml_git import gate, moving, plumbing, pushing, snapshotting, store, tripwire, trust
 from devml_git.errors import ContentLost, DevmlError, Refused
+from devml_git.instep import bring_in_step
 from devml_git.nouns import State
 from devml_git.rescuing import set_aside_here
-from devml_git.restoring import Restorer, bring_in_step
+from devml_git.restoring import Restorer
 from devml_git.supply import Supply
 from devml_git.wording import done_lines, human, listed, taken_lines
 

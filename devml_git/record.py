@@ -178,6 +178,10 @@ class Record:
 
     # -- stat cache --------------------------------------------------------------------------
 
+    def seen(self) -> list[str]:
+        """Return the artifacts of which a file's hash is known."""
+        return [row[0] for row in self._run("SELECT DISTINCT artifact FROM file")]
+
     def hashes(self, artifact: str) -> dict[str, tuple[Stat, str]]:
         """Return the known (stat, oid) of an artifact's files, by name inside it ("": itself)."""
         rows = self._run(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from devml_git import gate, store
 from devml_git.cache import Corrupt
-from devml_git.errors import ContentLost, DevmlError, Refused, StorageFailed
+from devml_git.errors import ContentLost, Refused, StorageFailed
 from devml_git.nouns import State
 from devml_git.place import (
     Absent,
@@ -27,8 +27,6 @@ from devml_git.place import (
     temporary_name,
     wait_out_the_grain,
 )
-from devml_git.plumbing import is_lock
-from devml_git.record import Materialised
 from devml_git.remote import Wanted
 from devml_git.rule import AtMove
 from devml_git.scan import Found, Work
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from devml_git.nouns import Pointer
+    from devml_git.record import Materialised
     from devml_git.rescue import Rescue
     from devml_git.savepoints import Savepoint
     from devml_git.workspace import Observed, Workspace
@@ -502,67 +501,3 @@ def _set_exec(fd: int, base: str, *, on: bool) -> None:
         os.fchmod(handle, mode | readable if on else mode & ~_EXEC)
     finally:
         os.close(handle)
-
-
-def bring_in_step(ws: Workspace, *, cause: str, fetch: bool, force: bool = False) -> Done:
-    """Bring every artifact of the workspace in step with its pointer (after the worktree moved).
-
-    Artifacts without a pointer here, but with a record, are taken away if the cache holds them.
-    """
-    ws.refresh()
-    observed = ws.observe(with_new=False, check_cache=False)
-    restorer = Restorer(ws, cause=cause, fetch=fetch)
-    _drop_absent(ws, restorer)
-    if ws.record.fresh:
-        _drop_forgotten(ws, restorer)
-    if any(_overlap(o.path, gone) for gone in restorer.done.removed for o in observed):
-        observed = ws.observe(with_new=False, check_cache=False)
-    done = restorer.bring(observed, force=force)
-    ws.settle(observed)
-    ws.record.complete()
-    return done
-
-
-def _overlap(one: str, other: str) -> bool:
-    return one.startswith(f"{other}/") or other.startswith(f"{one}/")
-
-
-def _drop_absent(ws: Workspace, restorer: Restorer) -> None:
-    pointers = ws.tree.snapshot.pointers
-    broken = {b.file for b in ws.tree.snapshot.broken}
-    if any(is_lock(file) or file.endswith("dvc.yaml") for file in broken):
-        return  # whatever is recorded may be an output that these name
-    unreadable = broken | ws.tree.sparse
-    gone = {
-        path: r
-        for path, r in ws.record.materialised().items()
-        if path not in pointers
-        and r.token  # else released by `untrack`: the user's own
-        and f"{path}.dvc" not in unreadable
-        and f"{path}.dvc" not in ws.tree.indexed
-    }
-    if not gone:
-        return
-    tracked = ws.git.tracked_among(gone)
-    works = {path: ws.look(path) for path in gone}
-    ws.learn(works.values(), store_content=False)
-    for path, r in gone.items():
-        git_has_it = path in tracked or any(t.startswith(f"{path}/") for t in tracked)
-        with contextlib.suppress(DevmlError):
-            restorer.drop(path, r, works[path], git_has_it=git_has_it)
-
-
-def _drop_forgotten(ws: Workspace, restorer: Restorer) -> None:
-    """The record is lost: what has no pointer here and is an earlier commit's was put there by us.
-
-    It is in the cache and in history, so nothing is lost if it was not; left, it would be in the
-    next commit.
-    """
-    paths, _ = ws.new_artifacts()
-    works = [ws.look(path) for path in paths]
-    ws.learn((w for w in works if not w.odd), store_content=False)
-    for work in works:
-        oid = None if work.odd else work.oid()
-        if oid is not None and ws.was_pointer(f"{work.path}.dvc", work.path, oid):
-            with contextlib.suppress(DevmlError):
-                restorer.drop(work.path, Materialised(oid, oid), work, git_has_it=False)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devml_git import gate, pointers, restoring, savepointing, savepoints
+from devml_git import gate, instep, pointers, savepointing, savepoints
 from devml_git.errors import GitFailed, StorageFailed, UsageError
 from devml_git.manifest import manifest_oid
 from devml_git.nouns import Content, State
@@ -89,12 +89,12 @@ def checkout_rev(
                 _keep_code_edits(ws)
             _git_checkout(ws, told if rev is not None else None, branch)
     except GitFailed:
-        restoring.bring_in_step(ws, cause=_CAUSE, fetch=False)
+        instep.bring_in_step(ws, cause=_CAUSE, fetch=False)
         raise
     with ws.record.writing():
         for path in taken_away:
             ws.record.forget(path)
-    done = restoring.bring_in_step(ws, cause=_CAUSE, fetch=fetch, force=force)
+    done = instep.bring_in_step(ws, cause=_CAUSE, fetch=fetch, force=force)
     done.blocked += [(b.file, b.why) for b in ws.tree.snapshot.broken]
     done.left = held[0] if held is not None else None
     return done
@@ -211,7 +211,7 @@ def bring(ws: Workspace, *, force: bool, fetch: bool) -> Done:
     conflicts = [o.path for o in observed if o.state is State.CONFLICT]
     if conflicts and not force:
         raise would_overwrite(conflicts)
-    done = restoring.bring_in_step(ws, cause=_CAUSE, fetch=fetch, force=force)
+    done = instep.bring_in_step(ws, cause=_CAUSE, fetch=fetch, force=force)
     done.blocked += [(b.file, b.why) for b in ws.tree.snapshot.broken]
     return done
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from devml_git import config as config_module
 from devml_git import gate, history, operations, rescue, store, tripwire
 from devml_git.cache import Corrupt
-from devml_git.errors import DevmlError, NotARepository
+from devml_git.errors import DevmlError, NotARepository, StorageFailed
 from devml_git.gate import shown
 from devml_git.index import clear_dead, lock_of
 from devml_git.journal import Journal
@@ -31,11 +31,10 @@ from devml_git.streams import legacy_hash
 from devml_git.tree import read_commit, read_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Self
 
-    from devml_git.cache import Source
     from devml_git.config import Config
     from devml_git.nouns import Snapshot
     from devml_git.pointers import PipelineOut
@@ -279,24 +278,41 @@ class Workspace:
         return fit
 
     def learn(self, works: Iterable[Work], *, store_content: bool) -> None:
-        """Compute all unknown hashes of these places, and remember them."""
+        """Compute all unknown hashes of these places, and remember them.
+
+        What git could write over before any hook runs goes into the cache in the same read.
+        """
         todo = [(w, name) for w in works if not w.odd for name in w.unknown()]
         if not todo:
             return
         wait_out_the_grain(max(w.files[name].stat.newest_ns for w, name in todo))
-        sources = [w.source(self.root, name) for w, name in todo]
-        self._take_up(todo, sources, store_content=store_content)
+        if not store_content:
+            self._keep_exposed(todo)
+            todo = [(w, name) for w, name in todo if name not in w.oids]
+        self._take_up(todo, store_content=store_content)
+
+    def _keep_exposed(self, todo: Iterable[tuple[Work, str]]) -> None:
+        """Put those files into the cache whose very path some commit holds in git itself.
+
+        Git replaces an ignored file by the one it tracks at another revision without a question;
+        `instep.bring_in_step` finds out afterwards. A full disk is no error here.
+        """
+        held = self.git.ever_held({work.path for work, _ in todo})
+        exposed = [(w, n) for w, n in todo if (f"{w.path}/{n}" if n else w.path) in held]
+        try:
+            self._take_up(exposed, store_content=True)
+        except StorageFailed as e:
+            self.warnings.append(f"not kept, though git could write over it: {e.message}")
 
     def ensure_stored(self, works: Iterable[Work]) -> None:
         """Put those files into the cache whose hash is known but whose content it lacks."""
         todo = [(w, n) for w in works for n, oid in w.oids.items() if not self.cache.has(oid)]
-        if todo:
-            sources = [w.source(self.root, name) for w, name in todo]
-            self._take_up(todo, sources, store_content=True)
+        self._take_up(todo, store_content=True)
 
-    def _take_up(
-        self, todo: list[tuple[Work, str]], sources: list[Source], *, store_content: bool
-    ) -> None:
+    def _take_up(self, todo: Sequence[tuple[Work, str]], *, store_content: bool) -> None:
+        if not todo:
+            return
+        sources = [work.source(self.root, name) for work, name in todo]
         self.progress.start(
             "snapshot" if store_content else "hashing", sum(s.size for s in sources)
         )

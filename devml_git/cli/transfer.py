@@ -10,7 +10,7 @@ import typer
 from devml_git import fetching, pushing
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import GitFailed
-from devml_git.restoring import bring_in_step
+from devml_git.instep import bring_in_step
 from devml_git.wording import done_lines, human, lost
 
 _AS_GIT = {
