@@ -15,6 +15,8 @@ from devml_git.record import Materialised
 from devml_git.restoring import Restorer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from devml_git.restoring import Done
     from devml_git.workspace import Workspace
 
@@ -53,7 +55,7 @@ def _tell_overwritten(ws: Workspace, restorer: Restorer) -> None:
     tracked = ws.git.tracked_among(seen) if seen else set()
     materialised = ws.record.materialised() if tracked else {}
     for path in seen:
-        names = [t[len(path) + 1 :] for t in tracked if t == path or t.startswith(f"{path}/")]
+        names = _names(tracked, path)
         known = ws.record.hashes(path) if names else {}
         r = materialised.get(path)
         snapshotted = (ws.members_of(r.oid) or {"": r.oid}) if r is not None else {}
@@ -67,6 +69,11 @@ def _tell_overwritten(ws: Workspace, restorer: Restorer) -> None:
                 restorer.rescue(replace(work, files={"": replace(there, stat=was)}, oids={"": oid}))
             with ws.record.writing():
                 ws.record.forget_files(path, [name])
+
+
+def _names(files: Iterable[str], path: str) -> set[str]:
+    """Return which of these files are an artifact's, by their names inside it ("": its own)."""
+    return {f[len(path) + 1 :] for f in files if f == path or f.startswith(f"{path}/")}
 
 
 def _drop_absent(ws: Workspace, restorer: Restorer) -> None:
@@ -89,9 +96,8 @@ def _drop_absent(ws: Workspace, restorer: Restorer) -> None:
     works = {path: ws.look(path) for path in gone}
     ws.learn(works.values(), store_content=False)
     for path, r in gone.items():
-        git_has_it = path in tracked or any(t.startswith(f"{path}/") for t in tracked)
         with contextlib.suppress(DevmlError):
-            restorer.drop(path, r, works[path], git_has_it=git_has_it)
+            restorer.drop(path, r, works[path], in_git=_names(tracked, path))
 
 
 def _drop_forgotten(ws: Workspace, restorer: Restorer) -> None:
@@ -107,4 +113,4 @@ def _drop_forgotten(ws: Workspace, restorer: Restorer) -> None:
         oid = None if work.odd else work.oid()
         if oid is not None and ws.was_pointer(f"{work.path}.dvc", work.path, oid):
             with contextlib.suppress(DevmlError):
-                restorer.drop(work.path, Materialised(oid, oid), work, git_has_it=False)
+                restorer.drop(work.path, Materialised(oid, oid), work)

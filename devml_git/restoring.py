@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from devml_git import gate, store
 from devml_git.cache import Corrupt
 from devml_git.errors import ContentLost, Refused, StorageFailed
+from devml_git.manifest import manifest_oid
 from devml_git.nouns import State
 from devml_git.place import (
     Absent,
@@ -35,7 +36,7 @@ from devml_git.supply import Supply
 from devml_git.workspace import token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from devml_git.nouns import Pointer
     from devml_git.record import Materialised
@@ -377,17 +378,26 @@ class Restorer:
 
     # -- artifacts that have none here -------------------------------------------------------
 
-    def drop(self, path: str, r: Materialised, work: Work, *, git_has_it: bool) -> None:
-        """The artifact is not in this revision: remove W if it is R and held, else leave it."""
+    def drop(self, path: str, r: Materialised, work: Work, *, in_git: Collection[str] = ()) -> None:
+        """The artifact is not in this revision: remove W if it is R and held, else leave it.
+
+        `in_git` are the names that git itself has here ("": the artifact's own): those stay.
+        """
         ws = self.ws
-        if git_has_it or work.kind == "absent":
+        was = r.oid
+        if in_git:
+            members = ws.members_of(r.oid) or {}
+            was = manifest_oid({n: oid for n, oid in members.items() if n not in in_git})
+            files = {n: f for n, f in work.files.items() if n not in in_git and "" not in in_git}
+            work = replace(work, files=files, oids={n: work.oids[n] for n in files})
+        if work.kind == "absent" or (in_git and not work.files):
             with ws.record.writing():
                 ws.record.forget(path)
             return
         if work.odd:
             self.done.blocked.append((path, work.odd))
             return
-        if work.oid() == r.oid and self._all_held(work) and ws.git.committed([r.oid]):
+        if work.oid() == was and self._all_held(work) and ws.git.committed([r.oid]):
             self._clear(work)
             self.done.removed.append(path)
         else:

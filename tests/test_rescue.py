@@ -329,3 +329,21 @@ def test_status_answers_where_an_edit_cannot_be_kept(
     ran = converted.devml("status")
     assert "modified  models/a.pt" in " ".join(ran.out.split(" "))
     assert "git could write over it: no space left" in ran.out + ran.err
+
+
+def test_members_that_git_does_not_hold_go_and_come_back_with_their_directory(
+    converted: Project,
+) -> None:
+    converted.git("checkout", "-q", "old")
+    assert converted.listing("data") == {"x.csv": b"data/x.csv as git held it\n"}
+    converted.git("checkout", "-q", "main")
+    assert converted.listing("data") == {"x.csv": b"x\n", "y.csv": b"y\n"}
+    assert converted.devml("status", "--exit-code", check=False).status == 0
+
+
+def test_edited_member_beside_gits_own_stays_and_is_rescued(converted: Project) -> None:
+    converted.write("data/y.csv", "y, edited\n")
+    converted.git("checkout", "-q", "old")
+    assert converted.listing("data")["y.csv"] == b"y, edited\n"
+    (one,) = converted.devml("rescue", "list", "--json").json["rescues"]
+    assert one["path"] == "data"
