@@ -19,6 +19,8 @@ def seal(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("GIT_", "DVC_", "DEVML_", "AWS_", "SSH_")):
             monkeypatch.delenv(name)
+    # set in many containers: every hook would compile all of devml-git, as it does for no user
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     settings = {
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home / ".config"),
