@@ -6,6 +6,7 @@ PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 pytho
 	$(p) -c 'import sys; print("$(p)") if sys.version_info >= (3, 11) else None' 2>/dev/null)))
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+CORE = cache record rescue rule
 
 .PHONY: help test test-long lint bench demo clean
 .DEFAULT_GOAL := help
@@ -33,6 +34,8 @@ test: $(READY)
 test-long: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,long]'
 	$(BIN)/python -m pytest -m long --timeout 3600
+	$(BIN)/python -m coverage run -m pytest -n 0 $(CORE:%=tests/test_%.py)
+	$(BIN)/python -m coverage report
 	$(BIN)/python -m tests.mutation
 
 lint: $(READY)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from devml_git import streams
-from devml_git.cache import Cache, Corrupt, Source
+from devml_git import gate, streams
+from devml_git.cache import MANIFESTS_KEPT, Cache, Corrupt, Source
 from devml_git.errors import ContentLost, Refused, StorageFailed
 from devml_git.manifest import manifest_bytes, manifest_oid
 from devml_git.nouns import LEGACY
@@ -338,6 +338,45 @@ def test_manifest_with_wrong_bytes_is_corrupt(cache: Cache) -> None:
         cache.manifest(oid)
 
 
+def test_corrupt_manifest_counts_as_missing_itself(cache: Cache) -> None:
+    oid, _ = cache.put_manifest({"a": md5(b"a")})
+    place = cache.object_path(oid)
+    place.chmod(0o644)
+    place.write_bytes(b"[]")
+    assert cache.missing_of(oid) == [oid]
+    assert cache.missing_of(md5(b"nowhere")) == [md5(b"nowhere")]
+
+
+def test_manifest_larger_than_the_gate_allows_is_refused_unread(cache: Cache) -> None:
+    oid = "a" * 32 + ".dir"
+    place = cache.object_path(oid)
+    place.parent.mkdir(parents=True)
+    with place.open("wb") as file:
+        file.truncate(gate.MAX_MANIFEST_BYTES + 1)
+    with pytest.raises(Refused, match="larger than"):
+        cache.manifest(oid)
+
+
+def test_manifest_that_cannot_be_read_just_now_is_not_called_corrupt(cache: Cache) -> None:
+    oid = "a" * 32 + ".dir"
+    cache.object_path(oid).mkdir(parents=True)
+    with pytest.raises(StorageFailed):
+        cache.manifest(oid)
+
+
+def test_manifest_is_read_once_until_too_many_others_were(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oids = [cache.put_manifest({f"{n}": md5(b"a")})[0] for n in range(MANIFESTS_KEPT + 1)]
+    read: list[Path] = []
+    real = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda p: read.append(p) or real(p))
+    for oid in [*oids[:MANIFESTS_KEPT], *oids[:MANIFESTS_KEPT], oids[-1], oids[0]]:
+        cache.manifest(oid)["0"] = "what a caller does to its own copy"
+    assert len(read) == MANIFESTS_KEPT + 2
+    assert cache.manifest(oids[0]) == {"0": md5(b"a")}
+
+
 HOSTILE = {
     "climbs out": [{"md5": "a" * 32, "relpath": "../x"}],
     "absolute": [{"md5": "a" * 32, "relpath": "/etc/passwd"}],
@@ -485,6 +524,39 @@ def test_executable_and_empty_files_are_copied_never_linked(
     assert not cache.object_path(md5(SMALL)).stat().st_mode & 0o111
 
 
+@pytest.mark.parametrize("call", ["link", "symlink"])
+def test_content_is_copied_where_links_cannot_be(
+    call: str, tmp_path: Path, here: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EXDEV, "other file system")
+
+    monkeypatch.setattr(os, call, fail)
+    cache = Cache(tmp_path / "cache", ("hardlink",) if call == "link" else ("symlink", "hardlink"))
+    if call == "symlink":
+        monkeypatch.setattr(os, "link", fail)
+    cache.write_out(put(cache, tmp_path, SMALL), here, "y", executable=False)
+    there = tmp_path / "work" / "y"
+    assert (there.read_bytes(), there.lstat().st_nlink, there.is_symlink()) == (SMALL, 1, False)
+
+
+@pytest.mark.parametrize("kind", ["hardlink", "symlink"])
+def test_corrupt_object_is_not_linked_out(kind: str, tmp_path: Path, here: int) -> None:
+    cache = Cache(tmp_path / "cache", (kind,))
+    oid = put(cache, tmp_path, SMALL)
+    cache.object_path(oid).chmod(0o644)
+    cache.object_path(oid).write_bytes(SMALL[::-1])
+    with pytest.raises(Corrupt):
+        cache.write_out(oid, here, "y", executable=False)
+    assert os.listdir(here) == []
+
+
+def test_link_into_the_cache_to_what_is_no_object_is_none(cache: Cache, tmp_path: Path) -> None:
+    put(cache, tmp_path, SMALL)
+    (tmp_path / "link").symlink_to(cache.objects / "ab" / "junk")
+    assert cache.is_link_to_object(tmp_path / "link") is None
+
+
 def test_link_elsewhere_is_no_link_to_an_object(cache: Cache, tmp_path: Path) -> None:
     put(cache, tmp_path, SMALL)
     (tmp_path / "link").symlink_to("x")
@@ -629,3 +701,20 @@ def test_object_that_cannot_be_opened_just_now_is_not_called_corrupt(
             cache.verify(oid)
     assert cache.verify(oid)
     assert not cache.verify("0" * 32)
+
+
+def test_total_counts_objects_and_no_temporary_files(cache: Cache, tmp_path: Path) -> None:
+    assert cache.total() == (0, 0)
+    oid = put(cache, tmp_path, SMALL)
+    put(cache, tmp_path, LARGE, "y")
+    (cache.object_path(oid).parent / ".left.tmp").write_bytes(b"left")
+    assert cache.total() == (2, len(SMALL) + len(LARGE))
+
+
+def test_quarantine_keeps_the_bytes_and_says_where(cache: Cache, tmp_path: Path) -> None:
+    oid = put(cache, tmp_path, SMALL)
+    aside = cache.quarantine(oid)
+    assert aside is not None
+    assert aside.read_bytes() == SMALL
+    assert not cache.has(oid)
+    assert cache.quarantine(oid) is None

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from devml_git.cache import Cache
+from devml_git.errors import StorageFailed
 from devml_git.place import RACY_NS, Stat, wait_out_the_grain
 from devml_git.record import Materialised, Record
 from devml_git.scan import recall, scan
@@ -287,3 +288,82 @@ def test_record_is_fresh_until_somebody_has_looked_at_everything(tmp_path: Path,
 def test_materialised_is_a_value() -> None:
     with pytest.raises(AttributeError):
         Materialised("t", OID).oid = "x"  # type: ignore[misc]
+
+
+# -- when the database refuses -------------------------------------------------------------------
+
+
+def test_record_in_use_by_another_process_is_an_error_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: real(*a, **{**k, "timeout": 0}))
+    one, two = Record(tmp_path), Record(tmp_path)
+    try:
+        with one.writing(), pytest.raises(StorageFailed, match="in use by another") as refused:
+            two.set("a", Materialised("t", OID))
+        assert "wait for it" in (refused.value.hint or "")
+        two.set("a", Materialised("t", OID))
+    finally:
+        one.close()
+        two.close()
+
+
+def test_record_that_cannot_grow_is_an_error_that_names_it(record: Record) -> None:
+    (pages,) = record._db.execute("PRAGMA page_count").fetchone()
+    record._db.execute(f"PRAGMA max_page_count={pages}")
+    rows = [(f"{n:0100}", STAT, OID) for n in range(2000)]
+    with pytest.raises(StorageFailed, match=r"record\.db: database or disk is full") as refused:
+        record.remember("a", rows)
+    assert "nothing was lost" in (refused.value.hint or "")
+    record._db.execute("PRAGMA max_page_count=100000")
+    record.remember("a", rows)
+    assert len(record.hashes("a")) == 2000
+
+
+def test_full_disk_in_a_transaction_undoes_all_of_it(record: Record) -> None:
+    (pages,) = record._db.execute("PRAGMA page_count").fetchone()
+    record._db.execute(f"PRAGMA max_page_count={pages + 2}")
+    with pytest.raises(StorageFailed), record.writing():
+        for n in range(2000):
+            record.set(f"{n:0100}", Materialised("t", OID))
+    assert record.materialised() == {}
+
+
+def test_record_that_may_not_be_written_is_an_error_that_says_what_to_check(
+    record: Record,
+) -> None:
+    record._db.execute("PRAGMA query_only=1")
+    with pytest.raises(StorageFailed, match="readonly") as refused:
+        record.set("a", Materialised("t", OID))
+    assert "permissions" in (refused.value.hint or "")
+
+
+def test_record_in_a_directory_that_is_gone_is_an_error_and_nothing_is_set_aside(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(StorageFailed, match="unable to open") as refused:
+        Record(tmp_path / "gone")
+    assert "permissions" in (refused.value.hint or "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_of_the_database_are_told_without_a_hint(record: Record) -> None:
+    with pytest.raises(StorageFailed, match="no such table") as refused:
+        record._run("SELECT * FROM nowhere")
+    assert refused.value.hint is None
+
+
+def test_forgetting_content_keeps_what_is_known_of_files(record: Record) -> None:
+    record.set("a", Materialised("t", OID))
+    record.remember("a", [("", STAT, OID), ("x", STAT, OID)])
+    record.forget_content("a")
+    assert record.materialised() == {}
+    record.forget_files("a", ["x"])
+    assert record.hashes("a") == {"": (STAT, OID)}
+
+
+def test_released_are_those_without_a_token(record: Record) -> None:
+    record.set("kept", Materialised("t", OID))
+    record.set("let go", Materialised("", ""))
+    assert record.released() == ["let go"]
