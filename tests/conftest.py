@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, settings
 from tests.remotes.fixtures import servers, storage, storages  # noqa: F401 - fixtures
 from tests.world import GIT_CONFIG, Project, build_template, devml, run
 
-
 # Hypothesis takes a machine that is busy for a test that is slow; pytest-timeout tells them apart
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
