@@ -5,7 +5,6 @@ The table of product.md; unknown keys are an error that names the nearest known 
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from dataclasses import dataclass, field, fields
@@ -129,6 +128,8 @@ def _known(table: Mapping[str, Any], names: list[str], file: str, prefix: str) -
     known = [n.replace("_", "-") for n in names]
     for key in table:
         if key not in known:
+            import difflib
+
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
             raise UsageError(
                 f"{file}: unknown key {gate.shown(prefix + key)!r}",

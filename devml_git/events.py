@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from devml_git import gate, moving, plumbing, pushing, snapshotting, store, tripwire, trust
+from devml_git import gate, moving, plumbing, snapshotting, store, tripwire, trust
 from devml_git.errors import ContentLost, DevmlError, Refused
 from devml_git.instep import bring_in_step
 from devml_git.nouns import State
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from devml_git.plumbing import IndexEntry
     from devml_git.workspace import Workspace
 
 REFUSED = 31
@@ -86,13 +87,13 @@ def _pre_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
     policy = ws.config.hooks.pre_commit
     if policy == "off":
         return told
-    _refuse_staged(ws, told)
+    staged = ws.git.staged_changes()
+    _refuse_staged(ws, staged, told)
     if told.status:
         return told
     told.lines += _trust_own_remotes(ws)
     if policy == "check":
         return _check(ws, told)
-    nothing_else = not ws.git.staged_changes()
     # the pre-commit framework has put unstaged pointers away: what looks stale is the newer one
     put_away = bool(os.environ.get("PRE_COMMIT"))
     taken = snapshotting.take(ws, restore_stale=not ws.git.half_way() and not put_away)
@@ -112,7 +113,7 @@ def _pre_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
     partial = _real_index_of_partial_commit(ws)
     if partial is not None:
         snapshotting.stage_in_partial_commit(ws, taken.staged, partial)
-    alone = bool(taken.staged) and nothing_else and partial is None
+    alone = bool(taken.staged) and not staged and partial is None
     if alone and _may_refuse(ws, command) and ws.git.staged_changes():
         ws.git.stage_behind_lock(taken.staged)
         told.lines.append(
@@ -156,9 +157,8 @@ def _may_refuse(ws: Workspace, command: Collection[str]) -> bool:
     return not merging and not {"--amend", "--allow-empty"}.intersection(command)
 
 
-def _refuse_staged(ws: Workspace, told: Told) -> None:
+def _refuse_staged(ws: Workspace, staged: Sequence[IndexEntry], told: Told) -> None:
     """Stop content on its way into git itself: artifacts by rule, anything else by size."""
-    staged = ws.git.staged_changes()
     managed = ws.tree.snapshot.managed()
     in_rules = set(ws.git.tracked_matching(ws.rules.exclude_lines()))
     content = [
@@ -308,6 +308,8 @@ def pre_push(ws: Workspace, args: Sequence[str], lines: str) -> Told:
     `args` are the git remote's name (its URL where it has none) and its URL; `lines` what git
     tells on standard input. Without the worktree's lock: an upload may take hours.
     """
+    from devml_git import pushing  # half of all modules, for this event alone
+
     mode = ws.config.hooks.pre_push
     if mode == "off":
         return Told()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import sys
 import threading
@@ -134,6 +133,8 @@ class Batch:
 
     def _sync_file_system(self) -> None:
         """syncfs(2): one flush for thousands of small objects; errors are reported since 5.8."""
+        import ctypes
+
         fd = os.open(self._cache.objects, os.O_RDONLY)
         try:
             libc = ctypes.CDLL(None, use_errno=True)

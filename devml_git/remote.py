@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import logging
 import os
 import threading
 import time
@@ -372,6 +371,8 @@ class Remote:
 @contextlib.contextmanager
 def _translated(name: str) -> Iterator[None]:
     """Translate whatever DVC, a file system or a cloud's library raises."""
+    import logging
+
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
     for noisy in ("dvc", "asyncssh", "botocore", "aiobotocore", "s3fs", "sshfs"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)

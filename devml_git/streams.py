@@ -6,7 +6,6 @@ import hashlib
 import os
 import sys
 import threading
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from devml_git.errors import StorageFailed
@@ -17,6 +16,7 @@ from devml_git.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
 CHUNK = 1 << 20
@@ -72,6 +72,8 @@ def copy_hashing(src: int, out: int, hash_name: str, progress: Progress) -> tupl
             progress.advance(len(data))
             return digest.hexdigest(), len(data)
         os.lseek(src, 0, os.SEEK_SET)  # it has grown meanwhile
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=1) as beside:  # hashing and writing both free the GIL
         hashed: Future[None] | None = None
         for chunk in _chunks(src):
@@ -183,6 +185,8 @@ def in_parallel(work: Callable[[int], object], order: Sequence[int], sizes: Sequ
         for item in order:
             work(item)
         return
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         futures = [pool.submit(work, item) for item in order]
         try:

@@ -8,9 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.remotes.fixtures import servers, storage, storages  # noqa: F401 - fixtures
-from tests.world import GIT_CONFIG, Project, build_template
+from tests.world import GIT_CONFIG, Project, build_template, devml, run
+
+# Hypothesis takes a machine that is busy for a test that is slow; pytest-timeout tells them apart
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 def seal(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,6 +24,8 @@ def seal(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("GIT_", "DVC_", "DEVML_", "AWS_", "SSH_")):
             monkeypatch.delenv(name)
+    # set in many containers: every hook would compile all of devml-git, as it does for no user
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     settings = {
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home / ".config"),
@@ -69,11 +76,31 @@ def project(template: Path, tmp_path: Path, sealed: Path) -> Project:
     return Project(place)
 
 
+@pytest.fixture(scope="session")
+def history(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the fixture `models` copies, built once."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        seal(tmp_path_factory.mktemp("history-home"), monkeypatch)
+        project = Project(tmp_path_factory.mktemp("history") / "project")
+        shutil.copytree(template, project.path, symlinks=True)
+        commit_three(project)
+    return project.path
+
+
 @pytest.fixture
-def models(project: Project) -> Project:
+def models(history: Path, tmp_path: Path, sealed: Path) -> Project:
     """A project with three commits, tagged v1 to v3: models/a.pt and data/ change in each."""
-    commit_three(project)
-    return project
+    place = tmp_path / "project"
+    shutil.copytree(history, place, symlinks=True)
+    at_home(place)
+    return Project(place)
+
+
+def at_home(place: Path) -> None:
+    """Let git's index, the record and the tripwire know a copy's files, as where they were made."""
+    run("git", "update-index", "-q", "--refresh", cwd=place)
+    ran = devml("snapshot", cwd=place)
+    assert ran.status == 0, ran.err
 
 
 def commit_three(project: Project) -> None:

@@ -8,7 +8,6 @@ import mmap
 import os
 import random
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +15,8 @@ import pytest
 
 from devml_git.nouns import State
 from devml_git.workspace import Workspace
-from tests.world import Project, run
+from tests.world import Project, next_second, run
 
-ARMED_SECONDS = 1.1  # git's index compares whole seconds: only then does the shell answer by itself
 HOUR_NS = 3_600 * 10**9
 
 
@@ -178,16 +176,19 @@ ONCE = {"member_added", "member_added_empty", "member_removed", "made_executable
 
 @pytest.fixture
 def settled(project: Project) -> Project:
-    """Artifacts committed long enough ago for every quick answer to be given."""
+    """Artifacts committed long enough ago for every quick answer to be given.
+
+    Only then does the shell answer by itself: git's index compares whole seconds.
+    """
     project.differential = False  # DVC misses several of these
     project.write("models/a.pt", "weights of one\n" * 20)
     project.write("data/x.csv", "x,1\n")
     project.write("data/deep/y.csv", "y,2\n")
     project.commit("one")
     project.devml("snapshot")
-    time.sleep(ARMED_SECONDS)
+    next_second()
     run("git", "commit", "-q", "--allow-empty", "-m", "armed", cwd=project.path)
-    time.sleep(ARMED_SECONDS)
+    next_second()
     run("git", "commit", "-q", "--allow-empty", "-m", "quick", cwd=project.path)
     return project
 
@@ -226,7 +227,7 @@ def test_edit_that_nobody_has_looked_at_is_not_overwritten(
     settled.write("data/x.csv", "of the other branch\n")
     settled.commit("two")
     settled.git("checkout", "-q", "main")
-    time.sleep(ARMED_SECONDS)
+    next_second()
     path = edit(settled, tmp_path)
     refused = settled.devml("checkout", "other", check=False)
     if edit is EDITS[-1]:  # the bit stays beside the other branch's content, as for git's files

@@ -373,3 +373,18 @@ def test_visible_names_are_what_the_module_says() -> None:
 def test_line_of_a_subdirectory_means_the_same_at_the_root(line: str, seen: str) -> None:
     assert anchored(line, "a b/") == seen.replace("a b", "a\\ b")
     assert anchored(line, "") == line
+
+
+@pytest.mark.parametrize("names", [("data/",), ("data/", "x.y-z_0/"), ("..a/", "é/")])
+@pytest.mark.parametrize(
+    "path", ["data/", "a/data/", "database/", "my data/", "data.d/", "Data/", "x.y-z_0/", "xoy-z_0/",
+             "a/é/", "..a/", "b..a/"],
+)  # fmt: skip
+def test_names_alone_are_matched_as_pathspec_does(names: tuple[str, ...], path: str) -> None:
+    assert all(rules._NAME.fullmatch(n) for n in names)
+    assert rules._matcher(list(names))(path) is rules._spec(list(names)).match_file(path)
+
+
+@pytest.mark.parametrize("name", ["#data/", "!data/", "da*/", "data /", "a/b/", "/data/", "[d]/"])
+def test_what_gitignore_reads_otherwise_is_left_to_pathspec(name: str) -> None:
+    assert not rules._NAME.fullmatch(name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.world import Project, devml, run
+from tests.world import Project, devml, next_second, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,9 +89,7 @@ def test_commands_work_from_the_subdirectory_and_below(sub: Sub) -> None:
 
 
 def test_code_only_commit_starts_no_python_in_a_single_subdirectory_project(sub: Sub) -> None:
-    import time
-
-    time.sleep(1.1)
+    next_second()
     sub.git("commit", "-q", "--allow-empty", "-m", "settle")
     run("git", "config", "devml.python", "/bin/false", cwd=sub.path)
     sub.write("train.py", "3")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,27 +14,9 @@ import pytest
 from devml_git import operations
 from devml_git.errors import StorageFailed
 from devml_git.plumbing import Git
-from tests.conftest import commit_three, seal
 from tests.world import Project, devml, run
 
 LOG = ".git/devml/operations.jsonl"
-
-
-@pytest.fixture(scope="session")
-def history(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the fixture `models` of the conftest makes, once for all tests here."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        seal(tmp_path_factory.mktemp("history-home"), monkeypatch)
-        project = Project(tmp_path_factory.mktemp("history") / "project", differential=False)
-        shutil.copytree(template, project.path, symlinks=True)
-        commit_three(project)
-    return project.path
-
-
-@pytest.fixture
-def models(history: Path, tmp_path: Path) -> Project:
-    shutil.copytree(history, tmp_path / "project", symlinks=True)
-    return Project(tmp_path / "project")
 
 
 def log(project: Project) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,14 @@ def devml(*args: str | Path, cwd: Path) -> Ran:
 def devml_process(*args: str | Path, cwd: Path, env: dict[str, str] | None = None) -> Ran:
     """Run devml-git as users do, in a process of its own."""
     return run(sys.executable, "-m", "devml_git", *args, cwd=cwd, check=False, env=env)
+
+
+def next_second() -> None:
+    """Wait until what is written now is of a later second: git compares times in whole seconds.
+
+    The kernel's time of files lags behind the clock by up to a tick (10 ms).
+    """
+    time.sleep(1.02 - time.time() % 1)
 
 
 @dataclass

@@ -33,9 +33,3 @@ class Shelf:
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     return Shelf(tmp_path_factory.mktemp("shelf"))
-
-
-@pytest.fixture
-def models(shelf: Shelf, request: pytest.FixtureRequest, tmp_path: Path) -> Project:
-    """A copy of what tests/conftest.py makes under this name: v1 to v3."""
-    return shelf.copy("models", lambda: request.getfixturevalue("models"), tmp_path / "project")

@@ -6,12 +6,11 @@ import hashlib
 import os
 import stat
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.world import Project, devml, run
+from tests.world import Project, devml, next_second, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -606,7 +605,7 @@ def test_pre_commit_off_leaves_the_model_alone(one: Project) -> None:
 @pytest.mark.parametrize("at_rest", [False, True])
 def test_pointer_made_by_dvc_add_is_committed_with_its_content(one: Project, at_rest: bool) -> None:
     if at_rest:  # the shell answers, once git can tell the files' second from a later one
-        time.sleep(1.1)
+        next_second()
         one.git("commit", "-q", "--allow-empty", "-m", "settle")
     one.write("extra.bin", "extra")
     one.dvc("add", "-q", "extra.bin")
@@ -639,10 +638,10 @@ def test_file_rewritten_in_the_second_of_gits_index_stays_modified(project: Proj
     """git believes times unless they are as new as its index: a copy of that must be as old."""
     project.differential = False
     project.write("models/a.pt", "weights\n")
-    time.sleep(1.1 - time.time() % 1)  # at the beginning of a second
+    next_second()  # at the beginning of a second
     project.write("train.py", "print(1)\n")
     run("git", "add", "train.py", cwd=project.path)
     project.write("train.py", "PRINT(1)\n")
-    time.sleep(1.1)
+    next_second()
     project.devml("snapshot")
     assert "train.py" in run("git", "diff", "--name-only", cwd=project.path).out

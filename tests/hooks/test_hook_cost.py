@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.world import Project, run
+from tests.world import Project, next_second, run
 
 
 @pytest.fixture
@@ -28,7 +27,7 @@ def counted(models: Project, tmp_path: Path) -> Project:
 
 def settle(project: Project) -> None:
     """Wait until git can tell the files' second from a later one, and let the hooks see that."""
-    time.sleep(1.1)
+    next_second()
     project.git("commit", "-q", "--allow-empty", "-m", "settle")
 
 
