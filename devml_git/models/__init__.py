@@ -49,12 +49,12 @@ def read(path: Path, name: str) -> Model | None:
 
 def _read(source: Source) -> Model | None:
     head = source.read(0, min(_HEAD, source.size))
-    reader = _by_magic(head)
+    reader = _by_magic(head, source.name)
     return reader(source) if reader is not None else None
 
 
-def _by_magic(head: bytes) -> Callable[[Source], Model | None] | None:
-    from devml_git.models import archive, npy, safetensor
+def _by_magic(head: bytes, name: str) -> Callable[[Source], Model | None] | None:
+    from devml_git.models import archive, npy, pickles, safetensor, torch_file
 
     if head.startswith(npy.MAGIC):
         return npy.read
@@ -62,15 +62,22 @@ def _by_magic(head: bytes) -> Callable[[Source], Model | None] | None:
         return _read_zip
     if safetensor.is_safetensors(head):
         return safetensor.read
+    if head.startswith(torch_file.LEGACY_MAGIC):
+        return torch_file.read_legacy
+    if pickles.is_pickle(head) or pickles.may_be_pickle(head, name):
+        return pickles.read
     return None
 
 
 def _read_zip(source: Source) -> Model | None:
-    from devml_git.models import archive, npy
+    from devml_git.models import archive, npy, torch_file
 
     members = archive.Archive(source)
     if npy.is_npz(members):
         return npy.read_npz(members)
+    described = torch_file.pickle_of(members)
+    if described is not None:
+        return torch_file.read(members, described)
     return None
 
 
