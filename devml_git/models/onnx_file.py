@@ -12,12 +12,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from devml_git.gate import shown
-from devml_git.models.dtypes import PACKED, bytes_of, numpy_dtype
-from devml_git.models.model import Listing, Model, Unreadable, clean
-from devml_git.models.protobuf import Malformed, Span, signed, whole
+from devml_git.models.dtypes import bytes_of, numpy_dtype
+from devml_git.models.model import Listing, Model, Unreadable
+from devml_git.models.protobuf import Malformed, Span, decoded, signed, whole
 
 if TYPE_CHECKING:
-    from devml_git.models.model import Bytes
+    from devml_git.models.model import Array, Bytes
     from devml_git.models.source import Source
 
 # TensorProto.DataType
@@ -44,7 +44,11 @@ _OF_FLOATS, _OF_DOUBLES = {"float32", "complex64"}, {"float64", "complex128"}
 _MAX_TEXT = 2000  # bytes
 _MAX_VALUES = 1000
 _MAX_NODES = 2_000_000
-_MAX_TYPED = 50_000_000  # numbers in typed fields, which are decoded one by one
+
+
+def may_be_onnx(head: bytes) -> bool:
+    """Whether a file begins as ONNX models do: with the version of the format, below 64."""
+    return len(head) > 2 and head[0] == _IR_VERSION << 3 and 0 < head[1] < 64  # noqa: PLR2004
 
 
 def read(source: Source, *, sure: bool) -> Model | None:
@@ -68,7 +72,7 @@ def read(source: Source, *, sure: bool) -> Model | None:
 
 def _top(message: Span) -> list[tuple[int, int | Span]]:
     """Return a model's own fields, which must all be known ones. Raises Malformed."""
-    found = []
+    found: list[tuple[int, int | Span]] = []
     for number, value in message.fields():
         if number not in _MODEL_FIELDS or len(found) > _MAX_NODES:
             raise Malformed
@@ -77,7 +81,8 @@ def _top(message: Span) -> list[tuple[int, int | Span]]:
 
 
 def _model(source: Source, fields: list[tuple[int, int | Span]], graph: Span) -> Model:
-    listing, notes = Listing(source.name), dict[str, None]()
+    listing = Listing(source.name)
+    notes: dict[str, None] = {}
     metadata: dict[str, Any] = {}
     opset: dict[str, int] = {}
     for number, value in fields:
@@ -176,20 +181,22 @@ def _typed(
         pieces = [source.view(span.start, span.end - span.start) for span in spans]
         found = pieces[0] if len(pieces) == 1 else np.concatenate([*pieces, np.empty(0, np.uint8)])
     else:
-        found = _integers(dtype, parts).view(np.uint8)
+        found = _integers(source, dtype, parts).view(np.uint8)
     if found.size != nbytes:
         raise source.wrong(f"tensor {shown(name)!r} has not the numbers that its shape needs")
     return found
 
 
-def _integers(dtype: str, parts: list[tuple[int, int | Span]]) -> Bytes:
+def _integers(source: Source, dtype: str, parts: list[tuple[int, int | Span]]) -> Array:
     """Return integers, or bit patterns of narrow floats, from varints: each in its type's width."""
     import numpy as np
 
-    numbers: list[int] = []
-    for number, value in parts:
-        if number in {_INT32S, _INT64S, _UINT64S}:
-            numbers += [value] if isinstance(value, int) else value.varints()
+    single = [v for n, v in parts if n not in _FIXED and isinstance(v, int)]
+    packed = [v for n, v in parts if n not in _FIXED and isinstance(v, Span)]
+    try:
+        numbers = [decoded(source.view(span.start, span.end - span.start)) for span in packed]
+    except Malformed as e:
+        raise source.wrong("a weight's numbers are damaged") from e
     known = numpy_dtype(dtype)
     width = 1 if known is None else known.itemsize
-    return np.array(numbers, np.uint64).astype(f"u{width}")
+    return np.concatenate([*numbers, np.array(single, np.uint64)]).astype(f"u{width}")

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from devml_git.models.model import Bytes
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
 _MAX_FIELD = 1 << 29
+_MAX_NUMBERS = 5_000_000  # a graph of 10,000 nodes has some 500,000
 _LONGEST_VARINT = 10  # bytes
 _SIGN, _TWO_TO_64 = 1 << 63, 1 << 64
 
@@ -23,19 +27,29 @@ class Malformed(Exception):
     """These bytes are no message."""
 
 
+class _Wire:
+    """All the bytes, and how many numbers may still be read of them."""
+
+    __slots__ = ("data", "left")
+
+    def __init__(self, data: memoryview) -> None:
+        self.data = data
+        self.left = _MAX_NUMBERS
+
+
 class Span:
-    """A part of the file: where it begins and ends; as text or number it is read when asked for."""
+    """A part of the file, from `start` to `end`; as text or message it is read when asked for."""
 
-    __slots__ = ("_data", "end", "start")
+    __slots__ = ("_wire", "end", "start")
 
-    def __init__(self, data: memoryview, start: int, end: int) -> None:
-        self._data = data
+    def __init__(self, wire: _Wire, start: int, end: int) -> None:
+        self._wire = wire
         self.start = start
         self.end = end
 
     def text(self, most: int) -> str:
         """Return the bytes as text, at most so many of them; what is no UTF-8 is escaped."""
-        return bytes(self._data[self.start : min(self.end, self.start + most)]).decode(
+        return bytes(self._wire.data[self.start : min(self.end, self.start + most)]).decode(
             "utf-8", "backslashreplace"
         )
 
@@ -62,13 +76,16 @@ class Span:
                 raise Malformed
             if at + length > self.end:
                 raise Malformed
-            yield number, Span(self._data, at, at + length)
+            yield number, Span(self._wire, at, at + length)
             at += length
 
     def _varint(self, at: int) -> tuple[int, int]:
         value = shift = 0
+        self._wire.left -= 1
+        if self._wire.left < 0:
+            raise Malformed
         for place in range(at, min(at + _LONGEST_VARINT, self.end)):
-            byte = self._data[place]
+            byte = self._wire.data[place]
             value |= (byte & 0x7F) << shift
             if byte < 0x80:  # noqa: PLR2004
                 return value % _TWO_TO_64, place + 1
@@ -85,7 +102,26 @@ class Span:
 
 def whole(data: Bytes) -> Span:
     """Return all of a file as one message."""
-    return Span(data.data, 0, len(data))
+    return Span(_Wire(data.data), 0, len(data))
+
+
+def decoded(packed: Bytes) -> NDArray[np.uint64]:
+    """Return the numbers of a packed field of varints, all at once. Raises Malformed."""
+    import numpy as np
+
+    last = np.flatnonzero(packed < 0x80)  # noqa: PLR2004
+    if packed.size and (not last.size or last[-1] != packed.size - 1):
+        raise Malformed
+    first = np.concatenate([np.zeros(1, last.dtype), last[:-1] + 1])[: last.size]
+    longest = int((last - first).max(initial=0)) + 1
+    if longest > _LONGEST_VARINT:
+        raise Malformed
+    numbers = np.zeros(last.size, np.uint64)
+    for place in range(longest):
+        there = first + place <= last
+        low = packed[np.minimum(first + place, last)].astype(np.uint64) & np.uint64(0x7F)
+        numbers |= np.where(there, low << np.uint64(7 * place), np.uint64(0))
+    return numbers
 
 
 def signed(value: int) -> int:
