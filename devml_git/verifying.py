@@ -15,7 +15,7 @@ from devml_git import store
 from devml_git.errors import Refused, UsageError
 from devml_git.gathering import Gathered, gather
 from devml_git.plumbing import POINTER_PATHSPECS
-from devml_git.remote import Remote, Wanted, name_of
+from devml_git.remote import Wanted, name_of
 from devml_git.streams import in_parallel
 from devml_git.verified import Verified
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from devml_git.nouns import Pointer
+    from devml_git.remote import Remote
     from devml_git.workspace import Workspace
 
 Key = tuple[str, str]  # an object: its oid and hash name
@@ -211,7 +212,7 @@ class _Inspection:
 
     def _open(self, name: str) -> Remote:
         if name not in self.remotes:
-            self.remotes[name] = Remote(self.ws.root, name)
+            self.remotes[name] = self.ws.remote(name)
         return self.remotes[name]
 
     def _open_directories(self, keys: Sequence[Key], remote: str | None) -> None:
@@ -224,7 +225,7 @@ class _Inspection:
                     members = self.ws.cache.manifest(*key)
                 elif name is not None:
                     there = self._open(name)
-                    (members,) = there.each(partial(there.manifest, self.ws.cache), [Wanted(*key)])
+                    (members,) = there.each(there.manifest, [Wanted(*key)])
             if members is not None:
                 self.members[key] = members
 
@@ -238,9 +239,9 @@ class _Inspection:
             sizes = there.sizes([Wanted(*key) for key in keys])
             for key in keys:
                 expected = self._size(key)
-                said = sizes.get(key[0], 0)
+                said = sizes.get(key, 0)
                 same = expected is None or said is None or said == expected
-                self.there[key] = key[0] in sizes and same
+                self.there[key] = key in sizes and same
             if self.full:
                 self._read(there, [key for key in keys if self.there[key]])
 
@@ -253,7 +254,7 @@ class _Inspection:
 
     def _read(self, there: Remote, keys: Sequence[Key]) -> None:
         """Read what the remote has, and hash it."""
-        good = there.each(lambda key: there.proves(self.ws.cache, Wanted(*key)), keys)
+        good = there.each(there.proves, [Wanted(*key) for key in keys])
         for key, whole in zip(keys, good, strict=True):
             self.there[key] = whole
 
@@ -261,21 +262,28 @@ class _Inspection:
 
     def mend(self) -> None:
         """Bring each bad or missing copy back from the other one; the bad one is set aside."""
-        cache = self.ws.cache
         for name, keys in self.routes.items():
             there = self._open(name)
-            for key in keys:
-                if self.here[key] == "good" and not self.there.get(key):
-                    there.put(cache, Wanted(*key), self.ws.progress)
-                    self.there[key] = there.sizes([Wanted(*key)]).get(key[0]) in {
-                        None, cache.size_of(*key),
-                    }  # fmt: skip
-                    self.found.healed += self.there[key]
-                elif self.here[key] == "corrupt" and self.there.get(key):
-                    cache.quarantine(*key)
-                    if there.get(cache, Wanted(*key), self.ws.progress):
-                        self.here[key] = "good"
-                        self.found.healed += 1
+            self._send(there, [k for k in keys if self.here[k] == "good" and not self.there[k]])
+            self._bring(there, [k for k in keys if self.here[k] == "corrupt" and self.there[k]])
+
+    def _send(self, there: Remote, keys: Sequence[Key]) -> None:
+        wanted = [Wanted(*key) for key in keys]
+        arrived = there.each(partial(there.put, progress=self.ws.progress), wanted)
+        sizes = there.sizes(wanted)
+        for key, whole in zip(keys, arrived, strict=True):
+            right = sizes.get(key, -1) in {None, self.ws.cache.size_of(*key)}
+            self.there[key] = whole and right
+            self.found.healed += self.there[key]
+
+    def _bring(self, there: Remote, keys: Sequence[Key]) -> None:
+        for key in keys:
+            self.ws.cache.quarantine(*key)
+        got = there.each(partial(there.get, progress=self.ws.progress), [Wanted(*k) for k in keys])
+        for key, whole in zip(keys, got, strict=True):
+            if whole:
+                self.here[key] = "good"
+                self.found.healed += 1
 
     # -- judging -----------------------------------------------------------------------------
 

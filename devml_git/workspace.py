@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from devml_git import config as config_module
 from devml_git import gate, history, operations, rescue, store, tripwire
 from devml_git.cache import Corrupt
-from devml_git.errors import DevmlError, NotARepository
+from devml_git.errors import DevmlError, NotARepository, UsageError
 from devml_git.gate import shown
 from devml_git.index import clear_dead, lock_of
 from devml_git.journal import Journal
@@ -20,6 +21,7 @@ from devml_git.location import cache_setting, open_cache
 from devml_git.locks import held
 from devml_git.manifest import manifest_oid
 from devml_git.nouns import LEGACY, MD5, Content, Pointer, Snapshot, State
+from devml_git.patience import STALL_SECONDS
 from devml_git.place import Stat, storage_error, wait_out_the_grain, write_text_safely
 from devml_git.plumbing import Git
 from devml_git.progress import SILENT, Progress
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from devml_git.config import Config
     from devml_git.nouns import Snapshot
     from devml_git.pointers import PipelineOut
+    from devml_git.remote import Remote
     from devml_git.tree import Tree
 
 # States that nothing is to be done about until the next commit
@@ -150,6 +153,19 @@ class Workspace:
         """Hold this worktree's lock for what changes neither workspace nor pointers nor index."""
         with held(self.git.private / "lock", "another devml-git is at work in this worktree"):
             yield
+
+    def remote(self, name: str) -> Remote:
+        """Open a DVC remote. Raises DvcFailed."""
+        from devml_git.remote import Remote
+
+        said = self.git.config("devml.stallTimeout")
+        if said and not re.fullmatch(r"[1-9][0-9]{0,5}", said):
+            raise UsageError(
+                f"devml.stallTimeout {shown(said)!r} is no number of seconds",
+                hint=f"git config devml.stallTimeout {STALL_SECONDS:.0f}",
+            )
+        stall = float(said) if said else STALL_SECONDS
+        return Remote(self.root, name, self.cache, stall=stall)
 
     # -- P -----------------------------------------------------------------------------------
 

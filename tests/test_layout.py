@@ -16,7 +16,7 @@ FLOORS = (
     ("errors", "progress", "gate", "place", "locks", "nouns", "rule"),
     (
         "index", "plumbing", "manifest", "operations", "journal", "rules", "config", "ignoring", "pointers", "record", "rescue", "trust",
-        "streams", "tripwire", "history", "intake", "cache", "store", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified",
+        "streams", "tripwire", "history", "intake", "cache", "store", "causes", "patience", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified",
     ),
     (
         "wording", "output", "installer", "status", "attributes", "resolving", "supply", "workspace",

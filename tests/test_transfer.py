@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from devml_git import pushing
+from devml_git import pushing, remote
 from devml_git.errors import DevmlError
 from devml_git.workspace import Workspace
 from tests.conftest import commit_three, seal
@@ -150,8 +150,8 @@ def push_through_faults(models: Project, storage: Remote, seed: int) -> str:
     faults = schedule(rng, storage.kind)
     want = needed(models)
     print(f"seed {seed}: {storage.kind}, {'; '.join(map(str, faults))}")
-    with storage.behind(*faults) as (remote, _):
-        remote.configure(models)
+    with storage.behind(*faults) as (faulty, _):
+        faulty.configure(models)
         said = published(models)
     storage.settle()
     if said is None:
@@ -196,8 +196,9 @@ FIRST = int(os.environ.get("DEVML_FAULT_SEED", "0"))
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + 60))
 def test_push_through_faults_is_complete_or_refused(
-    history: Path, storages: Storages, tmp_path: Path, seed: int
+    history: Path, storages: Storages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
+    monkeypatch.setattr(remote, "PAUSES", (0.05, 0.1, 0.2))
     shutil.copytree(history, tmp_path / "project", symlinks=True)
     push_through_faults(Project(tmp_path / "project"), storages(KINDS[seed % 4]), seed)
 
@@ -205,7 +206,8 @@ def test_push_through_faults_is_complete_or_refused(
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(1000, 1300))
 def test_push_through_many_faults_is_complete_or_refused(
-    history: Path, storages: Storages, tmp_path: Path, seed: int
+    history: Path, storages: Storages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
+    monkeypatch.setattr(remote, "PAUSES", (0.05, 0.1, 0.2))
     shutil.copytree(history, tmp_path / "project", symlinks=True)
     push_through_faults(Project(tmp_path / "project"), storages(KINDS[seed % 4]), seed)
