@@ -115,6 +115,7 @@ class Remote:
         self._tells_md5 = True  # until an ETag was found to be none (SSE-KMS, parts)
         self._patience = Patience(name, stall)
         self._lock = threading.Lock()
+        self._mark = os.urandom(8).hex()
         with translated(name):
             from dvc.config import Config
             from dvc.fs import get_cloud_fs
@@ -328,12 +329,12 @@ class Remote:
 
         return (
             isinstance(self._fs, ObjectFileSystem)
-            or self._is_local
-            or str(self._fs.protocol).startswith("http")
+            or self._is_local  # DVC writes under another name itself, and so with ssh
+            or str(self._fs.protocol).startswith(("http", "ssh"))
         )
 
     def _put_renamed(self, wanted: Wanted, source: str, place: str, progress: Progress) -> bool:
-        temp = f"{place}.{os.urandom(8).hex()}.tmp"
+        temp = f"{place}.{self._mark}.tmp"  # the same one when it is tried again
         try:
             self._fs.put_file(source, temp, callback=self._counting(progress))
             whole = not self.reads_back or self._holds(wanted, temp)

@@ -114,7 +114,7 @@ class CacheObjects:
         remotes = store.remotes(self.git.top)
         if not remotes:
             return "no DVC remote is configured (dvc remote add -d NAME URL)"
-        wary = trust.untrusted(self.git.shared, store.tracked_remotes(self.git.top))
+        wary = trust.untrusted(self.git)
         names = ", ".join(gate.shown(n) for n in wary)
         if names:
             return f"the DVC remote {names} is new or was changed by a commit (devml-git trust)"

@@ -89,7 +89,7 @@ def require_trust(ws: Workspace, names: Collection[str]) -> None:
     from devml_git import trust
 
     known = store.remotes(ws.root)
-    wary = trust.untrusted(ws.git.shared, store.tracked_remotes(ws.root))
+    wary = trust.untrusted(ws.git)
     bases = [known[n].get("url", "") for n in names if n in known]
     based = [url.split("/")[2] for url in bases if url.startswith("remote://")]
     found = [name for name in (*names, *based) if name in wary]

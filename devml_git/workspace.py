@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from devml_git import config as config_module
 from devml_git import gate, history, operations, rescue, store, tripwire
 from devml_git.cache import Corrupt
-from devml_git.errors import DevmlError, NotARepository, UsageError
+from devml_git.errors import DevmlError, NotARepository
 from devml_git.gate import shown
 from devml_git.index import clear_dead, lock_of
 from devml_git.journal import Journal
@@ -158,13 +157,7 @@ class Workspace:
         """Open a DVC remote. Raises DvcFailed."""
         from devml_git.remote import Remote
 
-        said = self.git.config("devml.stallTimeout")
-        if said and not re.fullmatch(r"[1-9][0-9]{0,5}", said):
-            raise UsageError(
-                f"devml.stallTimeout {shown(said)!r} is no number of seconds",
-                hint=f"git config devml.stallTimeout {STALL_SECONDS:.0f}",
-            )
-        stall = float(said) if said else STALL_SECONDS
+        stall = self.git.seconds("devml.stallTimeout", STALL_SECONDS)
         return Remote(self.root, name, self.cache, stall=stall)
 
     # -- P -----------------------------------------------------------------------------------
