@@ -11,7 +11,7 @@ from devml_git import fetching, pushing
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import GitFailed
 from devml_git.restoring import bring_in_step
-from devml_git.wording import done_lines, human, lost
+from devml_git.wording import done_lines, human, listed, lost
 
 _AS_GIT = {
     "ignore_unknown_options": True,
@@ -60,7 +60,8 @@ def fetch(
 ) -> None:
     """`git fetch`, then bring the content of commits into the cache; the workspace stays as it is.
 
-    Without REF: HEAD and its upstream. PATH may be a glob over artifacts.
+    Without REF: HEAD and its upstream. PATH may be a glob over artifacts, or over the files of a
+    directory artifact: 'data/raw/2024-*'.
 
     Example: devml-git fetch origin main -n 10 -- 'models/*'
     """
@@ -78,6 +79,8 @@ def fetch(
         if done.objects
         else f"all content of {done.commits} commits is here"
     )
+    if done.withheld:
+        o.remark(f"not here, and on no DVC remote by choice (push: false): {listed(done.withheld)}")
     if done.missing:
         raise lost(done.missing)
 
