@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.publish import published, world  # noqa: F401 - fixtures
 from tests.remotes.fixtures import servers, storage, storages  # noqa: F401 - fixtures
 from tests.world import GIT_CONFIG, Project, build_template
 

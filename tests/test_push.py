@@ -3,107 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
-import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import commit_three, seal
-from tests.world import Project, Ran, devml_process, run
-
-CHANGE = """
-change() { printf '%s\\n' "weights $1" >models/a.pt; printf '%s\\n' "$1" >"data/$1.csv"; }
-commit() { change "$1"; git commit -q --allow-empty -m "$1" >/dev/null 2>&1 ||
-    git commit -q --allow-empty -m "$1"; }
-"""
-
-
-REMOTE = "[core]\n    remote = store\n['remote \"store\"']\n    url = ../../store\n"
-
-
-@pytest.fixture(scope="session")
-def published(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with v1 to v3, a git remote that has v1 only, and a DVC remote with its content."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        seal(tmp_path_factory.mktemp("push-home"), monkeypatch)
-        place = tmp_path_factory.mktemp("push")
-        project = Project(place / "project", differential=False)
-        shutil.copytree(template, project.path, symlinks=True)
-        run("git", "init", "-q", "--bare", "bare", cwd=place)
-        run("git", "remote", "add", "origin", "../bare", cwd=project.path)
-        (place / "store").mkdir()
-        (project.path / ".dvc/config").write_text(REMOTE)
-        project.devml("trust")
-        commit_three(project)
-        run("git", "branch", "side", "v2", cwd=project.path)
-        run("git", "push", "-q", "origin", "v1:refs/heads/main", cwd=project.path)
-        run("git", "fetch", "-q", cwd=project.path)
-    return place
-
-
-class World:
-    """The project, what its git remote has, and what its DVC remote has."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self.project = Project(place / "project", differential=False)
-        self.bare = place / "bare"
-        self.store = place / "store"
-
-    def sh(self, script: str, *, check: bool = True) -> Ran:
-        return run("sh", "-ec", CHANGE + script, cwd=self.project.path, check=check)
-
-    def heads(self) -> str:
-        return run("git", "for-each-ref", cwd=self.bare).out
-
-    def objects(self) -> set[str]:
-        return {p.parent.name + p.name for p in self.store.rglob("*") if p.is_file()}
-
-    def object(self, oid: str) -> Path:
-        return self.store / "files/md5" / oid[:2] / oid[2:]
-
-    def incomplete(self, store: Path | None = None, *, without: str = "") -> list[str]:
-        """Return what somebody who has only the two remotes would miss, by our own reading.
-
-        `without`: but for what the git remote had before.
-        """
-        lacking = []
-        known = [f"^{without}"] if without else []
-        commits = run("git", "rev-list", "--all", *known, cwd=self.bare).out.split()
-        for commit in commits:
-            for line in run("git", "ls-tree", "-r", commit, cwd=self.bare).out.splitlines():
-                meta, path = line.split("\t")
-                if path.endswith((".dvc", "dvc.lock")):
-                    text = run("git", "cat-file", "blob", meta.split()[2], cwd=self.bare).out
-                    lacking += [
-                        f"{commit[:8]} {path}: {why}"
-                        for oid in re.findall(r"md5: '?([0-9a-f]{32}(?:\.dir)?)'?", text)
-                        for why in self._wrong(oid, store or self.store)
-                    ]
-        return lacking
-
-    def _wrong(self, oid: str, store: Path) -> list[str]:
-        place = store / "files/md5" / oid[:2] / oid[2:]
-        if not place.exists():
-            return [f"{oid} is not there"]
-        data = place.read_bytes()
-        if hashlib.md5(data).hexdigest() != oid.removesuffix(".dir"):
-            return [f"{oid} is damaged"]
-        inside = json.loads(data) if oid.endswith(".dir") else []
-        return [why for entry in inside for why in self._wrong(entry["md5"], store)]
-
-
-@pytest.fixture
-def world(published: Path, tmp_path: Path) -> World:
-    place = tmp_path / "w"
-    shutil.copytree(published, place, symlinks=True)
-    run("git", "update-index", "-q", "--refresh", cwd=place / "project")
-    return World(place)
-
+from tests.publish import REMOTE, World
+from tests.remotes.remote import Remote
+from tests.world import Ran, devml_process
 
 SHAPES = {
     "a branch, three commits": "git push -q origin main",
@@ -209,22 +118,39 @@ def test_only_what_is_missing_is_uploaded_and_nothing_is_asked_where_nothing_is_
     assert {p: p.stat().st_mtime_ns for p in world.store.rglob("*") if p.is_file()} == times
 
 
-def test_fresh_clone_has_every_commit_by_us_and_by_dvc_alone(world: World) -> None:
-    world.sh("commit x; git push -q origin main")
-    clone = world.place / "clone"
-    world.sh("git push -q --tags")
-    run("git", "clone", "-q", "bare", "clone", cwd=world.place)
-    want = {rev: world.sh(f"git show {rev}:models/a.pt.dvc").out for rev in ("v1", "v2", "main")}
-    for rev in want:
-        run("git", "checkout", "-q", rev, cwd=clone)
-        run(sys.executable, "-m", "dvc", "pull", "-q", cwd=clone)
-        said = re.findall(r"md5: ([0-9a-f]{32})", want[rev])[0]
-        assert hashlib.md5((clone / "models/a.pt").read_bytes()).hexdigest() == said
-    shutil.rmtree(clone / ".dvc/cache")
-    assert devml_process("init", cwd=clone).status == 0
-    ran = devml_process("fetch", "--all", cwd=clone)
-    assert ran.status == 0, ran.err
-    found = devml_process("verify", "--all", "--remote", "--json", cwd=clone).json
+ELSEWHERE = {
+    "refs of every kind": "git push -q origin main side v3; git push -q --tags; git tag -a -m t ann v2; git push -q origin ann v2:refs/for/x; git push -q origin main:gone; git push -q origin :gone main:fresh; git checkout -q --detach; commit d; git push -q origin HEAD:refs/heads/d",
+    "rewritten and merged": "git push -q origin main; change y; git commit -q --amend --no-edit -a; git push -q -f origin main; git checkout -q side; echo s >models/s.pt; git add -A; git commit -qm s 2>/dev/null || git commit -qm s; git merge -q -m m main; for i in $(seq 40); do echo $i >data/$i; done; devml-git commit -qam many >/dev/null; git push -q origin side",
+    "from a linked worktree": "git worktree add -q ../linked -b linked v2 2>/dev/null; cd ../linked; echo l >models/a.pt; devml-git commit -qam l >/dev/null; git push -q origin linked",
+    "without hooks, then devml-git push": "git push -q --no-verify origin main; devml-git push -q origin main side >/dev/null",
+}
+
+
+@pytest.mark.parametrize("shape", ELSEWHERE)
+@pytest.mark.parametrize("kind", ["ssh", "s3"])
+def test_every_commit_is_complete_on_ssh_and_s3(
+    world: World, storages: Callable[..., Remote], kind: str, shape: str
+) -> None:
+    world.moved_to(storages(kind))
+    before = world.heads()
+    ran = world.sh(ELSEWHERE[shape])
+    assert "internal error" not in ran.err
+    assert world.heads() != before
+    assert world.incomplete() == []
+
+
+@pytest.mark.parametrize("kind", ["directory", "ssh", "s3"])
+def test_fresh_clone_restores_every_commit_by_us_and_by_dvc_alone(
+    world: World, storages: Callable[..., Remote], kind: str
+) -> None:
+    world.moved_to(storages(kind))
+    world.sh(
+        "commit x; : >models/empty.pt; cp models/a.pt models/twin.pt; "
+        "devml-git commit -qm e >/dev/null; git push -q origin main side; git push -q --tags"
+    )
+    assert world.restored(ours=True) == []
+    assert world.restored(ours=False) == []
+    found = devml_process("verify", "--all", "--remote", "--json", cwd=world.place / "ours").json
     assert {c["verdict"] for c in found["commits"]} == {"recoverable"}
 
 
