@@ -160,6 +160,7 @@ def push_through_faults(models: Project, storage: Remote, seed: int) -> str:
         assert "internal" not in said
         assert said.startswith("the DVC remote storage") or "not complete without" in said, said
     storage.configure(models)
+    run("git", "config", "devml.stallTimeout", "60", cwd=models.path)
     assert published(models) is None, f"seed {seed}: the next push, with nothing wrong"
     assert whole(storage) == want, f"seed {seed}: after the next push"
     print("   ->", said)
