@@ -45,8 +45,11 @@ class Passing(DvcFailed):
 
 
 @contextlib.contextmanager
-def translated(name: str) -> Iterator[None]:
-    """Translate whatever DVC, a file system or a cloud's library raises, for the remote `name`."""
+def translated(name: str, *, asks: str = "") -> Iterator[None]:
+    """Translate whatever DVC, a file system or a cloud's library raises, for the remote `name`.
+
+    `asks` is the setting by which DVC would ask the user for a password, if there is one.
+    """
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
@@ -55,16 +58,18 @@ def translated(name: str) -> Iterator[None]:
     except DevmlError:
         raise
     except Exception as e:
-        raise explained(e, name) from e
+        raise explained(e, name, asks) from e
 
 
-def explained(raised: BaseException, name: str) -> DvcFailed:
+def explained(raised: BaseException, name: str, asks: str = "") -> DvcFailed:
     """Return the error to be raised for one that a remote's library has raised."""
     chain: list[BaseException] = [raised]
     while len(chain) < _CHAIN and (then := chain[-1].__cause__ or chain[-1].__context__):
         chain.append(then)
     fault = _Fault(chain)
     words, hint = fault.cause(name)
+    if asks and fault.is_denied:
+        return no_asking(name, asks)
     message = f"the DVC remote {gate.shown(name)} {words}"
     if fault.passes:
         return Passing(message, hint=hint, after=fault.after())
@@ -101,7 +106,7 @@ class _Fault:
         return self._is("gaierror", "DNSError") or self._says("Name or service not known")
 
     @property
-    def _denied(self) -> bool:
+    def is_denied(self) -> bool:
         return (
             self._is("Auth", "PermissionDenied", "PermissionError", "Credential", "Forbidden")
             or bool({errno.EACCES, errno.EPERM, errno.EROFS} & self.numbers)
@@ -129,7 +134,7 @@ class _Fault:
     def passes(self) -> bool:
         """Whether the same request may go through in a moment."""
         stays = self._full or self._unknown_host or self._nowhere or self._is("MissingDeps")
-        return not stays and (self._later or (not self._denied and (self._slow or self._cut)))
+        return not stays and (self._later or (not self.is_denied and (self._slow or self._cut)))
 
     def after(self) -> float:
         """Return the seconds that the remote asks for (RFC 9110 10.2.3, Retry-After), or 0."""
@@ -147,8 +152,8 @@ class _Fault:
             return f"is a host that ssh does not know: {why}", "ssh to it once, and check its key"
         if self._later:
             return f"is overloaded or broken just now: {why}", _AGAIN
-        if self._denied:
-            return f"refuses: {why}", credentials_hint(name, why)
+        if self.is_denied:
+            return f"refuses: {why}", _credentials_hint(name, self.text)
         if self._nowhere:
             return f"cannot be found: {why}", "check its address: dvc remote list"
         if self._slow:
@@ -160,9 +165,20 @@ class _Fault:
         return f"failed: {why}", "run the same command again; dvc remote list   shows the address"
 
 
-def credentials_hint(name: str, why: str) -> str:
+def no_asking(name: str, setting: str) -> DvcFailed:
+    """Return the error for a remote that needs a password which DVC would ask the user for."""
+    option = setting.removeprefix("ask_")
+    return DvcFailed(
+        f"the DVC remote {gate.shown(name)} is set to ask for a {option} ({setting}); "
+        "devml-git never asks: a hook has no terminal",
+        hint=f"dvc remote modify --local {gate.shown(name)} {option} ...   "
+        "(for ssh, an agent does as well: ssh-add)",
+    )
+
+
+def _credentials_hint(name: str, said: str) -> str:
     """Return what helps where a remote refuses."""
-    if "TooSkewed" in why:
+    if "TooSkewed" in said:
         return "set this machine's clock right: it signs with it"
     return f"dvc remote modify --local {gate.shown(name)} ...   (credentials, rights)"
 

@@ -15,10 +15,11 @@ import re
 import threading
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from devml_git import gate, store
-from devml_git.causes import Passing, translated
+from devml_git.causes import Passing, no_asking, translated
 from devml_git.errors import DvcFailed
 from devml_git.manifest import read_manifest
 from devml_git.nouns import MD5
@@ -28,7 +29,7 @@ from devml_git.streams import hash_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from contextlib import AbstractContextManager
 
     from devml_git.cache import Cache
 
@@ -126,9 +127,14 @@ class Remote:
                     f"the DVC remote {gate.shown(name)} is cloud-versioned: it holds no objects",
                     hint="dvc push, dvc pull",
                 )
-            silent = {key: False for key in _ASKING if settings.get(key)}
-            self._open: Callable[[], Any] = lambda: kind(**{**settings, **silent})
+            self._asks = [k for k in _ASKING if settings.get(k) and not settings.get(k[4:])]
+            self._open: Callable[[], Any] = lambda: _opened(kind, settings)
+            if self._asks and kind.protocol != "ssh":  # which may have a key, or an agent
+                raise no_asking(name, self._asks[0])
             self._fs = self._open()
+
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(self.name, asks=self._asks[0] if self._asks else "")
 
     @property
     def _is_local(self) -> bool:
@@ -220,11 +226,11 @@ class Remote:
         return bad
 
     def _forget_listings(self, _: None) -> None:
-        with translated(self.name), contextlib.suppress(AttributeError, NotImplementedError):
+        with self._translated(), contextlib.suppress(AttributeError, NotImplementedError):
             self._fs.fs.invalidate_cache()
 
     def _ask(self, wanted: Wanted) -> Entry | None:
-        with translated(self.name):
+        with self._translated():
             try:
                 info = self._fs.info(self.path(wanted.oid, wanted.hash_name))
             except FileNotFoundError:
@@ -234,7 +240,7 @@ class Remote:
     def _list(self, part: tuple[str, str]) -> dict[Key, Entry]:
         """Return the objects of a hash name whose oid begins with two digits."""
         prefix, hash_name = part
-        with translated(self.name):
+        with self._translated():
             try:
                 place = self._fs.parent(self.path(f"{prefix}x", hash_name))
                 entries = self._fs.ls(place, detail=True)
@@ -278,7 +284,7 @@ class Remote:
         temp = self._cache.new_temporary()
         found = True
         try:
-            with translated(self.name):
+            with self._translated():
                 try:
                     self._fs.get_file(place, str(temp), callback=self._counting(progress))
                 except FileNotFoundError:
@@ -300,7 +306,7 @@ class Remote:
         """
         source = str(self._cache.object_path(wanted.oid, wanted.hash_name))
         place = self.path(wanted.oid, wanted.hash_name)
-        with translated(self.name):
+        with self._translated():
             self._fs.makedirs(self._fs.parent(place))
             if not self._names_when_whole():
                 return self._put_renamed(wanted, source, place, progress)
@@ -380,6 +386,23 @@ class Remote:
         Object stores compare checksums, ssh authenticates each packet.
         """
         return str(self._fs.protocol).startswith(("http", "webdav"))
+
+
+def _opened(kind: Any, settings: dict[str, Any]) -> Any:  # noqa: ANN401 - DVC's own types
+    """Open one of DVC's file systems so that it asks nothing on a terminal."""
+    if kind.protocol != "ssh":
+        return kind(**settings)
+    import asyncssh
+
+    # DVC's own client asks for passwords and for the passphrases of keys, asked to or not
+    silent = dict.fromkeys(_ASKING, False) | {"client_factory": asyncssh.SSHClient}
+    fs = kind(**{**settings, **silent})
+    known = Path("~/.ssh/known_hosts").expanduser()
+    with contextlib.suppress(OSError, ValueError):  # without it, DVC looks at no host's key
+        host, port = fs.fs_args["host"], int(fs.fs_args.get("port") or 22)
+        if any(asyncssh.read_known_hosts(str(known)).match(host, "", port)):
+            fs.fs_args["known_hosts"] = str(known)
+    return fs
 
 
 def _is_doubtful(wanted: Wanted, entry: Entry | None) -> bool:
