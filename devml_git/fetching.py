@@ -114,7 +114,6 @@ def _bring(
     supply = Supply(ws, fetch=True)
     cache = ws.cache
     kept = [p for p, _ in chosen if not p.push]
-    done.withheld = sorted({p.path for p in kept if cache.missing_of(p.oid or "", p.hash_name)})
     done.matched += len(kept)
     chosen = [(p, parts) for p, parts in chosen if p.push]
     tops = [p for p, _ in chosen if p.oid and not cache.has(p.oid, p.hash_name)]
@@ -136,6 +135,7 @@ def _bring(
     lost = set(supply.fetch_wanted([w for w, _ in lacking.values()]))
     here = [(p.oid or "", p.hash_name) for p in tops if p.oid not in gone]
     here += [key for key in lacking if key[0] not in lost]
+    done.withheld = sorted({p.path for p in kept if cache.missing_of(p.oid or "", p.hash_name)})
     done.objects = len(here)
     done.size = sum(cache.size_of(*key) for key in here)
     done.missing = sorted(

@@ -154,6 +154,26 @@ def test_fresh_clone_restores_every_commit_by_us_and_by_dvc_alone(
     assert {c["verdict"] for c in found["commits"]} == {"recoverable"}
 
 
+def test_second_devml_push_asks_the_dvc_remote_for_nothing_until_it_is_in_doubt(
+    world: World,
+) -> None:
+    world.sh("git push -q --no-verify origin v2:x; devml-git push -q origin main >/dev/null")
+    assert world.incomplete() == []
+    world.store.rename(world.place / "hidden")  # whoever asks now, fails or uploads again
+    assert "uploaded" not in world.sh("devml-git push origin main").out
+    assert not world.store.exists()
+    ran = world.sh("git init -q --bare ../other; devml-git push -q ../other main", check=False)
+    assert ran.status, "commits that are new to a git remote are always asked for"
+    (world.place / "hidden").rename(world.store)
+    day = 'import sqlite3; db = sqlite3.connect(".git/devml/published.db"); '
+    world.sh(
+        f"python3 -c '{day} db.execute(\"update manifest set seen = seen - 90000\"); db.commit()'"
+    )
+    world.object(hashlib.md5(b"weights 2\n" * 50).hexdigest()).unlink()
+    assert "uploaded 1 object" in world.sh("devml-git push origin main").out
+    assert world.incomplete() == []
+
+
 def refused(world: World, *, status: int = 1) -> Ran:
     """A push that must fail before git has moved anything."""
     before = world.heads()
