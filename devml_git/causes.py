@@ -44,15 +44,19 @@ class Passing(DvcFailed):
         self.after = after
 
 
+def silence() -> None:
+    """Keep DVC and its libraries from logging errors themselves, and from telemetry."""
+    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+    for noisy in _NOISY:
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+
+
 @contextlib.contextmanager
 def translated(name: str, *, asks: str = "") -> Iterator[None]:
     """Translate whatever DVC, a file system or a cloud's library raises, for the remote `name`.
 
     `asks` is the setting by which DVC would ask the user for a password, if there is one.
     """
-    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
-    for noisy in _NOISY:
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     try:
         yield
     except DevmlError:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from devml_git import gate, store
-from devml_git.causes import Passing, no_asking, translated
+from devml_git.causes import Passing, no_asking, silence, translated
 from devml_git.errors import DvcFailed
 from devml_git.manifest import read_manifest
 from devml_git.nouns import MD5
@@ -117,6 +117,7 @@ class Remote:
         self._patience = Patience(name, stall)
         self._lock = threading.Lock()
         self._mark = os.urandom(8).hex()
+        silence()
         with translated(name):
             from dvc.config import Config
             from dvc.fs import get_cloud_fs

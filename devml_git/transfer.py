@@ -6,6 +6,7 @@ their manifest, so that a manifest that is there never names what is not.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -120,9 +121,10 @@ def publish(ws: Workspace, commits: Sequence[str], *, upload: bool) -> Sent:
 def _by_remote(ws: Workspace, gathered: Gathered) -> dict[str, list[tuple[Pointer, str]]]:
     """Return (pointer, a commit that has it) by remote; `push: false` goes to none."""
     groups: dict[str, list[tuple[Pointer, str]]] = {}
+    named = functools.cache(partial(name_of, ws.root))  # the configuration is read once
     for key, pointers in gathered.pointers.items():
         for pointer in pointers:
-            name = name_of(ws.root, pointer.remote) if pointer.push else None
+            name = named(pointer.remote) if pointer.push else None
             if name is not None:
                 groups.setdefault(name, []).append((pointer, gathered.commits[key][0]))
     return groups

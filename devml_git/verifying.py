@@ -6,6 +6,7 @@ parent's and from what changed: no process a commit.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -157,6 +158,7 @@ class _Inspection:
         self.found = found
         self.full = full
         self.asked = asked  # as `verify`'s `remote`
+        self.name_of = functools.cache(partial(name_of, ws.root))  # the configuration is read once
         self.here: dict[Key, str] = {}  # "good", "missing" or "corrupt"
         self.there: dict[tuple[str, Key], bool] = {}  # by remote and object
         self.places: dict[Key, tuple[Pointer, str, int | None]] = {}
@@ -214,7 +216,7 @@ class _Inspection:
         """Return the remote that is asked for an output, if any; `push: false` is on none."""
         if self.asked is None or not pointer.push:
             return None
-        return self.asked or name_of(self.ws.root, pointer.remote)
+        return self.asked or self.name_of(pointer.remote)
 
     def _open(self, name: str) -> Remote:
         if name not in self.remotes:
