@@ -6,13 +6,17 @@ import hashlib
 import os
 import re
 import shutil
+import subprocess
+import time
 from collections.abc import Callable
 
 import pytest
 
+from devml_git import pushing
+from devml_git.workspace import Workspace
 from tests.publish import REMOTE, World
 from tests.remotes.remote import Remote
-from tests.world import Ran, devml_process
+from tests.world import Ran, devml_process, run
 
 SHAPES = {
     "a branch, three commits": "git push -q origin main",
@@ -172,6 +176,34 @@ def test_second_devml_push_asks_the_dvc_remote_for_nothing_until_it_is_in_doubt(
     world.object(hashlib.md5(b"weights 2\n" * 50).hexdigest()).unlink()
     assert "uploaded 1 object" in world.sh("devml-git push origin main").out
     assert world.incomplete() == []
+
+
+def test_p15_ten_thousand_commits_and_hundreds_of_branches_cost_a_few_processes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = "committer t <t@example.org> 1700000000 +0000"
+    stream = ["reset refs/heads/long\nfrom refs/tags/v1\n\n"]
+    for n in range(10_000):
+        stream.append(f"commit refs/heads/long\nmark :{n + 1}\n{who}\ndata 1\nx\n")
+        stream.append(f"M 100644 inline n.txt\ndata {len(str(n))}\n{n}\n")
+    for n in range(300):
+        stream.append(f"commit refs/heads/b{n}\n{who}\ndata 1\ny\nfrom :{n * 30 + 1}\n")
+        stream.append(f"M 100644 inline b.txt\ndata {len(str(n))}\n{n}\n")
+    run("git", "fast-import", "--quiet", cwd=world.project.path, stdin="".join(stream))
+    world.sh("git push -q --no-verify origin long")
+    spawned: list[object] = []
+    real = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: spawned.append(a) or real(*a, **k))
+    heads = world.sh("git for-each-ref --format='%(objectname)' 'refs/heads/b*'").out.split()
+    began = time.monotonic()
+    with Workspace.discover(world.project.path) as ws:
+        lines = [pushing.Update(head, "refs/heads/b", None) for head in heads]
+        commits = pushing.unpublished(ws.git, "../bare", lines)
+        assert len(commits) == 300
+        assert pushing.publish(ws, ws.git.reachable(heads), upload=True) == []
+        assert pushing.publish(ws, commits, upload=True) == []
+    assert len(spawned) < 40, [a[0][:3] for a in spawned]
+    assert time.monotonic() - began < 60
 
 
 def refused(world: World, *, status: int = 1) -> Ran:
