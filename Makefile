@@ -42,6 +42,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/push.py
 
 demo: $(READY)
 	$(BIN)/devml-git demo "$(DIR)"
