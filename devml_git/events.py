@@ -319,6 +319,7 @@ def pre_push(ws: Workspace, args: Sequence[str], lines: str) -> Told:
     `args` are the git remote's name (its URL where it has none) and its URL; `lines` what git
     tells on standard input. Without the worktree's lock: an upload may take hours.
     """
+    plumbing.read_as_published()
     mode = ws.config.hooks.pre_push
     if mode == "off":
         return Told()

@@ -107,15 +107,15 @@ def _known_outs(
 ) -> dict[tuple[str, str], dict[str, PipelineOut]]:
     """Return what the pipelines say of each `dvc.lock`'s outputs, by its (file, blob id).
 
-    An output that today's `dvc.yaml` does not know counts as cached, unless that commit holds the
-    path in git itself (as `tree.read_commit`).
+    An output that today's `dvc.yaml` does not know, or keeps out of the cache, counts as cached,
+    unless that commit holds the path in git itself (as `tree.read_commit`).
     """
     unknown: dict[tuple[str, str], list[str]] = {}
     for file, blob in blobs:
         if is_lock(file):
             with contextlib.suppress(Refused):
                 locked = pointers.lock_paths(file, texts[blob])
-                unknown[file, blob] = [path for path in locked if path not in stages]
+                unknown[file, blob] = [p for p in locked if p not in stages or not stages[p].cached]
     asked = [(key, path) for key, paths in unknown.items() for path in paths]
     held = git.present([f"{blobs[key][0]}:{git.prefix}{path}" for key, path in asked])
     known: dict[tuple[str, str], dict[str, PipelineOut]] = {key: dict(stages) for key in unknown}

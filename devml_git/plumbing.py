@@ -165,6 +165,11 @@ _CLONE_VALUES = frozenset(
 )  # fmt: skip
 
 
+def read_as_published() -> None:
+    """From here on, read commits as git sends them to others: git-replace(1) does not count."""
+    os.environ["GIT_NO_REPLACE_OBJECTS"] = "1"
+
+
 def clone(args: Sequence[str]) -> Path:
     """`git clone ARGS` with the user's terminal; return where it went. Raises GitFailed."""
     status = subprocess.run(

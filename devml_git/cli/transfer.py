@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from devml_git import fetching, pushing
+from devml_git import fetching, plumbing, pushing
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import GitFailed
 from devml_git.restoring import bring_in_step
@@ -34,6 +34,7 @@ def push(ctx: typer.Context) -> None:
     """
     args = list(ctx.args)
     o = out()
+    plumbing.read_as_published()
     with workspace(writes=False) as ws:
         git = ws.git
         tips = pushing.asked(git, args, cwd=Path.cwd())
