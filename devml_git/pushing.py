@@ -44,10 +44,14 @@ class Update:
 
 
 def updates(lines: str) -> list[Update]:
-    """Parse what git tells pre-push on its standard input."""
+    """Parse what git tells pre-push on its standard input.
+
+    The local ref is as the user gave it, and may have spaces in it: `HEAD^{/two words}`. A name may
+    have what Python takes for the end of a line.
+    """
     found = []
-    for line in lines.splitlines():
-        words = line.split(" ")
+    for line in lines.split("\n"):
+        words = line.rsplit(" ", 3)
         if len(words) == 4:  # noqa: PLR2004 - as githooks(5) has it
             _, new, ref, old = words
             found.append(Update(_known(new), ref, _known(old)))
@@ -83,7 +87,7 @@ def asked(git: Git, args: Sequence[str], *, cwd: Path) -> list[str]:
     """
     text = git.dry_push(args, cwd=cwd)
     sources = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         _, tab, rest = line.partition("\t")
         source = rest.partition("\t")[0].rpartition(":")[0]
         if tab and source and not line.startswith("!"):

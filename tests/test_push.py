@@ -90,6 +90,8 @@ SHAPES = {
     "devml-git push": "devml-git push -q origin main side >/dev/null",
     "devml-git push of all": "devml-git push -q --all >/dev/null",
     "devml-git push, forced": "devml-git push -q origin main >/dev/null; git reset -q --hard v2; commit f; devml-git push -q -f origin main >/dev/null",
+    "a commit by words of its message": "git commit -q --allow-empty -m 'two words'; commit x; git push -q origin 'HEAD^{/two words}:refs/heads/x'",
+    "a branch with a line separator in its name": "b=$(printf 'a\\342\\200\\250b'); git branch $b v3; git push -q origin $b; git branch $b.c v2; devml-git push -q origin $b.c >/dev/null",
     "commits that git replace hides": "git replace v2 $(git commit-tree -p v1 -m x v1^{tree}); git push -q origin main",
     "an output that has left the cache since": "printf 'stages:\\n  s:\\n    cmd: cp train.py out.bin\\n    outs: [out.bin]\\n' >dvc.yaml; dvc repro -q; git add -A; git commit -qm p; printf 'stages:\\n  s:\\n    cmd: cp train.py out.bin\\n    outs: [{out.bin: {cache: false}}]\\n' >dvc.yaml; dvc repro -q -f; git add -A; git add -f out.bin; git commit -qm q; git push -q origin main",
     "a pipeline": "printf 'stages:\\n  s:\\n    cmd: cp train.py out.bin\\n    deps: [train.py]\\n    outs: [out.bin]\\n    metrics: [{m.json: {cache: false}}]\\n' >dvc.yaml; sed -i 's/out.bin$/out.bin; echo 1 >m.json/' dvc.yaml; dvc repro -q; git add -A; git commit -qm p; git push -q origin main",
