@@ -915,7 +915,7 @@ class Git:
         asked = "".join(f"{'' if chr(10) in s else s}\n" for s in specs)
         argv = ("cat-file", "--batch-check=%(objecttype)")
         _, out = self.raw(*argv, stdin=asked.encode("utf-8", "surrogateescape"))
-        return [line in _OBJECT_TYPES for line in _decode(out).splitlines()]
+        return [line in _OBJECT_TYPES for line in _decode(out).split("\n")[: len(specs)]]
 
     # -- another index than git's own --------------------------------------------------------
 

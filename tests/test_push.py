@@ -210,6 +210,12 @@ def test_p15_ten_thousand_commits_and_hundreds_of_branches_cost_a_few_processes(
     assert time.monotonic() - began < 60
 
 
+def test_path_that_python_takes_for_two_lines_is_one_question_to_git(world: World) -> None:
+    with Workspace.discover(world.project.path) as ws:
+        asked = ["HEAD:a\u2028b", "HEAD:train.py", "HEAD:c\x0cd"]
+        assert ws.git.present(asked) == [False, True, False]
+
+
 def refused(world: World, *, status: int = 1) -> Ran:
     """A push that must fail before git has moved anything."""
     before = world.heads()
