@@ -7,9 +7,7 @@ text. What may be over in a moment (`Passing`) is told from what only the user c
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import errno
-import logging
 import os
 import re
 import time
@@ -46,6 +44,8 @@ class Passing(DvcFailed):
 
 def silence() -> None:
     """Keep DVC and its libraries from logging errors themselves, and from telemetry."""
+    import logging
+
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
@@ -199,6 +199,8 @@ def _status(error: BaseException) -> int | None:
 
 
 def _retry_after(error: BaseException) -> float:
+    import email.utils
+
     response: Any = getattr(error, "response", None)
     headers: Any = getattr(error, "headers", None) or getattr(response, "headers", None)
     if isinstance(response, dict):

@@ -7,7 +7,6 @@ that says nothing at all for too long ends everything.
 from __future__ import annotations
 
 import contextlib
-import random
 import threading
 import time
 from queue import Empty, SimpleQueue
@@ -80,6 +79,8 @@ class Patience:
     def _persist(
         self, work: Callable[[T], R], item: T, pauses: Sequence[float], over: threading.Event
     ) -> R:
+        import random
+
         for pause in pauses:
             try:
                 return work(item)
