@@ -54,6 +54,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/push.py
 
 demo: $(READY)
 	$(BIN)/devml-git demo "$(DIR)"

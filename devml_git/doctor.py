@@ -134,7 +134,7 @@ def _remote(git: Git) -> Iterator[Finding]:
         yield Finding("warn", "DVC remote", text, "dvc remote add -d NAME URL")
         return
     yield Finding("ok", "DVC remote", store.remote_names(remotes))
-    changed = trust.untrusted(git.shared, store.tracked_remotes(git.top))
+    changed = trust.untrusted(git)
     if changed:
         text = f"new or changed since it was trusted: {', '.join(changed)}"
         yield Finding("warn", "DVC remote", text, "devml-git trust")

@@ -131,17 +131,29 @@ def _pre_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
 def _trust_own_remotes(ws: Workspace) -> list[str]:
     """Trust the DVC remotes that the user commits himself, `dvc remote add` and `git commit`.
 
-    Not so in the middle of a merge or pick: what is staged then is somebody else's word.
+    Not so in the middle of a merge or pick: what is staged then is somebody else's word. Nor what
+    HEAD has already: that may have come with a merge, and this commit only changes another line.
     """
-    tracked = store.tracked_remotes(ws.root)
-    fresh = trust.untrusted(ws.git.shared, tracked)
+    fresh = trust.untrusted(ws.git)
     staged = fresh and any(e.path == ".dvc/config" for e in ws.git.staged_changes())
     if not staged or ws.git.stands_half_way() or ws.git.file_differs_from_index(".dvc/config"):
         return []
-    trust.trust(ws.git.shared, {name: tracked[name] for name in fresh})
+    fresh = [name for name in fresh if name in _changed_remotes(ws)]
+    if not fresh:
+        return []
+    trust.trust(ws.git, fresh)
     known = store.remotes(ws.root)
     names = store.remote_names({name: known[name] for name in fresh})
     return [f"devml-git: DVC remote trusted as you commit it: {names}"]
+
+
+def _changed_remotes(ws: Workspace) -> set[str]:
+    """Return the remotes that are not as in HEAD's `.dvc/config`; none if that is broken."""
+    try:
+        before = store.remotes_in(ws.git.text_at("HEAD", ".dvc/config"))
+    except DevmlError:
+        return set()
+    return {name for name, options in trust.tracked(ws.git).items() if options != before.get(name)}
 
 
 def _says(note: Path, text: str) -> bool:
@@ -310,6 +322,7 @@ def pre_push(ws: Workspace, args: Sequence[str], lines: str) -> Told:
     """
     from devml_git import pushing  # half of all modules, for this event alone
 
+    plumbing.read_as_published()
     mode = ws.config.hooks.pre_push
     if mode == "off":
         return Told()
@@ -354,7 +367,7 @@ def _fetch_missing(ws: Workspace) -> list[str]:
     remotes = store.remotes(ws.root)
     if not remotes or not _anything_missing(ws):
         return []
-    names = trust.untrusted(ws.git.shared, store.tracked_remotes(ws.root))
+    names = trust.untrusted(ws.git)
     if names:
         return [
             (
@@ -362,7 +375,7 @@ def _fetch_missing(ws: Workspace) -> list[str]:
                 "changed by a commit: devml-git trust, then devml-git checkout"
             )
         ]
-    seconds = float(ws.git.config("devml.fetchTimeout") or FETCH_SECONDS)
+    seconds = ws.git.seconds("devml.fetchTimeout", FETCH_SECONDS)
     status = plumbing.run_program(
         [sys.executable, "-P", "-m", "devml_git.hook", "fetch"], timeout=seconds, cwd=ws.root
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from devml_git.gate import shown
 from devml_git.gathering import gather
 from devml_git.remote import Wanted
 from devml_git.supply import Supply
+from devml_git.switching import means
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,8 @@ class Chosen:
     """What is to be fetched.
 
     `words` are a git remote and refs, as for git fetch; `number` the newest commits of each ref,
-    `since` a date as git takes it, `paths` artifacts (or globs) relative to the root, none: all.
+    `since` a date as git takes it, `paths` artifacts, files of directory artifacts, or globs over
+    either, relative to the root; none: all.
     """
 
     words: tuple[str, ...] = ()
@@ -37,12 +38,18 @@ class Chosen:
 
 @dataclass(slots=True)
 class Fetched:
-    """What came: objects and bytes, for how many commits; `missing` are artifact paths."""
+    """What came: objects and bytes, for how many commits; `missing` are artifact paths.
+
+    `matched` is how many artifacts' versions were meant; `withheld` are those that are not here and
+    on no remote by choice (`push: false`).
+    """
 
     commits: int = 0
+    matched: int = 0
     objects: int = 0
     size: int = 0
     missing: list[str] = field(default_factory=list)
+    withheld: list[str] = field(default_factory=list)
 
 
 def fetch(ws: Workspace, chosen: Chosen) -> Fetched:
@@ -54,10 +61,11 @@ def fetch(ws: Workspace, chosen: Chosen) -> Fetched:
     if remotes:
         git.fetch([remote] if remote else [], cwd=Path.cwd())
     commits = _commits(ws, chosen, remote, refs)
-    wanted = [p for p in _pointers(ws, commits) if _matches(p.path, chosen.paths)]
-    if chosen.paths and not wanted:
+    wanted = [(p, part) for p in _pointers(ws, commits) if (part := _parts(p, chosen.paths))]
+    done = _bring(ws, wanted, Fetched(commits=len(commits)))
+    if chosen.paths and not done.matched:
         raise UsageError(f"no artifact there matches {shown(', '.join(chosen.paths))}")
-    return _bring(ws, wanted, Fetched(commits=len(commits)))
+    return done
 
 
 def _commits(ws: Workspace, chosen: Chosen, remote: str | None, refs: Sequence[str]) -> list[str]:
@@ -92,36 +100,46 @@ def _pointers(ws: Workspace, commits: Sequence[str]) -> list[Pointer]:
     return list(found.values())
 
 
-def _matches(path: str, patterns: Sequence[str]) -> bool:
-    return not patterns or any(
-        path == p or not p or path.startswith(f"{p}/") or fnmatch.fnmatchcase(path, p)
-        for p in patterns
-    )
+def _parts(pointer: Pointer, paths: Sequence[str]) -> list[str]:
+    """Return what of an artifact is meant: [""] for all of it, globs over a directory's files."""
+    if not paths or any(not p or p == pointer.file or means(p, pointer.path) for p in paths):
+        return [""]
+    inside = f"{pointer.path}/"
+    return [p.removeprefix(inside) for p in paths if pointer.is_dir and p.startswith(inside)]
 
 
-def _bring(ws: Workspace, pointers: Sequence[Pointer], done: Fetched) -> Fetched:
+def _bring(
+    ws: Workspace, chosen: Sequence[tuple[Pointer, Sequence[str]]], done: Fetched
+) -> Fetched:
     supply = Supply(ws, fetch=True)
     cache = ws.cache
-    tops = [p for p in pointers if p.oid and not cache.has(p.oid, p.hash_name)]
+    kept = [p for p, _ in chosen if not p.push]
+    done.matched += len(kept)
+    chosen = [(p, parts) for p, parts in chosen if p.push]
+    tops = [p for p, _ in chosen if p.oid and not cache.has(p.oid, p.hash_name)]
     gone = set(supply.fetch_wanted([_wanted(p, p.oid or "") for p in tops]))
     lacking: dict[tuple[str, str], tuple[Wanted, str]] = {}
-    for p in pointers:
+    for p, parts in chosen:
         try:
-            inside = supply.members(p)
+            members = supply.members(p)
         except ContentLost:
             gone.add(p.oid or "")
+            done.matched += 1
             continue
-        for name, oid in inside.items():
+        meant = {n: oid for n, oid in members.items() if any(not q or means(q, n) for q in parts)}
+        done.matched += parts == [""] or bool(meant)
+        for name, oid in meant.items():
             if p.is_dir and not cache.has(oid, p.hash_name):
                 place = f"{p.path}/{name}"
                 lacking.setdefault((oid, p.hash_name), (_wanted(p, oid), place))
     lost = set(supply.fetch_wanted([w for w, _ in lacking.values()]))
     here = [(p.oid or "", p.hash_name) for p in tops if p.oid not in gone]
     here += [key for key in lacking if key[0] not in lost]
+    done.withheld = sorted({p.path for p in kept if cache.missing_of(p.oid or "", p.hash_name)})
     done.objects = len(here)
     done.size = sum(cache.size_of(*key) for key in here)
     done.missing = sorted(
-        {p.path for p in pointers if p.oid in gone}
+        {p.path for p, _ in chosen if p.oid in gone}
         | {place for (oid, _), (_, place) in lacking.items() if oid in lost}
     )
     return done

@@ -59,11 +59,11 @@ def gather(
             blobs.setdefault((row.path, row.new), []).append(row.commit)
     parents = git.parents(commits)
     above = {c: [p for p in parents[c] if p not in new] for c in commits}
-    trees = {p: git.tree_entries(p) for ps in above.values() for p in ps}
+    trees = _trees(git, list(dict.fromkeys(p for ps in above.values() for p in ps)))
     for commit, outside in above.items():
-        for entry in (e for p in outside for e in trees[p]):
-            if entry.path not in changed.get(commit, ()):
-                blobs.setdefault((entry.path, entry.blob), []).append(commit)
+        for path, blob in (entry for p in outside for entry in trees[p].items()):
+            if path not in changed.get(commit, ()) and not path.startswith(theirs):
+                blobs.setdefault((path, blob), []).append(commit)
     found.commits = blobs
     texts = dict(zip(_ids(blobs), git.blobs(_ids(blobs)), strict=True))
     known = _known_outs(git, blobs, texts, stages)
@@ -75,6 +75,24 @@ def gather(
             continue
         found.pointers[file, blob] = [p for p in read if p.why_left_alone is None and p.oid]
     return found
+
+
+def _trees(git: Git, commits: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the pointer files (path to blob id) of commits: the first one's tree, and differences.
+
+    Two processes, where a push of many branches has as many commits that they branch off from.
+    """
+    if not commits:
+        return {}
+    first, *others = commits
+    base = {e.path: e.blob for e in git.tree_entries(first)}
+    trees = {commit: dict(base) for commit in commits}
+    for row in git.changed_blobs(others, POINTER_PATHSPECS, dict.fromkeys(others, first)):
+        if row.new:
+            trees[row.commit][row.path] = row.new
+        else:
+            trees[row.commit].pop(row.path, None)
+    return trees
 
 
 def _ids(blobs: Iterable[tuple[str, str]]) -> list[str]:
@@ -89,15 +107,15 @@ def _known_outs(
 ) -> dict[tuple[str, str], dict[str, PipelineOut]]:
     """Return what the pipelines say of each `dvc.lock`'s outputs, by its (file, blob id).
 
-    An output that today's `dvc.yaml` does not know counts as cached, unless that commit holds the
-    path in git itself (as `tree.read_commit`).
+    An output that today's `dvc.yaml` does not know, or keeps out of the cache, counts as cached,
+    unless that commit holds the path in git itself (as `tree.read_commit`).
     """
     unknown: dict[tuple[str, str], list[str]] = {}
     for file, blob in blobs:
         if is_lock(file):
             with contextlib.suppress(Refused):
                 locked = pointers.lock_paths(file, texts[blob])
-                unknown[file, blob] = [path for path in locked if path not in stages]
+                unknown[file, blob] = [p for p in locked if p not in stages or not stages[p].cached]
     asked = [(key, path) for key, paths in unknown.items() for path in paths]
     held = git.present([f"{blobs[key][0]}:{git.prefix}{path}" for key, path in asked])
     known: dict[tuple[str, str], dict[str, PipelineOut]] = {key: dict(stages) for key in unknown}

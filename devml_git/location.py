@@ -10,6 +10,7 @@ from devml_git import gate, store
 from devml_git.cache import Cache
 from devml_git.errors import DvcFailed
 from devml_git.store import is_project
+from devml_git.trust import PRIVATE
 
 if TYPE_CHECKING:
     from devml_git.plumbing import Git
@@ -43,12 +44,32 @@ def open_cache(git: Git) -> Cache:
             git.set_config(cache_setting(git), cache_key(git, place))
         elif settings.directory != place != git.top / ".dvc" / "cache" and is_project(git.top):
             point_dvc(git, place)
+    if git.is_linked and is_project(git.top):
+        _share_remotes(git)
     return Cache(place, settings.types, settings.shared)
+
+
+def _share_remotes(git: Git) -> None:
+    """Give a linked worktree the DVC remotes of the main one's `.dvc/config.local`.
+
+    Plain DVC reads that file from the worktree it runs in only. What stands there stays; a file
+    that a commit has brought is nobody's word here either.
+    """
+    main = git.common_dir.parent / git.prefix
+    if git.common_dir.name != ".git" or not is_project(main):
+        return
+    theirs, ours = store.private_remotes(main), store.remotes_of(git.top, "local")
+    fresh = {name: options for name, options in theirs.items() if name not in ours}
+    link = (main / ".dvc").is_symlink() or (main / PRIVATE).is_symlink()
+    if fresh and not link and not git.tracked_in(PRIVATE, git.common_dir / "index"):
+        default = store.private_default(main) if not ours else None
+        mode = (main / PRIVATE).stat().st_mode
+        store.add_private(git.top, fresh, default, mode=mode)
 
 
 def _in_git(settings: CacheSettings, git: Git) -> bool:
     """Whether a commit could have said so: `.dvc/config`, or a `config.local` forced into git."""
-    return settings.tracked or bool(git.tracked_among([".dvc/config.local"]))
+    return settings.tracked or git.comes_by_commits(PRIVATE)
 
 
 def point_dvc(git: Git, place: Path) -> None:

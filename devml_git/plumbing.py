@@ -165,6 +165,11 @@ _CLONE_VALUES = frozenset(
 )  # fmt: skip
 
 
+def read_as_published() -> None:
+    """From here on, read commits as git sends them to others: git-replace(1) does not count."""
+    os.environ["GIT_NO_REPLACE_OBJECTS"] = "1"
+
+
 def clone(args: Sequence[str]) -> Path:
     """`git clone ARGS` with the user's terminal; return where it went. Raises GitFailed."""
     status = subprocess.run(
@@ -476,6 +481,18 @@ class Git:
         """All of git's configuration, as this process found it; the last of several values."""
         return dict(line.partition("\n")[::2] for line in self.names("config", "--list", "-z"))
 
+    def seconds(self, key: str, default: float) -> float:
+        """Return a setting in whole seconds. Raises UsageError for one that is none."""
+        said = self.config(key)
+        if said is None:
+            return default
+        if not re.fullmatch(r"[1-9][0-9]{0,5}", said):
+            raise UsageError(
+                f"{key} {shown(said)!r} is no number of seconds",
+                hint=f"git config {key} {default:.0f}",
+            )
+        return float(said)
+
     def config_path(self, key: str) -> str | None:
         """Return a configuration value with `~` expanded as git does, or None."""
         status, out = self.raw("config", "--type=path", "--get", key, ok=(0, 1))
@@ -625,6 +642,20 @@ class Git:
             literal = {"GIT_LITERAL_PATHSPECS": "1", **(env or {})}
             found.update(self.names("ls-files", "-z", "--", *part, env=literal))
         return found
+
+    def comes_by_commits(self, path: str) -> bool:
+        """Whether a commit can have brought a file: it is tracked, or lies behind a link."""
+        linked = any((self.top / p).is_symlink() for p in (path, os.path.dirname(path)))
+        return linked or bool(self.tracked_among([path]))
+
+    def tracked_in(self, path: str, index: Path) -> bool:
+        """Whether the index of another worktree has a file."""
+        return bool(self.tracked_among([path], {"GIT_INDEX_FILE": str(index)}))
+
+    def text_at(self, rev: str, path: str) -> str:
+        """Return a file of a revision as text; nothing where there is none."""
+        status, out = self.raw("cat-file", "blob", f"{rev}:{self.prefix}{path}", ok=(0, 128))
+        return "" if status else _decode(out)
 
     def blobs(self, ids: Sequence[str]) -> Iterator[bytes]:
         """Yield the content of blobs, in order, from one `git cat-file --batch`."""
@@ -901,7 +932,7 @@ class Git:
         asked = "".join(f"{'' if chr(10) in s else s}\n" for s in specs)
         argv = ("cat-file", "--batch-check=%(objecttype)")
         _, out = self.raw(*argv, stdin=asked.encode("utf-8", "surrogateescape"))
-        return [line in _OBJECT_TYPES for line in _decode(out).splitlines()]
+        return [line in _OBJECT_TYPES for line in _decode(out).split("\n")[: len(specs)]]
 
     # -- another index than git's own --------------------------------------------------------
 

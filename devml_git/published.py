@@ -27,8 +27,9 @@ CREATE TABLE IF NOT EXISTS manifest (
 class Published:
     """The directories of which all members were seen on one remote.
 
-    `address` is what tells the remote from another one of the same name. Errors of the database
-    are not errors here: nothing is known then.
+    `address` is what tells the remote from another one of the same name. Kept in the same way are
+    the commits (as oids) whose whole history is on the remotes, which are then all in `address`.
+    Errors of the database are not errors here: nothing is known then.
     """
 
     def __init__(self, shared: Path, address: str) -> None:
@@ -47,14 +48,17 @@ class Published:
 
     def whole(self, oids: Iterable[str], *, now: float | None = None) -> set[str]:
         """Return which of these directories' members were all seen there lately."""
-        wanted = set(oids)
+        return self.all(now=now) & set(oids)
+
+    def all(self, *, now: float | None = None) -> set[str]:
+        """Return all that was seen there lately."""
         since = (time.time() if now is None else now) - KEPT_SECONDS
         with contextlib.suppress(sqlite3.Error), self._database() as db:
             rows = db.execute(
                 "SELECT oid FROM manifest WHERE remote=? AND seen>? AND seen<=?",
-                (self._key, since, since + 2 * KEPT_SECONDS),
+                (self._key, since, since + KEPT_SECONDS),
             )
-            return {oid for (oid,) in rows} & wanted
+            return {oid for (oid,) in rows}
         return set()
 
     def remember(self, oids: Iterable[str]) -> None:

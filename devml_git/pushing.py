@@ -7,6 +7,7 @@ For the pre-push hook (githooks(5): lines of "local-ref local-id remote-ref remo
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from devml_git import gate, operations, store, transfer
 from devml_git.errors import ContentLost, DevmlError
 from devml_git.gathering import gather
 from devml_git.operations import Operation
+from devml_git.published import Published
 from devml_git.wording import human
 
 if TYPE_CHECKING:
@@ -42,10 +44,14 @@ class Update:
 
 
 def updates(lines: str) -> list[Update]:
-    """Parse what git tells pre-push on its standard input."""
+    """Parse what git tells pre-push on its standard input.
+
+    The local ref is as the user gave it, and may have spaces in it: `HEAD^{/two words}`. A name may
+    have what Python takes for the end of a line.
+    """
     found = []
-    for line in lines.splitlines():
-        words = line.split(" ")
+    for line in lines.split("\n"):
+        words = line.rsplit(" ", 3)
         if len(words) == 4:  # noqa: PLR2004 - as githooks(5) has it
             _, new, ref, old = words
             found.append(Update(_known(new), ref, _known(old)))
@@ -81,7 +87,7 @@ def asked(git: Git, args: Sequence[str], *, cwd: Path) -> list[str]:
     """
     text = git.dry_push(args, cwd=cwd)
     sources = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         _, tab, rest = line.partition("\t")
         source = rest.partition("\t")[0].rpartition(":")[0]
         if tab and source and not line.startswith("!"):
@@ -90,8 +96,18 @@ def asked(git: Git, args: Sequence[str], *, cwd: Path) -> list[str]:
 
 
 def publish_all(ws: Workspace, tips: Sequence[str]) -> list[str]:
-    """Publish the content of these commits and of all before them, also of those pushed already."""
-    return publish(ws, ws.git.reachable(list(dict.fromkeys(tips))), upload=True)
+    """Publish the content of these commits and of all before them, also of those pushed already.
+
+    What was seen complete lately, and all before it, is not asked for again.
+    """
+    git, fresh = ws.git, list(dict.fromkeys(tips))
+    remotes = store.remotes(ws.root)
+    default = store.core_setting(ws.root, "remote")
+    complete = Published(git.shared, json.dumps([remotes, default], sort_keys=True))
+    lines = publish(ws, git.reachable(fresh, sorted(complete.all())), upload=True)
+    if remotes and git.config(INCOMPLETE_KEY) != "true":
+        complete.remember(fresh)
+    return lines
 
 
 def publish(ws: Workspace, commits: Sequence[str], *, upload: bool) -> list[str]:

@@ -7,37 +7,39 @@ themselves, elsewhere it goes under another name first. DVC is imported inside f
 
 from __future__ import annotations
 
+import base64
 import contextlib
-import errno
 import hashlib
 import os
+import re
 import threading
-import time
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from devml_git import gate, store
-from devml_git.errors import DevmlError, DvcFailed
+from devml_git.causes import Passing, no_asking, silence, translated
+from devml_git.errors import DvcFailed
 from devml_git.manifest import read_manifest
 from devml_git.nouns import MD5
+from devml_git.patience import PAUSES, STALL_SECONDS, Patience
 from devml_git.progress import SILENT, Progress
 from devml_git.streams import hash_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from contextlib import AbstractContextManager
 
     from devml_git.cache import Cache
 
 T = TypeVar("T")
+Key = tuple[str, str]  # an object: its oid and hash name
+Entry = dict[str, Any]  # what fsspec's file systems say of a file
 R = TypeVar("R")
-STALL_SECONDS = 60.0
-_JOBS = 16
 _WHOLE_LISTING = 2000  # objects asked for at once, from which on all prefixes are listed
 _PREFIXES = tuple(f"{n:02x}" for n in range(256))
 _ASKING = ("ask_password", "ask_passphrase")
-_CHAIN = 8  # causes of an error that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ class Wanted:
     hash_name: str = MD5
     remote: str | None = None
     size: int = 0
+
+    @property
+    def key(self) -> Key:
+        """What tells it from others: text without CR has the same oid under both hash names."""
+        return self.oid, self.hash_name
 
 
 def name_of(root: Path, wanted: str | None) -> str | None:
@@ -70,41 +77,48 @@ def name_of(root: Path, wanted: str | None) -> str | None:
 
 
 def fetch_objects(
-    root: Path, cache: Cache, wanted: Sequence[Wanted], progress: Progress = SILENT
+    root: Path, opened: Callable[[str], Remote], wanted: Sequence[Wanted], progress: Progress
 ) -> list[str]:
     """Bring objects from their DVC remotes into the cache, verified; return those not to be had.
 
-    Raises DvcFailed when a remote cannot be reached or refuses.
+    `opened` opens a remote by its name. Raises DvcFailed when one cannot be reached or refuses.
     """
     missing: list[str] = []
-    groups: dict[str | None, dict[str, Wanted]] = {}
+    groups: dict[str | None, dict[Key, Wanted]] = {}
     for w in wanted:
-        groups.setdefault(w.remote, {})[w.oid] = w
+        groups.setdefault(w.remote, {})[w.key] = w
     for name, group in groups.items():
         found = None
         with contextlib.suppress(DvcFailed):  # a colleague's own: the rest can be had without it
             found = name_of(root, name)
         if found is None:
-            missing += group
+            missing += [oid for oid, _ in group]
             continue
-        there = Remote(root, found)
-        done = there.each(lambda w, r=there: r.get(cache, w, progress), list(group.values()))  # type: ignore[misc]
-        missing += [oid for oid, good in zip(group, done, strict=True) if not good]
+        there = opened(found)
+        done = there.each(partial(there.get, progress=progress), list(group.values()))
+        missing += [oid for (oid, _), good in zip(group, done, strict=True) if not good]
     return sorted(missing)
 
 
 class Remote:
     """An open remote. Raises DvcFailed, with the cause in words, when it cannot do its part.
 
-    `stall` is how many seconds it may say nothing at all before that counts as hanging. Nothing
-    is ever asked on a terminal: passwords come from DVC's configuration or the ssh agent.
+    `cache` is what is sent from it and brought into it; `stall` how many seconds it may say nothing
+    at all before that counts as hanging. Nothing is ever asked on a terminal: passwords come from
+    DVC's configuration or the ssh agent.
     """
 
-    def __init__(self, root: Path, name: str, *, stall: float = STALL_SECONDS) -> None:
+    def __init__(
+        self, root: Path, name: str, cache: Cache, *, stall: float = STALL_SECONDS
+    ) -> None:
         self.name = name
-        self._stall = stall
-        self._beat = 0.0
-        with _translated(name):
+        self._cache = cache
+        self._tells_md5 = True  # until an ETag was found to be none (SSE-KMS, parts)
+        self._patience = Patience(name, stall)
+        self._lock = threading.Lock()
+        self._mark = os.urandom(8).hex()
+        silence()
+        with translated(name):
             from dvc.config import Config
             from dvc.fs import get_cloud_fs
 
@@ -114,8 +128,14 @@ class Remote:
                     f"the DVC remote {gate.shown(name)} is cloud-versioned: it holds no objects",
                     hint="dvc push, dvc pull",
                 )
-            silent = {key: False for key in _ASKING if settings.get(key)}
-            self._fs = kind(**{**settings, **silent})
+            self._asks = [k for k in _ASKING if settings.get(k) and not settings.get(k[4:])]
+            self._open: Callable[[], Any] = lambda: _opened(kind, settings)
+            if self._asks and kind.protocol != "ssh":  # which may have a key, or an agent
+                raise no_asking(name, self._asks[0])
+            self._fs = self._open()
+
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(self.name, asks=self._asks[0] if self._asks else "")
 
     @property
     def _is_local(self) -> bool:
@@ -131,52 +151,31 @@ class Remote:
     def each(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
         """Do something for each item, several at once; return the results in order.
 
-        The first failure ends it, and so does a remote that says nothing for `stall` seconds: the
-        threads that wait for it are left behind, they hold up no exit.
+        What passes is tried again. The first failure that stays ends it, and so does a remote that
+        says nothing for `stall` seconds.
         """
-        todo: SimpleQueue[int] = SimpleQueue()
-        done: SimpleQueue[tuple[int, Any, BaseException | None]] = SimpleQueue()
-        for i in range(len(items)):
-            todo.put(i)
 
-        def run() -> None:
-            with contextlib.suppress(Empty):
-                while True:
-                    i = todo.get_nowait()
-                    try:
-                        done.put((i, work(items[i]), None))
-                    except BaseException as e:  # noqa: BLE001 - raised again below
-                        done.put((i, None, e))
-
-        self._beat = time.monotonic()
-        for _ in range(min(_JOBS, len(items))):
-            threading.Thread(target=run, daemon=True).start()
-        results: dict[int, R] = {}
-        try:
-            while len(results) < len(items):
-                i, result, error = self._next(done)
-                if error is not None:
-                    raise error
-                results[i] = result
-                self._beat = time.monotonic()
-        finally:
-            with contextlib.suppress(Empty):
-                while True:
-                    todo.get_nowait()
-        return [results[i] for i in range(len(items))]
-
-    def _next(self, done: SimpleQueue[T]) -> T:
-        while True:
+        def attempt(item: T) -> R:
+            fs = self._fs
             try:
-                return done.get(timeout=0.2)
-            except Empty:
-                quiet = time.monotonic() - self._beat
-                if quiet > self._stall:
-                    raise DvcFailed(
-                        f"the DVC remote {gate.shown(self.name)} has not answered for "
-                        f"{quiet:.0f} s",
-                        hint="the same command once more goes on where this one stopped",
-                    ) from None
+                return work(item)
+            except Passing:
+                self._reopen(fs)
+                raise
+
+        return self._patience.each(attempt, items, self._pauses())
+
+    def _pauses(self) -> Sequence[float]:
+        """The clouds' libraries try again by themselves, a few times; others hardly ever do."""
+        from dvc_objects.fs.base import ObjectFileSystem
+
+        return PAUSES[:1] if isinstance(self._fs, ObjectFileSystem) else PAUSES
+
+    def _reopen(self, failed: Any) -> None:  # noqa: ANN401 - DVC's file system
+        """An ssh connection that is lost stays so: make another, once for all threads."""
+        with self._lock:
+            if self._fs is failed and self._fs.protocol == "ssh":
+                self._fs = self._open()
 
     def _counting(self, progress: Progress) -> Any:  # noqa: ANN401
         """Return what DVC's file systems report transferred bytes to."""
@@ -184,74 +183,96 @@ class Remote:
 
         class Counting(Callback):  # type: ignore[misc]
             def relative_update(_, inc: int = 1) -> None:  # noqa: N805 - self is the remote
-                self._beat = time.monotonic()
+                self._patience.heard()
                 progress.advance(inc)
 
         return Counting()
 
     # -- asking ------------------------------------------------------------------------------
 
-    def sizes(self, wanted: Sequence[Wanted]) -> dict[str, int | None]:
-        """Ask which objects are there: oid to size in bytes (None: not told); absent ones left out.
+    def sizes(self, wanted: Sequence[Wanted]) -> dict[Key, int | None]:
+        """Ask which objects are there: their sizes in bytes (None: not told); absent ones left out.
 
-        Nothing that was listed before is believed.
+        Nothing that was listed before is believed. An object whose checksum the remote tells, and
+        that is not what its name says, is left out as well.
         """
         self.each(self._forget_listings, [None])
-        if len(wanted) > _WHOLE_LISTING and not self._is_local:
-            found: dict[str, int | None] = {}
-            for hash_name in sorted({w.hash_name for w in wanted}):
-                for part in self.each(lambda p, h=hash_name: self._list(p, h), _PREFIXES):  # type: ignore[misc]
-                    found.update(part)
-            return {w.oid: found[w.oid] for w in wanted if w.oid in found}
+        found = self._listed(wanted) if self._lists_all(wanted) else self._asked(wanted)
+        damaged = self._damaged([w for w in wanted if _is_doubtful(w, found.get(w.key))])
+        return {key: entry.get("size") for key, entry in found.items() if key not in damaged}
+
+    def _lists_all(self, wanted: Sequence[Wanted]) -> bool:
+        """Whether listing everything is quicker than asking for each; HTTP has no listings."""
+        many = len(wanted) > _WHOLE_LISTING and not self._is_local
+        return many and bool(self._fs.CAN_TRAVERSE)
+
+    def _listed(self, wanted: Sequence[Wanted]) -> dict[Key, Entry]:
+        kinds = sorted({w.hash_name for w in wanted})
+        parts = self.each(self._list, [(prefix, kind) for kind in kinds for prefix in _PREFIXES])
+        found = {key: entry for part in parts for key, entry in part.items()}
+        return {w.key: found[w.key] for w in wanted if w.key in found}
+
+    def _asked(self, wanted: Sequence[Wanted]) -> dict[Key, Entry]:
         asked = self.each(self._ask, wanted)
-        return {w.oid: a[0] for w, a in zip(wanted, asked, strict=True) if a is not None}
+        return {w.key: entry for w, entry in zip(wanted, asked, strict=True) if entry is not None}
+
+    def _damaged(self, doubtful: Sequence[Wanted]) -> set[Key]:
+        """Read objects in doubt; the first good one shows that this remote's ETags are no MD5."""
+        bad = set()
+        for w in doubtful if self._tells_md5 else ():
+            if self.each(self.proves, [w])[0]:
+                self._tells_md5 = False
+                break
+            bad.add(w.key)
+        return bad
 
     def _forget_listings(self, _: None) -> None:
-        with _translated(self.name), contextlib.suppress(AttributeError, NotImplementedError):
+        with self._translated(), contextlib.suppress(AttributeError, NotImplementedError):
             self._fs.fs.invalidate_cache()
 
-    def _ask(self, wanted: Wanted) -> tuple[int | None] | None:
-        with _translated(self.name):
+    def _ask(self, wanted: Wanted) -> Entry | None:
+        with self._translated():
             try:
                 info = self._fs.info(self.path(wanted.oid, wanted.hash_name))
             except FileNotFoundError:
                 return None
-            return None if info.get("type") == "directory" else (info.get("size"),)
+            return None if info.get("type") == "directory" else info
 
-    def _list(self, prefix: str, hash_name: str) -> dict[str, int | None]:
-        """Return the objects whose oid begins with two digits."""
-        with _translated(self.name):
+    def _list(self, part: tuple[str, str]) -> dict[Key, Entry]:
+        """Return the objects of a hash name whose oid begins with two digits."""
+        prefix, hash_name = part
+        with self._translated():
             try:
                 place = self._fs.parent(self.path(f"{prefix}x", hash_name))
                 entries = self._fs.ls(place, detail=True)
             except FileNotFoundError:
                 return {}
             return {
-                prefix + str(e["name"]).rstrip("/").rsplit("/", 1)[-1]: e.get("size")
+                (prefix + str(e["name"]).rstrip("/").rsplit("/", 1)[-1], hash_name): e
                 for e in entries
                 if e.get("type") != "directory"
             }
 
     # -- bringing and sending ----------------------------------------------------------------
 
-    def get(self, cache: Cache, wanted: Wanted, progress: Progress = SILENT) -> bool:
+    def get(self, wanted: Wanted, progress: Progress = SILENT) -> bool:
         """Bring one object into the cache, verified; return whether there is a good one now.
 
         What the remote sends under a wrong name never enters the cache.
         """
-        with self._downloaded(cache, self.path(wanted.oid, wanted.hash_name), progress) as temp:
-            return temp is not None and cache.adopt(wanted.oid, temp, wanted.hash_name)
+        with self._downloaded(self.path(wanted.oid, wanted.hash_name), progress) as temp:
+            return temp is not None and self._cache.adopt(wanted.oid, temp, wanted.hash_name)
 
-    def proves(self, cache: Cache, wanted: Wanted) -> bool:
+    def proves(self, wanted: Wanted) -> bool:
         """Read an object of the remote, and say whether its bytes are what its name says."""
-        return self._holds(cache, wanted, self.path(wanted.oid, wanted.hash_name))
+        return self._holds(wanted, self.path(wanted.oid, wanted.hash_name))
 
-    def manifest(self, cache: Cache, wanted: Wanted) -> dict[str, str] | None:
+    def manifest(self, wanted: Wanted) -> dict[str, str] | None:
         """Return what a directory's manifest on the remote names; None where there is no good one.
 
         The cache stays as it is. Raises Refused for a hostile one.
         """
-        with self._downloaded(cache, self.path(wanted.oid, wanted.hash_name), SILENT) as temp:
+        with self._downloaded(self.path(wanted.oid, wanted.hash_name), SILENT) as temp:
             if temp is None or temp.stat().st_size > gate.MAX_MANIFEST_BYTES:
                 return None
             data = temp.read_bytes()
@@ -259,12 +280,12 @@ class Remote:
         return read_manifest(data, wanted.oid) if good else None
 
     @contextlib.contextmanager
-    def _downloaded(self, cache: Cache, place: str, progress: Progress) -> Iterator[Path | None]:
+    def _downloaded(self, place: str, progress: Progress) -> Iterator[Path | None]:
         """Fetch a file into a temporary one of the cache; None where the remote has no good one."""
-        temp = cache.new_temporary()
+        temp = self._cache.new_temporary()
         found = True
         try:
-            with _translated(self.name):
+            with self._translated():
                 try:
                     self._fs.get_file(place, str(temp), callback=self._counting(progress))
                 except FileNotFoundError:
@@ -278,23 +299,28 @@ class Remote:
             with contextlib.suppress(OSError):
                 temp.unlink()
 
-    def put(self, cache: Cache, wanted: Wanted, progress: Progress = SILENT) -> bool:
+    def put(self, wanted: Wanted, progress: Progress = SILENT) -> bool:
         """Send one object of the cache, which has been verified; what is there is replaced.
 
         Returns False where it has not arrived whole, as far as can be told without listing; it is
         taken away again then.
         """
-        source = str(cache.object_path(wanted.oid, wanted.hash_name))
+        source = str(self._cache.object_path(wanted.oid, wanted.hash_name))
         place = self.path(wanted.oid, wanted.hash_name)
-        with _translated(self.name):
+        with self._translated():
             self._fs.makedirs(self._fs.parent(place))
             if not self._names_when_whole():
-                return self._put_renamed(cache, wanted, source, place, progress)
+                return self._put_renamed(wanted, source, place, progress)
             self._fs.put_file(source, place, callback=self._counting(progress))
-            if self.reads_back and not self._holds(cache, wanted, place):
+            if self.reads_back and not self._holds(wanted, place):
                 self._spoil(place)
                 return False
         return True
+
+    def clear_damaged(self, wanted: Wanted) -> None:
+        """Take away what lies under an object's name and is not it."""
+        if self._ask(wanted) is not None and not self.proves(wanted):
+            self._spoil(self.path(wanted.oid, wanted.hash_name))
 
     def _spoil(self, place: str) -> None:
         """Let nobody take a damaged copy for a good one: away with it, or with what is in it."""
@@ -310,17 +336,15 @@ class Remote:
 
         return (
             isinstance(self._fs, ObjectFileSystem)
-            or self._is_local
-            or str(self._fs.protocol).startswith("http")
+            or self._is_local  # DVC writes under another name itself, and so with ssh
+            or str(self._fs.protocol).startswith(("http", "ssh"))
         )
 
-    def _put_renamed(
-        self, cache: Cache, wanted: Wanted, source: str, place: str, progress: Progress
-    ) -> bool:
-        temp = f"{place}.{os.urandom(8).hex()}.tmp"
+    def _put_renamed(self, wanted: Wanted, source: str, place: str, progress: Progress) -> bool:
+        temp = f"{place}.{self._mark}.tmp"  # the same one when it is tried again
         try:
             self._fs.put_file(source, temp, callback=self._counting(progress))
-            whole = not self.reads_back or self._holds(cache, wanted, temp)
+            whole = not self.reads_back or self._holds(wanted, temp)
             if whole:
                 self._replace(temp, place)
             else:
@@ -331,9 +355,9 @@ class Remote:
             raise
         return whole
 
-    def _holds(self, cache: Cache, wanted: Wanted, place: str) -> bool:
+    def _holds(self, wanted: Wanted, place: str) -> bool:
         """Read a file of the remote, and say whether it is what an object's name says."""
-        with self._downloaded(cache, place, SILENT) as temp:
+        with self._downloaded(place, SILENT) as temp:
             if temp is None:
                 return False
             with temp.open("rb") as f:
@@ -365,58 +389,37 @@ class Remote:
         return str(self._fs.protocol).startswith(("http", "webdav"))
 
 
-# -- what went wrong, in words -------------------------------------------------------------------
+def _opened(kind: Any, settings: dict[str, Any]) -> Any:  # noqa: ANN401 - DVC's own types
+    """Open one of DVC's file systems so that it asks nothing on a terminal."""
+    if kind.protocol != "ssh":
+        return kind(**settings)
+    import asyncssh
+
+    # DVC's own client asks for passwords and for the passphrases of keys, asked to or not
+    silent = dict.fromkeys(_ASKING, False) | {"client_factory": asyncssh.SSHClient}
+    fs = kind(**{**settings, **silent})
+    known = Path("~/.ssh/known_hosts").expanduser()
+    with contextlib.suppress(OSError, ValueError):  # without it, DVC looks at no host's key
+        host, port = fs.fs_args["host"], int(fs.fs_args.get("port") or 22)
+        if any(asyncssh.read_known_hosts(str(known)).match(host, "", port)):
+            fs.fs_args["known_hosts"] = str(known)
+    return fs
 
 
-@contextlib.contextmanager
-def _translated(name: str) -> Iterator[None]:
-    """Translate whatever DVC, a file system or a cloud's library raises."""
-    import logging
-
-    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
-    for noisy in ("dvc", "asyncssh", "botocore", "aiobotocore", "s3fs", "sshfs"):
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    try:
-        yield
-    except (DevmlError, FileNotFoundError):
-        raise
-    except Exception as e:
-        words, hint = _cause(e, name)
-        raise DvcFailed(f"the DVC remote {gate.shown(name)} {words}", hint=hint) from e
+def _is_doubtful(wanted: Wanted, entry: Entry | None) -> bool:
+    """Whether what a remote tells of an object's MD5 is not what its name says."""
+    told = _md5_in(entry) if entry and wanted.hash_name == MD5 else None
+    return told is not None and told != wanted.oid.removesuffix(".dir")
 
 
-def _cause(raised: BaseException, name: str) -> tuple[str, str]:
-    """Return what went wrong, and the command that helps, from the error and its causes."""
-    chain: list[BaseException] = [raised]
-    while len(chain) < _CHAIN and (then := chain[-1].__cause__ or chain[-1].__context__):
-        chain.append(then)
-    kinds = " ".join(k.__name__ for e in chain for k in type(e).__mro__[:-2])
-    text = " | ".join(str(e).strip() for e in chain if str(e).strip())
-    numbers = {e.errno for e in chain if isinstance(e, OSError)}
-    first = next((str(e).strip().splitlines()[0] for e in chain if str(e).strip()), kinds)
-    why = gate.shown(first, 300)
-    if "MissingDeps" in kinds or "ModuleNotFound" in kinds:
-        return (
-            f"needs more packages: {why}",
-            "pip install 'dvc[s3]', 'dvc[ssh]'... as its address is",
-        )
-    if {errno.ENOSPC, errno.EDQUOT} & numbers or any(x in text for x in ("507", "QuotaExceeded")):
-        return f"is full: {why}", "make space there, then run the same command again"
-    if "HostKey" in kinds or "not trusted" in text:
-        return (
-            f"is a host that ssh does not know: {why}",
-            "ssh to that host once, and check its key",
-        )
-    if "Timeout" in kinds or errno.ETIMEDOUT in numbers:
-        return f"did not answer in time: {why}", "run the same command again: it goes on"
-    denied = ("403", "401", "Forbidden", "AccessDenied", "InvalidAccessKey", "credentials")
-    if (
-        any(k in kinds for k in ("Auth", "PermissionDenied", "PermissionError", "Credential"))
-        or {errno.EACCES, errno.EPERM, errno.EROFS} & numbers
-        or any(word in text for word in denied)
-    ):
-        return f"refuses: {why}", f"dvc remote modify --local {name} ...   (credentials, rights)"
-    unreachable = ("Connection", "gaierror", "EndpointConnection", "ClientConnector")
-    if any(k in kinds for k in unreachable):
-        return f"cannot be reached: {why}", "check the network and the address: dvc remote list"
-    return f"failed: {why}", "run the same command again; dvc remote list   shows the address"
+def _md5_in(entry: Entry) -> str | None:
+    """Return an object's MD5 where the remote tells it: S3's ETag, Google's md5Hash.
+
+    An ETag of several parts (`...-3`) is no MD5 of the whole, and is left out.
+    """
+    etag = str(entry.get("ETag", "")).strip('"')
+    if re.fullmatch(r"[0-9a-f]{32}", etag):
+        return etag
+    with contextlib.suppress(ValueError, TypeError):
+        return base64.b64decode(entry.get("md5Hash", ""), validate=True).hex() or None
+    return None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from devml_git import gate, merging, plumbing
 from devml_git.errors import ContentLost, DevmlError, GitFailed, Refused
 from devml_git.plumbing import Git
+from devml_git.progress import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,7 +114,7 @@ class CacheObjects:
         remotes = store.remotes(self.git.top)
         if not remotes:
             return "no DVC remote is configured (dvc remote add -d NAME URL)"
-        wary = trust.untrusted(self.git.shared, store.tracked_remotes(self.git.top))
+        wary = trust.untrusted(self.git)
         names = ", ".join(gate.shown(n) for n in wary)
         if names:
             return f"the DVC remote {names} is new or was changed by a commit (devml-git trust)"
@@ -124,11 +125,12 @@ class CacheObjects:
 
 def fetch(oid: str, remote: str | None) -> bool:
     """Fetch one manifest; return whether it is here now. Runs in the process of its own."""
-    from devml_git.remote import Wanted, fetch_objects
+    from devml_git.remote import Remote, Wanted, fetch_objects
 
     objects = CacheObjects()
+    root, cache = objects.git.top, objects.cache
     wanted = [Wanted(gate.oid(oid, "merge"), remote=remote)]
-    return not fetch_objects(objects.git.top, objects.cache, wanted)
+    return not fetch_objects(root, lambda name: Remote(root, name, cache), wanted, SILENT)
 
 
 def resolve(file: str, names: Sequence[str], size: int) -> Resolved:

@@ -86,7 +86,7 @@ def _init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress:
     done.notes += _make_durable(git)
     ignoring.exclude_privately(git, [".dvc/config.local", ".dvc/tmp/", ".dvc/cache/", TEMPORARY])
     remotes = store.remotes(git.top)
-    if trust.trust(git.shared, store.tracked_remotes(git.top)):
+    if trust.trust(git):
         done.remotes = store.remote_names(remotes)
     with Workspace(git, progress=progress) as ws, ws.exclusive("devml-git init --track"):
         for pattern in track:

@@ -73,15 +73,19 @@ def _level_file(root: Path, level: str) -> Path:
 
 
 def _read_level(root: Path, level: str) -> dict[str, Any]:
-    from configobj import ConfigObj, ConfigObjError
-
     file = _level_file(root, level)
     try:
         text = file.read_text("utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError) as e:
         raise DvcFailed(f"{file.name} of DVC cannot be read: {e}", hint=f"mend {file}") from e
+    return _parsed(text, file)
+
+
+def _parsed(text: str, file: Path) -> dict[str, Any]:
+    from configobj import ConfigObj, ConfigObjError
+
     try:
         loaded = ConfigObj(text.splitlines(), interpolation=False, raise_errors=True)
     except ConfigObjError as e:
@@ -148,6 +152,44 @@ def set_cache_dir(root: Path, directory: str) -> None:
     config = ConfigObj(lines, interpolation=False)
     config.setdefault("cache", {})["dir"] = directory
     text = "\n".join(config.write()) + "\n"
+    write_text_safely(root, ".dvc/config.local", text.encode("utf-8"))
+
+
+def private_remotes(root: Path) -> dict[str, dict[str, str]]:
+    """Return the remotes of `.dvc/config.local`, their addresses good from anywhere."""
+    found = remotes_of(root, "local")
+    for options in found.values():
+        if "url" in options:
+            options["url"] = _absolute_url(root, "local", options["url"])
+    return found
+
+
+def private_default(root: Path) -> str | None:
+    """Return which remote `.dvc/config.local` says is the default one."""
+    section = _read_level(root, "local").get("core", {})
+    return section.get("remote") if isinstance(section, dict) else None
+
+
+def add_private(
+    root: Path, remotes: Mapping[str, Mapping[str, str]], default: str | None, *, mode: int
+) -> None:
+    """Add remotes, and which one is the default (if any), to `.dvc/config.local`.
+
+    What is there stays. `mode` is the file's, if it is a new one.
+    """
+    from configobj import ConfigObj
+
+    file = _level_file(root, "local")
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
+    config = ConfigObj(lines, interpolation=False)
+    for name, options in remotes.items():
+        config.setdefault(f'remote "{name}"', {}).update(options)
+    if default is not None:
+        config.setdefault("core", {}).setdefault("remote", default)
+    text = "\n".join(config.write()) + "\n"
+    if not file.exists():
+        write_text_safely(root, ".dvc/config.local", b"")
+    file.chmod(file.stat().st_mode & mode)  # it may hold passwords now
     write_text_safely(root, ".dvc/config.local", text.encode("utf-8"))
 
 
@@ -342,20 +384,27 @@ def remotes(root: Path) -> dict[str, dict[str, str]]:
     """Return the configured DVC remotes: name to its options, later levels winning."""
     found: dict[str, dict[str, str]] = {}
     for level in _LEVELS:
-        for section, values in _read_level(root, level).items():
-            if section.startswith('remote "') and isinstance(values, dict):
-                name = section.removeprefix('remote "').removesuffix('"')
-                found.setdefault(name, {}).update({k: str(v) for k, v in values.items()})
-                if "url" in values:
-                    found[name]["url"] = _absolute_url(root, level, str(values["url"]))
+        for name, values in remotes_of(root, level).items():
+            found.setdefault(name, {}).update(values)
+            if "url" in values:
+                found[name]["url"] = _absolute_url(root, level, values["url"])
     return found
 
 
-def tracked_remotes(root: Path) -> dict[str, dict[str, str]]:
-    """Return what the `.dvc/config` in git says of remotes: a commit can change that."""
+def remotes_of(root: Path, level: str) -> dict[str, dict[str, str]]:
+    """Return what one level ("repo" is `.dvc/config`, "local" the private one) says of remotes."""
+    return _remote_sections(_read_level(root, level))
+
+
+def remotes_in(text: str) -> dict[str, dict[str, str]]:
+    """Return what the text of a `.dvc/config` says of remotes. Raises DvcFailed."""
+    return _remote_sections(_parsed(text, Path(".dvc/config")))
+
+
+def _remote_sections(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {
         section.removeprefix('remote "').removesuffix('"'): {k: str(v) for k, v in values.items()}
-        for section, values in _read_level(root, "repo").items()
+        for section, values in config.items()
         if section.startswith('remote "') and isinstance(values, dict)
     }
 

@@ -255,6 +255,11 @@ def checkout_paths(
     return restorer.done
 
 
+def means(given: str, path: str) -> bool:
+    """Whether PATH as it was given (a path, a directory above, or a glob) means a path."""
+    return path == given or path.startswith(f"{given}/") or fnmatch.fnmatchcase(path, given)
+
+
 def select(
     ws: Workspace, source: Snapshot, paths: Sequence[str]
 ) -> tuple[list[str], dict[str, list[str]]]:
@@ -272,10 +277,7 @@ def select(
             why = source.pointers[path].why_left_alone
             raise UsageError(f"{gate.shown(path)} is left alone ({why})", hint="dvc checkout")
         name = by_file.get(path, path)
-        found = [
-            a for a in managed
-            if a == name or not name or a.startswith(f"{name}/") or fnmatch.fnmatchcase(a, name)
-        ]  # fmt: skip
+        found = [a for a in managed if not name or means(name, a)]
         inside = next((a for a in managed if name.startswith(f"{a}/") and managed[a].is_dir), None)
         if found:
             whole += found
@@ -315,10 +317,7 @@ def _pick(restorer: Restorer, pointer: Pointer, patterns: Sequence[str]) -> dict
     picked = {}
     for pattern in patterns:
         plain = pattern.rstrip("/")
-        found = [
-            n for n in members
-            if n == plain or n.startswith(f"{plain}/") or fnmatch.fnmatchcase(n, plain)
-        ]  # fmt: skip
+        found = [n for n in members if means(plain, n)]
         if not found:
             raise UsageError(
                 f"{gate.shown(pattern)} matches nothing in {gate.shown(pointer.path)} there"

@@ -6,7 +6,9 @@ their manifest, so that a manifest that is there never names what is not.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from devml_git import gate, store
@@ -14,7 +16,7 @@ from devml_git.cache import Corrupt
 from devml_git.errors import DvcFailed, Refused
 from devml_git.gathering import gather
 from devml_git.published import Published
-from devml_git.remote import STALL_SECONDS, Remote, Wanted, name_of
+from devml_git.remote import Wanted, name_of
 from devml_git.streams import in_parallel
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from devml_git.gathering import Gathered
     from devml_git.nouns import Pointer
+    from devml_git.remote import Remote
     from devml_git.workspace import Workspace
 
 Key = tuple[str, str]  # an object: its oid and hash name
@@ -87,7 +90,7 @@ def require_trust(ws: Workspace, names: Collection[str]) -> None:
     from devml_git import trust
 
     known = store.remotes(ws.root)
-    wary = trust.untrusted(ws.git.shared, store.tracked_remotes(ws.root))
+    wary = trust.untrusted(ws.git)
     bases = [known[n].get("url", "") for n in names if n in known]
     based = [url.split("/")[2] for url in bases if url.startswith("remote://")]
     found = [name for name in (*names, *based) if name in wary]
@@ -111,17 +114,17 @@ def publish(ws: Workspace, commits: Sequence[str], *, upload: bool) -> Sent:
     groups = _by_remote(ws, gathered)
     require_trust(ws, groups)
     for name, pointers in groups.items():
-        stall = float(ws.git.config("devml.stallTimeout") or STALL_SECONDS)
-        _Courier(ws, Remote(ws.root, name, stall=stall), sent).run(pointers, upload=upload)
+        _Courier(ws, ws.remote(name), sent).run(pointers, upload=upload)
     return sent
 
 
 def _by_remote(ws: Workspace, gathered: Gathered) -> dict[str, list[tuple[Pointer, str]]]:
     """Return (pointer, a commit that has it) by remote; `push: false` goes to none."""
     groups: dict[str, list[tuple[Pointer, str]]] = {}
+    named = functools.cache(partial(name_of, ws.root))  # the configuration is read once
     for key, pointers in gathered.pointers.items():
         for pointer in pointers:
-            name = name_of(ws.root, pointer.remote) if pointer.push else None
+            name = named(pointer.remote) if pointer.push else None
             if name is not None:
                 groups.setdefault(name, []).append((pointer, gathered.commits[key][0]))
     return groups
@@ -159,8 +162,7 @@ class _Courier:
         self.published.remember(key[0] for key in whole if key not in self.lost)
 
     def _there(self, group: _Group) -> dict[Key, int | None]:
-        sizes = self.remote.sizes(list(group.wanted.values()))
-        return {key: sizes[key[0]] for key in group.wanted if key[0] in sizes}
+        return self.remote.sizes(list(group.wanted.values()))
 
     def _opened(self, tops: _Group, keys: Sequence[Key]) -> tuple[_Group, dict[Key, list[Key]]]:
         """Return the files in directories, and which are in which; lacking manifests are fetched.
@@ -172,7 +174,7 @@ class _Courier:
         refused: dict[Key, str] = {}
         for _ in range(2):
             lacking = [Wanted(*key) for key in keys if key not in inside and not cache.has(*key)]
-            remote.each(lambda w: remote.get(cache, w), lacking)
+            remote.each(remote.get, lacking)
             for key in (k for k in keys if k not in inside and cache.has(*k)):
                 try:
                     inside[key] = cache.manifest(*key)
@@ -237,8 +239,9 @@ class _Courier:
 
     def _upload(self, group: _Group, keys: Sequence[Key]) -> None:
         """Send objects, and look at what has arrived."""
-        for _ in range(2 if self.remote.reads_back else 1):
+        for _ in range(2):
             keys = self._send_once(group, keys)
+        self.remote.each(self.remote.clear_damaged, [group.wanted[key] for key in keys])
         for key in keys:
             self._lack(group, key, "the DVC remote took it and does not have it")
 
@@ -251,14 +254,14 @@ class _Courier:
         sizes = [cache.size_of(*key) for key in keys]
         progress.start(f"uploading to {remote.name}", sum(sizes))
         try:
-            whole = remote.each(lambda w: remote.put(cache, w, progress), wanted)
+            whole = remote.each(partial(remote.put, progress=progress), wanted)
         finally:
             progress.finish()
         proof = remote.sizes(wanted)
         good = [
             key
             for key, size, arrived in zip(keys, sizes, whole, strict=True)
-            if arrived and key[0] in proof and proof[key[0]] in {None, size}
+            if arrived and key in proof and proof[key] in {None, size}
         ]
         self.sent.remotes.append(remote.name)
         self.sent.uploaded += len(good)

@@ -2,7 +2,7 @@
 
 A commit can change `.dvc/config`; hooks connect only to what was there at `init`, or was allowed
 by `devml-git trust` since (P9). What the user's own configuration says (`.dvc/config.local` and
-above) no commit changes, and it needs no trust. `remotes` are `store.tracked_remotes`.
+above) no commit changes, and it needs no trust: unless a commit has brought that file.
 """
 
 from __future__ import annotations
@@ -11,14 +11,28 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from devml_git import store
 from devml_git.locks import held
 from devml_git.place import write_text_safely
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
+    from devml_git.plumbing import Git
+
 _FILE = "trust.json"
+PRIVATE = ".dvc/config.local"
+
+
+def tracked(git: Git) -> dict[str, dict[str, str]]:
+    """Return what files that commits can change say of DVC remotes: name to options."""
+    found = store.remotes_of(git.top, "repo")
+    private = store.remotes_of(git.top, "local")
+    if private and git.comes_by_commits(PRIVATE):
+        for name, options in private.items():
+            found[name] = {**found.get(name, {}), **options}
+    return found
 
 
 def _digest(name: str, options: Mapping[str, str]) -> str:
@@ -33,19 +47,20 @@ def _read(shared: Path) -> set[str]:
         return set()
 
 
-def trust(shared: Path, remotes: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Trust these remotes as they are; return the names of those that were not yet trusted."""
+def trust(git: Git, names: Collection[str] | None = None) -> list[str]:
+    """Trust remotes (None: all) as they are; return which of them were not trusted before."""
+    remotes = {n: o for n, o in tracked(git).items() if names is None or n in names}
     fresh = {name: _digest(name, o) for name, o in remotes.items()}
-    with held(shared / "lock-trust", "another devml-git is writing what is trusted"):
-        known = _read(shared)
+    with held(git.shared / "lock-trust", "another devml-git is writing what is trusted"):
+        known = _read(git.shared)
         new = [name for name, digest in fresh.items() if digest not in known]
         if new:
             data = json.dumps(sorted(known | set(fresh.values()))).encode()
-            write_text_safely(shared, _FILE, data)
+            write_text_safely(git.shared, _FILE, data)
     return new
 
 
-def untrusted(shared: Path, remotes: Mapping[str, Mapping[str, str]]) -> list[str]:
+def untrusted(git: Git) -> list[str]:
     """Return the names of remotes that are not trusted as they are now."""
-    known = _read(shared)
-    return [name for name, options in remotes.items() if _digest(name, options) not in known]
+    known = _read(git.shared)
+    return [name for name, o in tracked(git).items() if _digest(name, o) not in known]

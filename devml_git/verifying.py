@@ -6,7 +6,7 @@ parent's and from what changed: no process a commit.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,15 @@ from devml_git import store
 from devml_git.errors import Refused, UsageError
 from devml_git.gathering import Gathered, gather
 from devml_git.plumbing import POINTER_PATHSPECS
-from devml_git.remote import Remote, Wanted, name_of
+from devml_git.remote import Wanted, name_of
 from devml_git.streams import in_parallel
 from devml_git.verified import Verified
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from devml_git.nouns import Pointer
+    from devml_git.remote import Remote
     from devml_git.workspace import Workspace
 
 Key = tuple[str, str]  # an object: its oid and hash name
@@ -98,8 +99,9 @@ def verify(
     found = Verdicts()
     gathered = gather(ws.git, commits, ws.tree.stages, nested=ws.tree.nested)
     found.broken = sorted(gathered.broken.values())
-    inspection = _Inspection(ws, found, full=full, asked=remote is not None or repair)
-    inspection.look(_pointers(gathered), remote)
+    asked = "" if repair and remote is None else remote
+    inspection = _Inspection(ws, found, full=full, asked=asked)
+    inspection.look(_pointers(gathered))
     if repair:
         inspection.mend()
     verdicts, problems = inspection.judge(gathered)
@@ -151,34 +153,40 @@ def _spread(
 class _Inspection:
     """What is known of every object: whether the cache has it whole, and whether a remote does."""
 
-    def __init__(self, ws: Workspace, found: Verdicts, *, full: bool, asked: bool) -> None:
+    def __init__(self, ws: Workspace, found: Verdicts, *, full: bool, asked: str | None) -> None:
         self.ws = ws
         self.found = found
         self.full = full
-        self.asked = asked
+        self.asked = asked  # as `verify`'s `remote`
+        self.name_of = functools.cache(partial(name_of, ws.root))  # the configuration is read once
         self.here: dict[Key, str] = {}  # "good", "missing" or "corrupt"
-        self.there: dict[Key, bool] = {}
+        self.there: dict[tuple[str, Key], bool] = {}  # by remote and object
         self.places: dict[Key, tuple[Pointer, str, int | None]] = {}
         self.members: dict[Key, Mapping[str, str]] = {}  # what is in a directory: name to oid
-        self.routes: dict[str, list[Key]] = {}
+        self.hostile: set[Key] = set()  # manifests that nobody can restore
         self.remotes: dict[str, Remote] = {}
 
     # -- looking -----------------------------------------------------------------------------
 
-    def look(self, pointers: Iterable[Pointer], remote: str | None) -> None:
+    def look(self, pointers: Iterable[Pointer]) -> None:
         """Hash what the cache has of these and, if asked, list what the remotes have."""
-        tops = {(p.oid or "", p.hash_name): p for p in pointers}
-        for key, p in tops.items():
-            self.places.setdefault(key, (p, p.path, p.size))
-        self._hash(tops)
-        self._open_directories([k for k, p in tops.items() if p.is_dir], remote)
-        for key, members in self.members.items():
-            p = tops[key]
-            for name, oid in members.items():
-                self.places.setdefault((oid, p.hash_name), (p, f"{p.path}/{name}", None))
+        tops: dict[tuple[str | None, Key], Pointer] = {}
+        for p in pointers:
+            tops.setdefault((self._remote_for(p), _key(p)), p)
+            self.places.setdefault(_key(p), (p, p.path, p.size))
+        self._hash(self.places)
+        self._open_directories([(name, key) for (name, key), p in tops.items() if p.is_dir])
+        routes: dict[str, dict[Key, None]] = {}
+        for (name, key), p in tops.items():
+            needed = {key: None}
+            for inside, oid in self.members.get(key, {}).items():
+                needed[oid, p.hash_name] = None
+                self.places.setdefault((oid, p.hash_name), (p, f"{p.path}/{inside}", None))
+            if name is not None:
+                routes.setdefault(name, {}).update(needed)
         self._hash(key for key in self.places if key not in self.here)
-        if self.asked:
-            self._list(remote)
+        for name, keys in routes.items():
+            self._list(name, list(keys))
 
     def _hash(self, keys: Iterable[Key]) -> None:
         cache, progress = self.ws.cache, self.ws.progress
@@ -204,45 +212,53 @@ class _Inspection:
         self.found.checked += len(fresh)
         self.found.bytes += sum(sizes)
 
-    def _remote_for(self, pointer: Pointer, remote: str | None) -> str | None:
-        if not pointer.push:
+    def _remote_for(self, pointer: Pointer) -> str | None:
+        """Return the remote that is asked for an output, if any; `push: false` is on none."""
+        if self.asked is None or not pointer.push:
             return None
-        return remote or name_of(self.ws.root, pointer.remote)
+        return self.asked or self.name_of(pointer.remote)
 
     def _open(self, name: str) -> Remote:
         if name not in self.remotes:
-            self.remotes[name] = Remote(self.ws.root, name)
+            self.remotes[name] = self.ws.remote(name)
         return self.remotes[name]
 
-    def _open_directories(self, keys: Sequence[Key], remote: str | None) -> None:
+    def _open_directories(self, wanted: Sequence[tuple[str | None, Key]]) -> None:
         """Read manifests, from a remote where the cache has no good one; the cache stays."""
-        for key in keys:
-            name = self._remote_for(self.places[key][0], remote) if self.asked else None
-            members = None
-            with contextlib.suppress(Refused):
-                if self.here[key] == "good":
-                    members = self.ws.cache.manifest(*key)
-                elif name is not None:
-                    there = self._open(name)
-                    (members,) = there.each(partial(there.manifest, self.ws.cache), [Wanted(*key)])
-            if members is not None:
-                self.members[key] = members
-
-    def _list(self, remote: str | None) -> None:
-        for key, (pointer, _, _) in self.places.items():
-            name = self._remote_for(pointer, remote)
-            if name is not None:
-                self.routes.setdefault(name, []).append(key)
-        for name, keys in self.routes.items():
+        elsewhere: dict[str, list[Key]] = {}
+        for name, key in wanted:
+            if self.here[key] == "good":
+                self._note_members(key, lambda key=key: self.ws.cache.manifest(*key))  # type: ignore[misc]
+            elif name is not None:
+                elsewhere.setdefault(name, []).append(key)
+        for name, keys in elsewhere.items():
             there = self._open(name)
-            sizes = there.sizes([Wanted(*key) for key in keys])
-            for key in keys:
-                expected = self._size(key)
-                said = sizes.get(key[0], 0)
-                same = expected is None or said is None or said == expected
-                self.there[key] = key[0] in sizes and same
-            if self.full:
-                self._read(there, [key for key in keys if self.there[key]])
+            there.each(
+                lambda key, r=there: self._note_members(key, lambda: r.manifest(Wanted(*key))),  # type: ignore[misc]
+                keys,
+            )
+
+    def _note_members(self, key: Key, read: Callable[[], Mapping[str, str] | None]) -> None:
+        try:
+            members = read()
+        except Refused:
+            self.hostile.add(key)
+            return
+        if members is not None:
+            self.members[key] = members
+
+    def _list(self, name: str, keys: Sequence[Key]) -> None:
+        there = self._open(name)
+        sizes = there.sizes([Wanted(*key) for key in keys])
+        for key in keys:
+            expected = self._size(key)
+            said = sizes.get(key, 0)
+            same = expected is None or said is None or said == expected
+            self.there[name, key] = key in sizes and same
+        if self.full:  # read what it has, and hash it
+            listed = [key for key in keys if self.there[name, key]]
+            good = there.each(there.proves, [Wanted(*key) for key in listed])
+            self.there.update({(name, key): ok for key, ok in zip(listed, good, strict=True)})
 
     def _size(self, key: Key) -> int | None:
         """Return the size an object has, in bytes, where it is known."""
@@ -251,31 +267,36 @@ class _Inspection:
         pointer, place, size = self.places[key]
         return size if place == pointer.path and not pointer.is_dir else None
 
-    def _read(self, there: Remote, keys: Sequence[Key]) -> None:
-        """Read what the remote has, and hash it."""
-        good = there.each(lambda key: there.proves(self.ws.cache, Wanted(*key)), keys)
-        for key, whole in zip(keys, good, strict=True):
-            self.there[key] = whole
-
     # -- mending -----------------------------------------------------------------------------
 
     def mend(self) -> None:
         """Bring each bad or missing copy back from the other one; the bad one is set aside."""
-        cache = self.ws.cache
-        for name, keys in self.routes.items():
-            there = self._open(name)
-            for key in keys:
-                if self.here[key] == "good" and not self.there.get(key):
-                    there.put(cache, Wanted(*key), self.ws.progress)
-                    self.there[key] = there.sizes([Wanted(*key)]).get(key[0]) in {
-                        None, cache.size_of(*key),
-                    }  # fmt: skip
-                    self.found.healed += self.there[key]
-                elif self.here[key] == "corrupt" and self.there.get(key):
-                    cache.quarantine(*key)
-                    if there.get(cache, Wanted(*key), self.ws.progress):
-                        self.here[key] = "good"
-                        self.found.healed += 1
+        routes: dict[str, list[Key]] = {}
+        for name, key in self.there:
+            routes.setdefault(name, []).append(key)
+        for name, keys in routes.items():
+            good = {key for key in keys if self.there[name, key]}
+            self._send(name, [k for k in keys if self.here[k] == "good" and k not in good])
+            self._bring(name, [k for k in keys if self.here[k] == "corrupt" and k in good])
+
+    def _send(self, name: str, keys: Sequence[Key]) -> None:
+        there, wanted = self._open(name), [Wanted(*key) for key in keys]
+        arrived = there.each(partial(there.put, progress=self.ws.progress), wanted)
+        sizes = there.sizes(wanted)
+        for key, whole in zip(keys, arrived, strict=True):
+            right = sizes.get(key, -1) in {None, self.ws.cache.size_of(*key)}
+            self.there[name, key] = whole and right
+            self.found.healed += whole and right
+
+    def _bring(self, name: str, keys: Sequence[Key]) -> None:
+        there = self._open(name)
+        for key in keys:
+            self.ws.cache.quarantine(*key)
+        got = there.each(partial(there.get, progress=self.ws.progress), [Wanted(*k) for k in keys])
+        for key, whole in zip(keys, got, strict=True):
+            if whole:
+                self.here[key] = "good"
+                self.found.healed += 1
 
     # -- judging -----------------------------------------------------------------------------
 
@@ -288,41 +309,51 @@ class _Inspection:
         verdicts: dict[tuple[str, str], str] = {}
         problems: dict[tuple[str, str], list[Problem]] = {}
         for where, pointers in gathered.pointers.items():
+            if not pointers:
+                continue
             places = [place for p in pointers for place in self._places_of(p)]
-            verdict = max(
-                (self._verdict(k) for k, _ in places), key=_ORDER.index, default=RECOVERABLE
-            )
+            verdict = max((self._verdict(p, k) for p, k, _ in places), key=_ORDER.index)
             found = [problem for place in places for problem in self._problems(*place)]
             if found or verdict != RECOVERABLE:
                 verdicts[where] = verdict
                 problems[where] = found
         return verdicts, problems
 
-    def _places_of(self, pointer: Pointer) -> list[tuple[Key, str]]:
+    def _places_of(self, pointer: Pointer) -> list[tuple[Pointer, Key, str]]:
         """Return the objects of a pointer and the places they are for."""
-        top = (pointer.oid or "", pointer.hash_name)
-        inside = self.members.get(top, {})
-        return [(top, pointer.path)] + [
-            ((oid, pointer.hash_name), f"{pointer.path}/{name}") for name, oid in inside.items()
+        top = _key(pointer)
+        return [(pointer, top, pointer.path)] + [
+            (pointer, (oid, pointer.hash_name), f"{pointer.path}/{name}")
+            for name, oid in self.members.get(top, {}).items()
         ]
 
-    def _verdict(self, key: Key) -> str:
+    def _verdict(self, pointer: Pointer, key: Key) -> str:
+        """`push: false` is nowhere else by choice: that it is not here does not show it lost."""
+        if key in self.hostile:
+            return LOST
         here = self.here[key] == "good"
-        if key in self.there:
-            there = self.there[key]
+        there = self._is_there(pointer, key)
+        if there is not None:
             return RECOVERABLE if here and there else AT_RISK if here or there else LOST
         if here:
             return RECOVERABLE
-        pointer = self.places[key][0]
-        unasked = not self.asked and pointer.push and store.remotes(self.ws.root)
-        return AT_RISK if unasked else LOST
+        unasked = self.asked is None and store.remotes(self.ws.root)
+        return AT_RISK if unasked or not pointer.push else LOST
 
-    def _problems(self, key: Key, place: str) -> list[Problem]:
+    def _is_there(self, pointer: Pointer, key: Key) -> bool | None:
+        name = self._remote_for(pointer)
+        return None if name is None else self.there.get((name, key))
+
+    def _problems(self, pointer: Pointer, key: Key, place: str) -> list[Problem]:
         wrong = [] if self.here[key] == "good" else [self.here[key]]
-        wrong += ["not-on-remote"] if self.there.get(key) is False else []
-        pointer, first, size = self.places[key]
-        whole = size if first == pointer.path else None
-        return [Problem(f"{self.ws.git.prefix}{place}", key[0], whole, kind) for kind in wrong]
+        wrong += ["not-on-remote"] if self._is_there(pointer, key) is False else []
+        wrong += ["corrupt"] if key in self.hostile and not wrong else []
+        size = pointer.size if place == pointer.path else None
+        return [Problem(f"{self.ws.git.prefix}{place}", key[0], size, kind) for kind in wrong]
+
+
+def _key(pointer: Pointer) -> Key:
+    return pointer.oid or "", pointer.hash_name
 
 
 def remote_among(ws: Workspace, words: Sequence[str]) -> str | None:

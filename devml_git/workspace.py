@@ -20,6 +20,7 @@ from devml_git.location import cache_setting, open_cache
 from devml_git.locks import held
 from devml_git.manifest import manifest_oid
 from devml_git.nouns import LEGACY, MD5, Content, Pointer, Snapshot, State
+from devml_git.patience import STALL_SECONDS
 from devml_git.place import Stat, storage_error, wait_out_the_grain, write_text_safely
 from devml_git.plumbing import Git
 from devml_git.progress import SILENT, Progress
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from devml_git.config import Config
     from devml_git.nouns import Snapshot
     from devml_git.pointers import PipelineOut
+    from devml_git.remote import Remote
     from devml_git.tree import Tree
 
 # States that nothing is to be done about until the next commit
@@ -149,6 +151,13 @@ class Workspace:
         """Hold this worktree's lock for what changes neither workspace nor pointers nor index."""
         with held(self.git.private / "lock", "another devml-git is at work in this worktree"):
             yield
+
+    def remote(self, name: str) -> Remote:
+        """Open a DVC remote. Raises DvcFailed."""
+        from devml_git.remote import Remote
+
+        stall = self.git.seconds("devml.stallTimeout", STALL_SECONDS)
+        return Remote(self.root, name, self.cache, stall=stall)
 
     # -- P -----------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.publish import published, world  # noqa: F401 - fixtures
 from tests.remotes.fixtures import servers, storage, storages  # noqa: F401 - fixtures
 from tests.world import GIT_CONFIG, Project, build_template, devml, run
 

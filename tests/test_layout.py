@@ -15,8 +15,8 @@ PACKAGE = Path(__file__).parents[1] / "devml_git"
 FLOORS = (
     ("errors", "progress", "gate", "place", "locks", "nouns", "rule"),
     (
-        "index", "plumbing", "manifest", "operations", "journal", "rules", "config", "ignoring", "pointers", "record", "rescue", "trust",
-        "streams", "tripwire", "history", "intake", "cache", "store", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified",
+        "index", "plumbing", "manifest", "operations", "journal", "rules", "config", "ignoring", "pointers", "record", "rescue",
+        "streams", "tripwire", "history", "intake", "cache", "store", "trust", "causes", "patience", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified",
         "models.dtypes", "models.model", "models.source", "models.inflate", "models.archive", "models.safetensor", "models.npy", "models.described", "models.opcodes", "models.pickled", "models.torch_file", "models.pickles", "models.protobuf", "models.onnx_file", "models.gguf_file", "models.hdf_file", "models.sharded", "models",
     ),
     (

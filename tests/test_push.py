@@ -3,107 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
-import sys
-from pathlib import Path
+import subprocess
+import time
+from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import commit_three, seal
-from tests.world import Project, Ran, devml_process, run
-
-CHANGE = """
-change() { printf '%s\\n' "weights $1" >models/a.pt; printf '%s\\n' "$1" >"data/$1.csv"; }
-commit() { change "$1"; git commit -q --allow-empty -m "$1" >/dev/null 2>&1 ||
-    git commit -q --allow-empty -m "$1"; }
-"""
-
-
-REMOTE = "[core]\n    remote = store\n['remote \"store\"']\n    url = ../../store\n"
-
-
-@pytest.fixture(scope="session")
-def published(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with v1 to v3, a git remote that has v1 only, and a DVC remote with its content."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        seal(tmp_path_factory.mktemp("push-home"), monkeypatch)
-        place = tmp_path_factory.mktemp("push")
-        project = Project(place / "project", differential=False)
-        shutil.copytree(template, project.path, symlinks=True)
-        run("git", "init", "-q", "--bare", "bare", cwd=place)
-        run("git", "remote", "add", "origin", "../bare", cwd=project.path)
-        (place / "store").mkdir()
-        (project.path / ".dvc/config").write_text(REMOTE)
-        project.devml("trust")
-        commit_three(project)
-        run("git", "branch", "side", "v2", cwd=project.path)
-        run("git", "push", "-q", "origin", "v1:refs/heads/main", cwd=project.path)
-        run("git", "fetch", "-q", cwd=project.path)
-    return place
-
-
-class World:
-    """The project, what its git remote has, and what its DVC remote has."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self.project = Project(place / "project", differential=False)
-        self.bare = place / "bare"
-        self.store = place / "store"
-
-    def sh(self, script: str, *, check: bool = True) -> Ran:
-        return run("sh", "-ec", CHANGE + script, cwd=self.project.path, check=check)
-
-    def heads(self) -> str:
-        return run("git", "for-each-ref", cwd=self.bare).out
-
-    def objects(self) -> set[str]:
-        return {p.parent.name + p.name for p in self.store.rglob("*") if p.is_file()}
-
-    def object(self, oid: str) -> Path:
-        return self.store / "files/md5" / oid[:2] / oid[2:]
-
-    def incomplete(self, store: Path | None = None, *, without: str = "") -> list[str]:
-        """Return what somebody who has only the two remotes would miss, by our own reading.
-
-        `without`: but for what the git remote had before.
-        """
-        lacking = []
-        known = [f"^{without}"] if without else []
-        commits = run("git", "rev-list", "--all", *known, cwd=self.bare).out.split()
-        for commit in commits:
-            for line in run("git", "ls-tree", "-r", commit, cwd=self.bare).out.splitlines():
-                meta, path = line.split("\t")
-                if path.endswith((".dvc", "dvc.lock")):
-                    text = run("git", "cat-file", "blob", meta.split()[2], cwd=self.bare).out
-                    lacking += [
-                        f"{commit[:8]} {path}: {why}"
-                        for oid in re.findall(r"md5: '?([0-9a-f]{32}(?:\.dir)?)'?", text)
-                        for why in self._wrong(oid, store or self.store)
-                    ]
-        return lacking
-
-    def _wrong(self, oid: str, store: Path) -> list[str]:
-        place = store / "files/md5" / oid[:2] / oid[2:]
-        if not place.exists():
-            return [f"{oid} is not there"]
-        data = place.read_bytes()
-        if hashlib.md5(data).hexdigest() != oid.removesuffix(".dir"):
-            return [f"{oid} is damaged"]
-        inside = json.loads(data) if oid.endswith(".dir") else []
-        return [why for entry in inside for why in self._wrong(entry["md5"], store)]
-
-
-@pytest.fixture
-def world(published: Path, tmp_path: Path) -> World:
-    place = tmp_path / "w"
-    shutil.copytree(published, place, symlinks=True)
-    run("git", "update-index", "-q", "--refresh", cwd=place / "project")
-    return World(place)
-
+from devml_git import pushing
+from devml_git.workspace import Workspace
+from tests.publish import REMOTE, World
+from tests.remotes.remote import Remote
+from tests.world import Ran, devml_process, run
 
 SHAPES = {
     "a branch, three commits": "git push -q origin main",
@@ -177,6 +90,10 @@ SHAPES = {
     "devml-git push": "devml-git push -q origin main side >/dev/null",
     "devml-git push of all": "devml-git push -q --all >/dev/null",
     "devml-git push, forced": "devml-git push -q origin main >/dev/null; git reset -q --hard v2; commit f; devml-git push -q -f origin main >/dev/null",
+    "a commit by words of its message": "git commit -q --allow-empty -m 'two words'; commit x; git push -q origin 'HEAD^{/two words}:refs/heads/x'",
+    "a branch with a line separator in its name": "b=$(printf 'a\\342\\200\\250b'); git branch $b v3; git push -q origin $b; git branch $b.c v2; devml-git push -q origin $b.c >/dev/null",
+    "commits that git replace hides": "git replace v2 $(git commit-tree -p v1 -m x v1^{tree}); git push -q origin main",
+    "an output that has left the cache since": "printf 'stages:\\n  s:\\n    cmd: cp train.py out.bin\\n    outs: [out.bin]\\n' >dvc.yaml; dvc repro -q; git add -A; git commit -qm p; printf 'stages:\\n  s:\\n    cmd: cp train.py out.bin\\n    outs: [{out.bin: {cache: false}}]\\n' >dvc.yaml; dvc repro -q -f; git add -A; git add -f out.bin; git commit -qm q; git push -q origin main",
     "a pipeline": "printf 'stages:\\n  s:\\n    cmd: cp train.py out.bin\\n    deps: [train.py]\\n    outs: [out.bin]\\n    metrics: [{m.json: {cache: false}}]\\n' >dvc.yaml; sed -i 's/out.bin$/out.bin; echo 1 >m.json/' dvc.yaml; dvc repro -q; git add -A; git commit -qm p; git push -q origin main",
 }
 
@@ -209,23 +126,94 @@ def test_only_what_is_missing_is_uploaded_and_nothing_is_asked_where_nothing_is_
     assert {p: p.stat().st_mtime_ns for p in world.store.rglob("*") if p.is_file()} == times
 
 
-def test_fresh_clone_has_every_commit_by_us_and_by_dvc_alone(world: World) -> None:
-    world.sh("commit x; git push -q origin main")
-    clone = world.place / "clone"
-    world.sh("git push -q --tags")
-    run("git", "clone", "-q", "bare", "clone", cwd=world.place)
-    want = {rev: world.sh(f"git show {rev}:models/a.pt.dvc").out for rev in ("v1", "v2", "main")}
-    for rev in want:
-        run("git", "checkout", "-q", rev, cwd=clone)
-        run(sys.executable, "-m", "dvc", "pull", "-q", cwd=clone)
-        said = re.findall(r"md5: ([0-9a-f]{32})", want[rev])[0]
-        assert hashlib.md5((clone / "models/a.pt").read_bytes()).hexdigest() == said
-    shutil.rmtree(clone / ".dvc/cache")
-    assert devml_process("init", cwd=clone).status == 0
-    ran = devml_process("fetch", "--all", cwd=clone)
-    assert ran.status == 0, ran.err
-    found = devml_process("verify", "--all", "--remote", "--json", cwd=clone).json
+ELSEWHERE = {
+    "refs of every kind": "git push -q origin main side v3; git push -q --tags; git tag -a -m t ann v2; git push -q origin ann v2:refs/for/x; git push -q origin main:gone; git push -q origin :gone main:fresh; git checkout -q --detach; commit d; git push -q origin HEAD:refs/heads/d",
+    "rewritten and merged": "git push -q origin main; change y; git commit -q --amend --no-edit -a; git push -q -f origin main; git checkout -q side; echo s >models/s.pt; git add -A; git commit -qm s 2>/dev/null || git commit -qm s; git merge -q -m m main; for i in $(seq 40); do echo $i >data/$i; done; devml-git commit -qam many >/dev/null; git push -q origin side",
+    "from a linked worktree": "git worktree add -q ../linked -b linked v2 2>/dev/null; cd ../linked; echo l >models/a.pt; devml-git commit -qam l >/dev/null; git push -q origin linked",
+    "without hooks, then devml-git push": "git push -q --no-verify origin main; devml-git push -q origin main side >/dev/null",
+}
+
+
+@pytest.mark.parametrize("shape", ELSEWHERE)
+@pytest.mark.parametrize("kind", ["ssh", "s3"])
+def test_every_commit_is_complete_on_ssh_and_s3(
+    world: World, storages: Callable[..., Remote], kind: str, shape: str
+) -> None:
+    world.moved_to(storages(kind))
+    before = world.heads()
+    ran = world.sh(ELSEWHERE[shape])
+    assert "internal error" not in ran.err
+    assert world.heads() != before
+    assert world.incomplete() == []
+
+
+@pytest.mark.parametrize("kind", ["directory", "ssh", "s3"])
+def test_fresh_clone_restores_every_commit_by_us_and_by_dvc_alone(
+    world: World, storages: Callable[..., Remote], kind: str
+) -> None:
+    world.moved_to(storages(kind))
+    world.sh(
+        "commit x; : >models/empty.pt; cp models/a.pt models/twin.pt; "
+        "devml-git commit -qm e >/dev/null; git push -q origin main side; git push -q --tags"
+    )
+    assert world.restored(ours=True) == []
+    assert world.restored(ours=False) == []
+    found = devml_process("verify", "--all", "--remote", "--json", cwd=world.place / "ours").json
     assert {c["verdict"] for c in found["commits"]} == {"recoverable"}
+
+
+def test_second_devml_push_asks_the_dvc_remote_for_nothing_until_it_is_in_doubt(
+    world: World,
+) -> None:
+    world.sh("git push -q --no-verify origin v2:x; devml-git push -q origin main >/dev/null")
+    assert world.incomplete() == []
+    world.store.rename(world.place / "hidden")  # whoever asks now, fails or uploads again
+    assert "uploaded" not in world.sh("devml-git push origin main").out
+    assert not world.store.exists()
+    ran = world.sh("git init -q --bare ../other; devml-git push -q ../other main", check=False)
+    assert ran.status, "commits that are new to a git remote are always asked for"
+    (world.place / "hidden").rename(world.store)
+    day = 'import sqlite3; db = sqlite3.connect(".git/devml/published.db"); '
+    world.sh(
+        f"python3 -c '{day} db.execute(\"update manifest set seen = seen - 90000\"); db.commit()'"
+    )
+    world.object(hashlib.md5(b"weights 2\n" * 50).hexdigest()).unlink()
+    assert "uploaded 1 object" in world.sh("devml-git push origin main").out
+    assert world.incomplete() == []
+
+
+def test_p15_ten_thousand_commits_and_hundreds_of_branches_cost_a_few_processes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = "committer t <t@example.org> 1700000000 +0000"
+    stream = ["reset refs/heads/long\nfrom refs/tags/v1\n\n"]
+    for n in range(10_000):
+        stream.append(f"commit refs/heads/long\nmark :{n + 1}\n{who}\ndata 1\nx\n")
+        stream.append(f"M 100644 inline n.txt\ndata {len(str(n))}\n{n}\n")
+    for n in range(300):
+        stream.append(f"commit refs/heads/b{n}\n{who}\ndata 1\ny\nfrom :{n * 30 + 1}\n")
+        stream.append(f"M 100644 inline b.txt\ndata {len(str(n))}\n{n}\n")
+    run("git", "fast-import", "--quiet", cwd=world.project.path, stdin="".join(stream))
+    world.sh("git push -q --no-verify origin long")
+    spawned: list[object] = []
+    real = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: spawned.append(a) or real(*a, **k))
+    heads = world.sh("git for-each-ref --format='%(objectname)' 'refs/heads/b*'").out.split()
+    began = time.monotonic()
+    with Workspace.discover(world.project.path) as ws:
+        lines = [pushing.Update(head, "refs/heads/b", None) for head in heads]
+        commits = pushing.unpublished(ws.git, "../bare", lines)
+        assert len(commits) == 300
+        assert pushing.publish(ws, ws.git.reachable(heads), upload=True) == []
+        assert pushing.publish(ws, commits, upload=True) == []
+    assert len(spawned) < 40, [a[0][:3] for a in spawned]
+    assert time.monotonic() - began < 60
+
+
+def test_path_that_python_takes_for_two_lines_is_one_question_to_git(world: World) -> None:
+    with Workspace.discover(world.project.path) as ws:
+        asked = ["HEAD:a\u2028b", "HEAD:train.py", "HEAD:c\x0cd"]
+        assert ws.git.present(asked) == [False, True, False]
 
 
 def refused(world: World, *, status: int = 1) -> Ran:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from devml_git import pushing
+from devml_git import pushing, remote
 from devml_git.errors import DevmlError
 from devml_git.workspace import Workspace
 from tests.conftest import commit_three, seal
@@ -150,21 +150,26 @@ def push_through_faults(models: Project, storage: Remote, seed: int) -> str:
     faults = schedule(rng, storage.kind)
     want = needed(models)
     print(f"seed {seed}: {storage.kind}, {'; '.join(map(str, faults))}")
-    with storage.behind(*faults) as (remote, _):
-        remote.configure(models)
+    with storage.behind(*faults) as (faulty, _):
+        faulty.configure(models)
         said = published(models)
     storage.settle()
     if said is None:
-        assert storage.objects() == want, f"seed {seed}: said to be complete"
+        assert whole(storage) == want, f"seed {seed}: said to be complete"
     else:
         assert "internal" not in said
         assert said.startswith("the DVC remote storage") or "not complete without" in said, said
     storage.configure(models)
+    run("git", "config", "devml.stallTimeout", "60", cwd=models.path)
     assert published(models) is None, f"seed {seed}: the next push, with nothing wrong"
-    found = {path: data for path, data in storage.objects().items() if ".tmp" not in path}
-    assert found == want, f"seed {seed}: after the next push"
+    assert whole(storage) == want, f"seed {seed}: after the next push"
     print("   ->", said)
     return "complete" if said is None else "refused"
+
+
+def whole(storage: Remote) -> dict[str, bytes]:
+    """Return what has its final name: a connection that is lost leaves half a file of another."""
+    return {path: data for path, data in storage.objects().items() if ".tmp" not in path}
 
 
 def published(models: Project) -> str | None:
@@ -196,8 +201,9 @@ FIRST = int(os.environ.get("DEVML_FAULT_SEED", "0"))
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + 60))
 def test_push_through_faults_is_complete_or_refused(
-    history: Path, storages: Storages, tmp_path: Path, seed: int
+    history: Path, storages: Storages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
+    monkeypatch.setattr(remote, "PAUSES", (0.05, 0.1, 0.2))
     shutil.copytree(history, tmp_path / "project", symlinks=True)
     push_through_faults(Project(tmp_path / "project"), storages(KINDS[seed % 4]), seed)
 
@@ -205,7 +211,8 @@ def test_push_through_faults_is_complete_or_refused(
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(1000, 1300))
 def test_push_through_many_faults_is_complete_or_refused(
-    history: Path, storages: Storages, tmp_path: Path, seed: int
+    history: Path, storages: Storages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
+    monkeypatch.setattr(remote, "PAUSES", (0.05, 0.1, 0.2))
     shutil.copytree(history, tmp_path / "project", symlinks=True)
     push_through_faults(Project(tmp_path / "project"), storages(KINDS[seed % 4]), seed)

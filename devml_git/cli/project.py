@@ -190,8 +190,7 @@ def trust_remote(
         for name in names or []:
             store.require_remote(known, name)
         chosen = {n: v for n, v in known.items() if not names or n in names}
-        tracked = store.tracked_remotes(ws.root)
-        trust.trust(ws.git.shared, {n: v for n, v in tracked.items() if n in chosen})
+        trust.trust(ws.git, chosen)
         o.answer(f"trusted: {store.remote_names(chosen)}" if chosen else "no DVC remote configured")
 
 

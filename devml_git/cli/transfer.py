@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from devml_git import fetching, pushing
+from devml_git import fetching, plumbing, pushing
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import GitFailed
 from devml_git.instep import bring_in_step
-from devml_git.wording import done_lines, human, lost
+from devml_git.wording import done_lines, human, listed, lost
 
 _AS_GIT = {
     "ignore_unknown_options": True,
@@ -34,6 +34,7 @@ def push(ctx: typer.Context) -> None:
     """
     args = list(ctx.args)
     o = out()
+    plumbing.read_as_published()
     with workspace(writes=False) as ws:
         git = ws.git
         tips = pushing.asked(git, args, cwd=Path.cwd())
@@ -60,7 +61,8 @@ def fetch(
 ) -> None:
     """`git fetch`, then bring the content of commits into the cache; the workspace stays as it is.
 
-    Without REF: HEAD and its upstream. PATH may be a glob over artifacts.
+    Without REF: HEAD and its upstream. PATH may be a glob over artifacts, or over the files of a
+    directory artifact: 'data/raw/2024-*'.
 
     Example: devml-git fetch origin main -n 10 -- 'models/*'
     """
@@ -78,6 +80,8 @@ def fetch(
         if done.objects
         else f"all content of {done.commits} commits is here"
     )
+    if done.withheld:
+        o.remark(f"not here, and on no DVC remote by choice (push: false): {listed(done.withheld)}")
     if done.missing:
         raise lost(done.missing)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devml_git import gate, verifying
+from devml_git import gate, plumbing, verifying
 from devml_git.cli.context import out, workspace
 from devml_git.wording import human, listed
 
@@ -43,6 +43,7 @@ def verify(
 
     Example: devml-git verify --all --remote
     """
+    plumbing.read_as_published()
     with workspace(writes=False) as ws:
         name = verifying.remote_among(ws, revs or []) if remote else None
         meant = [rev for rev in revs or [] if rev != name]
