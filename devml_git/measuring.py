@@ -50,22 +50,26 @@ class Reader(Protocol):
 
 
 class Stored:
-    """What the cache holds of a snapshot: files, and members of directories, by path."""
+    """What the cache holds of a snapshot: files, and members of directories, by path.
 
-    def __init__(self, cache: Cache, snapshot: Mapping[str, Pointer]) -> None:
+    `find` returns the pointer of an artifact's path, or None.
+    """
+
+    def __init__(self, cache: Callable[[], Cache], find: Callable[[str], Pointer | None]) -> None:
         self._cache = cache
-        self._pointers = snapshot
+        self._find = find
 
     def text(self, path: str) -> bytes | None:
         """Return the content of an output or of a member of one, verified. Raises Refused."""
-        place = path
-        while place not in self._pointers:
+        place, pointer = path, self._find(path)
+        while pointer is None:
             place = posixpath.dirname(place)
             if not place:
                 return None
-        pointer, cache = self._pointers[place], self._cache
+            pointer = self._find(place)
         if pointer.oid is None or (pointer.is_dir is (place == path)):
             return None
+        cache = self._cache()
         try:
             oid: str | None = pointer.oid
             if pointer.is_dir:

@@ -15,16 +15,16 @@ PACKAGE = Path(__file__).parents[1] / "devml_git"
 FLOORS = (
     ("errors", "progress", "gate", "place", "locks", "nouns", "rule"),
     (
-        "index", "plumbing", "manifest", "operations", "journal", "rules", "config", "ignoring", "yamltext", "pointers", "record", "rescue", "trust",
-        "streams", "tripwire", "history", "intake", "cache", "store", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified", "measures", "measuring",
+        "index", "plumbing", "gitstream", "manifest", "operations", "journal", "rules", "config", "ignoring", "yamltext", "pointers", "record", "rescue", "trust",
+        "streams", "tripwire", "history", "intake", "cache", "store", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified", "measures", "measuring", "walking",
     ),
     (
-        "wording", "output", "installer", "status", "attributes", "resolving", "supply", "workspace",
-        "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "events", "leftovers", "doctor",
+        "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "supply", "workspace",
+        "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "showing", "events", "leftovers", "doctor",
     ),
     (
         "hook", "mergedriver", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",
-        "cli.checkout", "cli.undo", "cli.savepoints", "cli.transfer", "cli.verify", "cli.app", "cli.funnel", "cli", "__main__",
+        "cli.checkout", "cli.undo", "cli.savepoints", "cli.log", "cli.transfer", "cli.verify", "cli.app", "cli.funnel", "cli", "__main__",
     ),
 )  # fmt: skip
 ORDER = ["__init__", *(module for floor in FLOORS for module in floor)]
