@@ -13,7 +13,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, cast
 
 from devml_git.errors import GitFailed, Refused
-from devml_git.gate import shown
+from devml_git.gate import MAX_POINTER_BYTES, shown
 from devml_git.plumbing import decode
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _FIELDS = ("H", "P", "aN", "aE", "aI", "D", "s")
 _FORMAT = "%x01" + "%x00".join(f"%{name}" for name in _FIELDS)
 _CHUNK = 1 << 16
 _HEADER_WORDS = 3  # id, type, size
+_AT_ONCE = 400  # ids of at most 64 digits: the pipe takes them whole, nobody waits for the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,7 @@ class Objects:
         self._running: _Running | None = None
         self._promisor = git.promisor()
         self._here = git.all_objects() if self._promisor else set()
+        self._read: dict[str, bytes | int | None] = {}
         self.withheld = False  # what a partial clone has not was to be had no more
 
     def bring(self, blobs: Iterable[str]) -> None:
@@ -252,28 +254,56 @@ class Objects:
         if not self.withheld:
             self._here.update(lacking)
 
+    def ahead(self, blobs: Iterable[str]) -> None:
+        """Read many at once: `text` of these needs no asking until the next call."""
+        wanted = [b for b in dict.fromkeys(blobs) if b]
+        self.bring(wanted)
+        fresh = [b for b in wanted if b not in self._read and not self._out_of_reach(b)]
+        self._read = {b: self._read[b] for b in wanted if b in self._read}
+        for start in range(0, len(fresh), _AT_ONCE):
+            part = fresh[start : start + _AT_ONCE]
+            self._ask(part)
+            for blob in part:
+                self._read[blob] = self._answer()
+
     def text(self, blob: str, limit: int) -> bytes | None:
         """Return a blob's content, None where it is not here.
 
         Raises GitFailed, and Refused where it is larger than `limit` bytes.
         """
-        if self._promisor and blob not in self._here:
+        if blob in self._read:
+            text = self._read[blob]
+        else:
             self.bring([blob])
-            if self.withheld:
+            if self._out_of_reach(blob):
                 return None
+            self._ask([blob])
+            text = self._answer()
+        if isinstance(text, int) or (text is not None and len(text) > limit):
+            raise Refused(f"larger than {limit} bytes")
+        return text
+
+    def _out_of_reach(self, blob: str) -> bool:
+        return bool(self._promisor) and blob not in self._here
+
+    def _ask(self, blobs: Sequence[str]) -> None:
         if self._running is None:
             self._running = _Running(self._git, "cat-file", "--batch")
+        self._running.ask("".join(f"{b}\n" for b in blobs))
+
+    def _answer(self) -> bytes | int | None:
+        """Return the next blob's content; its size where that is too large to be of any use."""
         running = self._running
-        running.ask(f"{blob}\n")
+        assert running is not None
         words = running.line().split(" ")
         if len(words) != _HEADER_WORDS:
             return None
         size = int(words[2])
-        if size > limit:
-            for start in range(0, size + 1, _CHUNK):
-                running.exactly(min(_CHUNK, size + 1 - start))
-            raise Refused(f"larger than {limit} bytes")
-        return running.exactly(size + 1)[:-1]
+        if size <= MAX_POINTER_BYTES:
+            return running.exactly(size + 1)[:-1]
+        for start in range(0, size + 1, _CHUNK):
+            running.exactly(min(_CHUNK, size + 1 - start))
+        return size
 
     def close(self) -> None:
         """End the process."""

@@ -8,6 +8,7 @@ by the very rows that tell how they differ, so that no commit is asked about twi
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import posixpath
 import re
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 _KNOWN = 20_000  # commits whose tree is known and that have not been met yet
 _READ = 4096  # pointer files that are kept
-_AT_ONCE = 256  # commits whose missing blobs a partial clone fetches together
+_AT_ONCE = 256  # commits whose blobs are read together
 _NOTHING = Measures()
 
 
@@ -91,7 +92,8 @@ class Commit:
 
     `changes`, and what changed in `metrics` and `params`, are against the first parent;
     `against` has, for a merge, each parent and the changes against it. `measures` is all that the
-    commit has of both. `cut` is whether a shallow clone ends here: its parents are not known.
+    commit has of both. `notes` say what could not be followed; `cut` is whether a shallow clone
+    ends here: its parents are not known.
     """
 
     entry: Entry
@@ -118,7 +120,8 @@ class Commit:
                 {"parent": parent, "changes": [c.to_dict(prefix) for c in changes]}
                 for parent, changes in self.against
             ]
-        return found | ({"notes": list(self.notes)} if self.notes else {})
+        notes = [*self.notes, *self.measures.notes]
+        return found | ({"notes": notes} if notes else {})
 
 
 def walk(
@@ -147,7 +150,7 @@ def walk(
 
 def _explained(git: Git, chosen: Chosen, error: GitFailed) -> DevmlError:
     """Return the error to raise: what git does not know as a revision is the user's mistake."""
-    if "command line, '" in error.message:  # of --author and --grep
+    if re.search(r"(command line|header), '", error.message):  # of --grep, of --author
         return UsageError(f"no regular expression: {error.message}", hint="man git-log")
     for rev in chosen.revs or (() if chosen.everything else ("HEAD",)):
         ends = [end for end in re.split(r"\.{2,3}", rev.removeprefix("^")) if end]
@@ -319,24 +322,24 @@ class _Walk:
         """Yield the commits."""
         entries = gitstream.commits(self.git, arguments(self.chosen))
         with contextlib.closing(entries):
-            for entry in self._with_blobs_here(entries):
+            for entry in self._read_ahead(entries):
                 yield self._commit(entry)
 
-    def _with_blobs_here(self, entries: Iterator[Entry]) -> Iterator[Entry]:
-        """Let a partial clone fetch the blobs of many commits at once; in others nothing waits."""
-        if not self.git.promisor():
-            yield from entries
-            return
+    def _read_ahead(self, entries: Iterator[Entry]) -> Iterator[Entry]:
+        """Read the blobs of many commits at once: one at first, so that the first is told at once.
+
+        A partial clone fetches them so, too; git itself would fetch one by one.
+        """
         size = 1
-        while chunk := [e for e, _ in zip(entries, range(size), strict=False)]:
+        while chunk := list(itertools.islice(entries, size)):
             rows = [r for e in chunk for r in e.rows or () if self._of_interest(r.path)]
-            self.objects.bring(blob for row in rows for blob in (row.old, row.new))
+            self.objects.ahead(blob for row in rows for blob in (row.old, row.new))
             yield from chunk
             size = min(size * 4, _AT_ONCE)
 
     def _of_interest(self, path: str) -> bool:
-        said = {*self.config.metrics, *self.config.params, *self._measured[0]}
-        return is_pointer_file(path) or self.named(path) or path in said
+        facts = self._measured[0]
+        return path in facts or is_pointer_file(path) or self.named(path)
 
     def _commit(self, entry: Entry) -> Commit:
         tree = self.trees.at(entry.commit)
@@ -361,7 +364,7 @@ class _Walk:
             measures=measured,
             metrics=tuple(measures.changes(parent_measures.metrics, measured.metrics)),
             params=tuple(measures.changes(parent_measures.params, measured.params)),
-            notes=(*notes, *measured.notes),
+            notes=tuple(notes),
         )
 
     def _differences(self, entry: Entry) -> dict[str, tuple[Row, ...]]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from devml_git.walking import Commit
 
 _BEST = 10  # commits of --best without -n
+_NOTES = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -135,6 +136,7 @@ def _print(
     found = iter(found)
     ahead = list(itertools.islice(found, 1))  # what fails at once has printed nothing
     found = itertools.chain(ahead, found)
+    unread: dict[str, int] = {}
     if table is not None:
         o.line([(telling.table_head([n.text for n in table]), "bold")])
     for commit in found:
@@ -145,8 +147,12 @@ def _print(
             head, details = telling.commit_line(commit), telling.detail_lines(commit, config)
             for line in _drawn(graph, commit, head, details):
                 o.line(line)
+        for note in commit.measures.notes:
+            unread[note] = unread.get(note, 0) + 1
         if o.deaf:  # the pager was left, or `| head` has enough
             return
+    for note, times in sorted(unread.items(), key=lambda item: -item[1])[:_NOTES]:
+        o.remark(f"warning: not read at {times} commits: {note}")
 
 
 def _drawn(
@@ -246,6 +252,7 @@ def _show_lines(found: Shown, config: Config) -> Iterator[telling.Line]:
         yield from _section("metrics of the snapshot",
                             telling.whole_lines({"": found.point.metrics}))  # fmt: skip
     yield from _section("changed by it", telling.detail_lines(found.commit, config, most=1000))
+    yield from _section("not read", [[(note, "")] for note in found.commit.measures.notes])
 
 
 def _section(title: str, lines: Sequence[telling.Line]) -> Iterator[telling.Line]:
