@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from devml_git import gate, savepoints
 from devml_git.errors import DevmlError, DvcFailed, UsageError
 from devml_git.remote import Remote, Wanted, name_of
-from devml_git.walking import Chosen, concerns, walk
+from devml_git.walking import Chosen, concerns, unknown_revision, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -71,7 +71,7 @@ def show(ws: Workspace, rev: str, paths: Sequence[str] = (), *, fetch: bool) -> 
     `paths`: only these artifacts. `fetch`: what the cache lacks is asked of the DVC remotes;
     nothing is transferred. Raises UsageError.
     """
-    sha = ws.git.commit_of(rev) or savepoints.find(ws.git, rev).commit
+    sha = _commit(ws, rev)
     snapshot = ws.snapshot_at(sha)
     kept = {path: p for path, p in snapshot.pointers.items() if not paths or concerns(path, paths)}
     if paths and not kept:
@@ -86,6 +86,16 @@ def show(ws: Workspace, rev: str, paths: Sequence[str] = (), *, fetch: bool) -> 
     held = tuple(Held(p, where.get(path)) for path, p in sorted(kept.items()))
     broken = tuple(f"{b.file} {b.why}" for b in snapshot.broken)
     return Shown(commit, held, broken, savepoints.at(ws.git, sha), ws.git.prefix)
+
+
+def _commit(ws: Workspace, rev: str) -> str:
+    """Return the commit that a revision, or the name of a snapshot between commits, is."""
+    sha = ws.git.commit_of(rev)
+    if sha is None:
+        sha = next((p.commit for p in savepoints.read(ws.git) if rev in {p.name, p.ref}), None)
+    if sha is None:
+        raise unknown_revision(ws.git, rev)
+    return sha
 
 
 def whereabouts(ws: Workspace, pointers: Sequence[Pointer], *, fetch: bool) -> dict[str, str]:
