@@ -132,9 +132,9 @@ class _Running:
         """Yield what is between NUL bytes, as it comes. Raises GitFailed where git fails."""
         rest = b""
         while chunk := self.out.read1(_CHUNK):
-            *whole, rest = (rest + chunk).split(b"\0")
-            for token in whole:
-                yield decode(token)
+            whole, ends, rest = (rest + chunk).rpartition(b"\0")
+            if ends:
+                yield from decode(whole).split("\0")
         if rest:
             yield decode(rest)
         if self._process.wait():
