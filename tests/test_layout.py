@@ -16,7 +16,7 @@ FLOORS = (
     ("errors", "progress", "gate", "place", "locks", "nouns", "rule"),
     (
         "index", "plumbing", "gitstream", "manifest", "operations", "journal", "rules", "config", "ignoring", "yamltext", "pointers", "record", "rescue", "trust",
-        "streams", "tripwire", "history", "intake", "cache", "store", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified", "measures", "measuring", "walking",
+        "streams", "tripwire", "history", "intake", "cache", "store", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified", "measures", "measuring", "treefacts", "following", "walking",
     ),
     (
         "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "supply", "workspace",
