@@ -13,19 +13,24 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "devml_git"
 # Floor by floor, and on its floor each module imports only those before it
 FLOORS = (
-    ("errors", "progress", "gate", "place", "locks", "nouns", "rule"),
     (
-        "index", "plumbing", "manifest", "operations", "journal", "rules", "config", "ignoring", "pointers", "record", "rescue",
-        "streams", "tripwire", "history", "intake", "cache", "store", "trust", "causes", "patience", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified",
-        "models.dtypes", "models.model", "models.source", "models.inflate", "models.archive", "models.safetensor", "models.npy", "models.described", "models.opcodes", "models.pickled", "models.torch_file", "models.pickles", "models.protobuf", "models.onnx_file", "models.gguf_file", "models.hdf_file", "models.sharded", "models",
+        "errors", "progress", "gate", "place", "locks", "nouns", "rule",
     ),
     (
-        "wording", "output", "installer", "status", "attributes", "resolving", "supply", "workspace",
-        "contents", "restoring", "instep", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "events", "leftovers", "doctor",
+        "index", "plumbing", "gitstream", "manifest", "operations", "journal", "rules", "config", "ignoring", "yamltext", "pointers", "record", "rescue", "streams",
+        "tripwire", "history", "intake", "cache", "store", "trust", "causes", "patience", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering",
+        "published", "verified", "measures", "measuring", "treefacts", "following", "walking", "models.dtypes", "models.model", "models.source", "models.inflate",
+        "models.archive", "models.safetensor", "models.npy", "models.described", "models.opcodes", "models.pickled", "models.torch_file", "models.pickles",
+        "models.protobuf", "models.onnx_file", "models.gguf_file", "models.hdf_file", "models.sharded", "models",
     ),
     (
-        "hook", "mergedriver", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",
-        "cli.checkout", "cli.undo", "cli.savepoints", "cli.transfer", "cli.verify", "cli.app", "cli.funnel", "cli", "__main__",
+        "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "supply", "workspace", "contents", "restoring",
+        "instep", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying",
+        "showing", "events", "leftovers", "doctor",
+    ),
+    (
+        "hook", "mergedriver", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots", "cli.checkout", "cli.undo", "cli.savepoints", "cli.log",
+        "cli.transfer", "cli.verify", "cli.app", "cli.funnel", "cli", "__main__",
     ),
 )  # fmt: skip
 ORDER = ["__init__", *(module for floor in FLOORS for module in floor)]
@@ -37,6 +42,7 @@ DOORS = {
     "git": "history",
     "dvc": ("store", "remote"),
     "configobj": "store",
+    "ruamel": "yamltext",
     "dvc_data": "",
     "dvc_objects": "remote",
     "scmrepo": "",
