@@ -373,7 +373,7 @@ class _Looking:
         notes: list[str],
     ) -> Iterator[tuple[str, Inside]]:
         """Yield models in several files that differ, and take their files off `changed`."""
-        for index in sorted(n for n in {*before, *after} if n.endswith(inspecting.INDEX)):
+        for index in sorted(n for n in {*before, *after} if n.endswith(inspecting.INDEXES)):
             parts = [
                 [n for n in sorted(side) if inspecting.is_shard(n, index)] if index in side else []
                 for side in (before, after)

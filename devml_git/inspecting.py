@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from devml_git.models import Model
     from devml_git.workspace import Workspace
 
-INDEX = ".index.json"  # of a model in several files, as Hugging Face's libraries write them
+# Indexes of models in several files, as Hugging Face's libraries write them, and their shards
 _SHARDS = {".safetensors.index.json": ".safetensors", ".bin.index.json": ".bin"}
+INDEXES = tuple(_SHARDS)
 
 
 class Inside(Protocol):
@@ -55,7 +56,7 @@ def look(
             return None, ["one side is a model, the other is none"]
     before, after = old.get(name), new.get(name)
     if tables.is_table(place):
-        return tables.compare(before, after, place, ws.config.tables.get(place))
+        return tables.compare(before, after, place, ws.config.key_of(place))
     return media.compare(ws.git, before, after, place)
 
 
@@ -64,7 +65,7 @@ def _model(
 ) -> Model | None:
     if not files:
         return None
-    if len(files) > 1 or name.endswith(tuple(_SHARDS)):
+    if len(files) > 1 or name.endswith(INDEXES):
         here = name.rpartition("/")[0]
         shards = {n.removeprefix(f"{here}/") if here else n: p for n, p in files.items()}
         index = shards.pop(name.rpartition("/")[2])

@@ -17,14 +17,16 @@ FLOORS = (
     (
         "index", "plumbing", "manifest", "operations", "journal", "rules", "config", "ignoring", "pointers", "record", "rescue", "trust",
         "streams", "tripwire", "history", "intake", "cache", "store", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified",
+        "models.dtypes", "models.model", "models.source", "models.inflate", "models.archive", "models.safetensor", "models.npy", "models.sharded", "models",
     ),
     (
         "wording", "output", "installer", "status", "attributes", "resolving", "supply", "workspace",
         "contents", "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "events", "leftovers", "doctor",
+        "sides", "tensors", "tables", "media", "inspecting", "comparing", "describing",
     ),
     (
         "hook", "mergedriver", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",
-        "cli.checkout", "cli.undo", "cli.savepoints", "cli.transfer", "cli.verify", "cli.app", "cli.funnel", "cli", "__main__",
+        "cli.checkout", "cli.undo", "cli.savepoints", "cli.transfer", "cli.verify", "cli.diff", "cli.app", "cli.funnel", "cli", "__main__",
     ),
 )  # fmt: skip
 ORDER = ["__init__", *(module for floor in FLOORS for module in floor)]
@@ -53,6 +55,9 @@ HEAVY = {
     "tomlkit",
     "asyncio",
     "configobj",
+    "numpy",
+    "ml_dtypes",
+    "h5py",
 }
 
 
