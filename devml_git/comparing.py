@@ -17,7 +17,7 @@ from devml_git.errors import ContentLost, DevmlError, UsageError
 from devml_git.setup import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from devml_git.inspecting import Inside
     from devml_git.nouns import Pointer
@@ -44,9 +44,9 @@ class FileChange:
     inside: Inside | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return it as JSON has it; names are inside the artifact."""
         entry: dict[str, Any] = {
-            "path": self.name, "change": self.change,
+            "name": self.name, "change": self.change,
             "old_size": self.old_size, "new_size": self.new_size,
         }  # fmt: skip
         if self.source is not None:
@@ -92,7 +92,7 @@ class ArtifactChange:
             entry["changed_files"] = [f.to_dict() for f in self.files]
         for name, inside in self.inside:
             if name:
-                entry.setdefault("models", []).append({"path": name, **inside.to_dict()})
+                entry.setdefault("models", []).append({"name": name, **inside.to_dict()})
             else:
                 entry |= inside.to_dict()
         return entry | ({"notes": list(self.notes)} if self.notes else {})

@@ -72,15 +72,21 @@ class Side:
         return cache.size_of(oid, pointer.hash_name) if cache.has(oid, pointer.hash_name) else None
 
 
+def commit_named(ws: Workspace, rev: str) -> str | None:
+    """Return the commit that a revision, or the name of a snapshot between commits, means."""
+    found = ws.git.commit_of(rev)
+    if found is None:
+        found = next((p.commit for p in savepoints.read(ws.git) if p.name == rev), None)
+    return found
+
+
 def of_commit(ws: Workspace, contents: Contents, rev: str) -> Side:
     """Return a commit, or a snapshot between commits. Raises UsageError for an unknown revision."""
-    commit = ws.git.commit_of(rev)
+    commit = commit_named(ws, rev)
     if commit is None and rev == "HEAD":
         raise UsageError("there is no commit yet", hint="devml-git diff --staged")
-    if commit is None and any(p.name == rev for p in savepoints.read(ws.git)):
-        commit = savepoints.find(ws.git, rev).commit
-    sha = commit or ws.git.require_commit(rev)
-    side = _side(sha, ws.snapshot_at(sha), contents)
+    commit = commit or ws.git.require_commit(rev)
+    side = _side(commit, ws.snapshot_at(commit), contents)
     if not side.pointers and not side.notes:
         side.notes.append(f"{gate.shown(rev)} has no artifacts: tracking began later, or elsewhere")
     return side
@@ -121,7 +127,9 @@ def of_worktree(ws: Workspace, contents: Contents) -> Side:
     side.pointers = found
     side.notes += ws.unfit.values()
     if absent:
-        side.notes.append(f"not in the workspace, taken as its pointer says: {listed(sorted(absent))}")
+        side.notes.append(
+            f"not in the workspace, taken as its pointer says: {listed(sorted(absent))}"
+        )
     return side
 
 

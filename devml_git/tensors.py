@@ -1,9 +1,7 @@
 """Two models compared tensor by tensor, streamed: what is new, gone, renamed, and how far it moved.
 
-Numbers are computed in float32, where a type fits into it without loss, in float64 else; sums
-over at most 8,192 of them are added up in extended precision, so that they agree with a computation
-in float64 to about 1e-7. Blocks in which that would overflow, vanish or meet a NaN are computed
-anew in a wider type. What is not finite on both sides is counted and left out of the sums.
+Spans of a few million elements go through threads (NumPy frees the interpreter meanwhile), and
+mapped memory is let go of behind them.
 """
 
 from __future__ import annotations
@@ -16,19 +14,18 @@ import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from devml_git.distance import Sums, differing, sums, work_type
 from devml_git.errors import DevmlError
 from devml_git.gate import shown
 from devml_git.models.dtypes import numpy_dtype
 from devml_git.progress import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from devml_git.models import Model, Tensor
@@ -38,14 +35,8 @@ if TYPE_CHECKING:
 
 _SPAN = 4 << 20  # elements that one thread takes at once
 _BLOCK = 64 << 10  # elements: what is computed with stays in the processor's cache
-_ROW = 8 << 10  # elements that one dot product sums: BLAS starts no threads for so few
 _HEAD = 64 << 10  # bytes by which renamed tensors are looked for
 _AHEAD = 8  # spans that wait for a thread; of packed files, each is unpacked in memory
-# Below these, squares may have vanished; sums above are right
-_TINY = {"float32": 1e-26, "float64": 1e-280}
-_NARROW = frozenset(
-    {"float16", "bfloat16", "float32", "int8", "uint8", "int16", "uint16", "bool"}
-)  # and float8: what float32 holds without loss
 
 
 # -- what is found -------------------------------------------------------------------------------
@@ -201,7 +192,7 @@ def _measured(
     old: Model, new: Model, names: Sequence[str], progress: Progress, notes: list[str]
 ) -> Iterator[tuple[str, Numbers | None]]:
     """Yield each tensor's numbers, None where nothing differs; spans of all go through threads."""
-    waiting: deque[tuple[_Pair, list[Future[_Sums | None]]]] = deque()
+    waiting: deque[tuple[_Pair, list[Future[Sums | None]]]] = deque()
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         try:
             for name in names:
@@ -216,7 +207,7 @@ def _measured(
 
 
 def _finished(
-    pair: _Pair, futures: Sequence[Future[_Sums | None]], pool: ThreadPoolExecutor,
+    pair: _Pair, futures: Sequence[Future[Sums | None]], pool: ThreadPoolExecutor,
     notes: list[str],
 ) -> Iterator[tuple[str, Numbers | None]]:  # fmt: skip
     try:
@@ -234,28 +225,6 @@ def _finished(
 
 
 @dataclass(slots=True)
-class _Sums:
-    """What is summed up over some elements: a and b are the old and new ones, d their difference."""
-
-    changed: int = 0
-    aa: Any = 0.0
-    bb: Any = 0.0
-    ab: Any = 0.0
-    dd: Any = 0.0
-    largest: float = 0.0
-    nan: tuple[int, int] = (0, 0)
-    inf: tuple[int, int] = (0, 0)
-
-    def add(self, other: _Sums) -> None:
-        self.changed += other.changed
-        self.aa, self.bb = self.aa + other.aa, self.bb + other.bb
-        self.ab, self.dd = self.ab + other.ab, self.dd + other.dd
-        self.largest = max(self.largest, other.largest)
-        self.nan = (self.nan[0] + other.nan[0], self.nan[1] + other.nan[1])
-        self.inf = (self.inf[0] + other.inf[0], self.inf[1] + other.inf[1])
-
-
-@dataclass(slots=True)
 class _Pair:
     """One tensor that both models have, in the same shape."""
 
@@ -267,7 +236,7 @@ class _Pair:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def sides(self) -> tuple[Array, Array]:
-        """Return both arrays, flat where that costs no copy; unpacked once where they are packed."""
+        """Return both arrays, flat where that costs no copy; what is packed is unpacked once."""
         with self._lock:
             if self._sides is None:
                 a, b = self.old.array(self.name), self.new.array(self.name)
@@ -279,7 +248,7 @@ class _Pair:
     def have_numbers(self) -> bool:
         """Whether both types are ones that can be computed with."""
         kinds = [numpy_dtype(m.tensors[self.name].dtype) for m in (self.old, self.new)]
-        return all(k is not None and _work_type(k) is not None for k in kinds)
+        return all(k is not None and work_type(k) is not None for k in kinds)
 
     def spans(self) -> list[slice]:
         """Return what one thread takes at once, in elements, or bytes where there are none."""
@@ -299,30 +268,30 @@ class _Pair:
         _let_go(a, span)
         _let_go(b, span)
 
-    def differing(self, span: slice) -> _Sums | None:
+    def differing(self, span: slice) -> Sums | None:
         """Return the sums of a span, or None at the cost of one look where nothing differs."""
         a, b = self.sides()
         self.progress.advance((span.stop - span.start) * b.dtype.itemsize)
-        if a.dtype == b.dtype and not any(_differing(*two) for two in self.blocks(span)):
+        if a.dtype == b.dtype and not any(differing(*two) for two in self.blocks(span)):
             return None
         return self.sums(span)
 
-    def sums(self, span: slice) -> _Sums:
+    def sums(self, span: slice) -> Sums:
         """Return the sums of a span."""
         import numpy as np
 
-        total = _Sums()
+        total = Sums()
         count = self.have_numbers()
         with np.errstate(all="ignore"):
             for one, two in self.blocks(span):
-                total.add(_numbers(one, two) if count else _Sums(_differing(one, two)))
+                total.add(sums(one, two) if count else Sums(differing(one, two)))
         return total
 
-    def numbers(self, parts: Sequence[_Sums]) -> Numbers | None:
+    def numbers(self, parts: Sequence[Sums]) -> Numbers | None:
         """Return what all of the tensor's spans say together."""
         import numpy as np
 
-        total = _Sums()
+        total = Sums()
         for part in parts:
             total.add(part)
         changed = total.changed / self.sides()[0].size
@@ -372,117 +341,6 @@ def _let_go(array: Array, span: slice) -> None:
         began = array[span].ctypes.data - np.frombuffer(base, np.uint8).ctypes.data
         began -= began % mmap.PAGESIZE
         base.madvise(mmap.MADV_DONTNEED, began, (span.stop - span.start) * array.itemsize)
-
-
-# -- block by block ------------------------------------------------------------------------------
-
-
-def _differing(a: Array, b: Array) -> int:
-    """Return how many elements of one type are not the same bit by bit."""
-    import numpy as np
-
-    size = a.dtype.itemsize
-    if size in {1, 2, 4, 8}:
-        bits = np.dtype(f"u{size}")
-        return int(np.count_nonzero(a.view(bits) != b.view(bits)))
-    if size == 0 or a.dtype.hasobject:
-        return 0
-    rows = (np.ascontiguousarray(x).view(np.uint8).reshape(-1, size) for x in (a, b))
-    return int(np.count_nonzero(np.not_equal(*rows).any(axis=1)))
-
-
-def _numbers(a: Array, b: Array) -> _Sums:
-    """Return the sums of one block."""
-    import numpy as np
-
-    wide = np.promote_types(_work_type(a.dtype), _work_type(b.dtype))
-    x, y = _widened(a, wide), _widened(b, wide)
-    if a.dtype == b.dtype:
-        changed = _differing(a, b)
-    else:
-        changed = int(np.count_nonzero((x != y) & ((x == x) | (y == y))))  # noqa: PLR0124 - NaN
-    sums = _quick(x, y, changed)
-    if sums is None and wide.itemsize < np.promote_types(wide, np.float64).itemsize:
-        wide = np.promote_types(wide, np.float64)
-        x, y = x.astype(wide), y.astype(wide)
-        sums = _quick(x, y, changed)
-    return sums or _careful(x, y, changed)
-
-
-@cache
-def _work_type(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
-    """Return the type that elements are computed in, or None for what has no numbers."""
-    import numpy as np
-
-    if dtype.name in _NARROW or dtype.name.startswith("float8"):
-        return np.dtype(np.float32)
-    if dtype.kind == "c":
-        return np.dtype(np.complex64 if dtype.itemsize == 8 else np.complex128)  # noqa: PLR2004
-    return np.dtype(np.float64) if dtype.kind in "fiu" else None
-
-
-def _widened(a: Array, wide: np.dtype[Any]) -> Array:
-    """Return a block in the type that it is computed in; by bits where a conversion is slow."""
-    import numpy as np
-
-    if a.dtype.name == "bfloat16":  # the upper half of a float32
-        a = (a.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-    elif a.dtype.name.startswith("float8"):
-        a = np.take(_table(a.dtype), a.view(np.uint8))
-    return a.astype(wide, copy=False)
-
-
-@cache
-def _table(dtype: np.dtype[Any]) -> Array:
-    """Return all 256 values of an 8-bit type, as float32."""
-    import numpy as np
-
-    return np.arange(256, dtype=np.uint8).view(dtype).astype(np.float32)
-
-
-def _quick(x: Array, y: Array, changed: int) -> _Sums | None:
-    """Return the sums of one block, or None where this type is too narrow, or something is no number."""
-    import numpy as np
-
-    moved = y - x
-    extreme = np.abs(moved) if moved.dtype.kind == "c" else moved
-    largest = max(float(extreme.max()), -float(extreme.min()))
-    a, b, d = (v.view(v.real.dtype) for v in (x, y, moved))
-    aa, bb, ab, dd = _dot(a, a), _dot(b, b), _dot(a, b), _dot(d, d)
-    tiny = _TINY[a.dtype.name]
-    sound = (
-        math.isfinite(aa + bb + dd)
-        and (dd > tiny or largest == 0)
-        and (aa > tiny or not a.any())
-        and (bb > tiny or not b.any())
-    )
-    return _Sums(changed, aa, bb, ab, dd, largest) if sound else None
-
-
-def _dot(a: Array, b: Array) -> np.longdouble:
-    """Return the dot product of two flat arrays, row by row: see _ROW."""
-    import numpy as np
-
-    whole = a.size - a.size % _ROW
-    rows = np.vecdot(a[:whole].reshape(-1, _ROW), b[:whole].reshape(-1, _ROW))
-    return rows.sum(dtype=np.longdouble) + np.vecdot(a[whole:], b[whole:])
-
-
-def _careful(x: Array, y: Array, changed: int) -> _Sums:
-    """Return the sums of one block over what is finite on both sides; NaN and infinity counted."""
-    import numpy as np
-
-    good = np.isfinite(x) & np.isfinite(y)
-    wide = np.promote_types(x.dtype, np.longdouble)
-    a, b = x[good].astype(wide), y[good].astype(wide)
-    moved = b - a
-    largest = float(np.abs(moved).max(initial=0))
-    a, b, d = (v.view(v.real.dtype) for v in (a, b, moved))
-    return _Sums(
-        changed, (a * a).sum(), (b * b).sum(), (a * b).sum(), (d * d).sum(), largest,
-        (int(np.isnan(x).sum()), int(np.isnan(y).sum())),
-        (int(np.isinf(x).sum()), int(np.isinf(y).sum())),
-    )  # fmt: skip
 
 
 # -- renamed -------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ FLOORS = (
     (
         "wording", "output", "installer", "status", "attributes", "resolving", "supply", "workspace",
         "contents", "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "events", "leftovers", "doctor",
-        "sides", "tensors", "tables", "media", "inspecting", "comparing", "describing",
+        "sides", "distance", "tensors", "media", "tables", "inspecting", "comparing", "describing",
     ),
     (
         "hook", "mergedriver", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",
