@@ -8,18 +8,20 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate, inspecting, sides
 from devml_git.contents import Contents
 from devml_git.errors import ContentLost, DevmlError, UsageError
+from devml_git.measures import changes, improved
 from devml_git.setup import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from devml_git.inspecting import Inside
+    from devml_git.measures import Measured, Measures
     from devml_git.nouns import Pointer
     from devml_git.sides import Side
     from devml_git.workspace import Workspace
@@ -102,33 +104,39 @@ class ArtifactChange:
 class Comparison:
     """All that differs between two sides.
 
-    `before` and `after` are a commit's id, "index" or "worktree"; `prefix` is where the project
+    `before` and `after` are a commit's id, "index" or "worktree"; `improved` says of metrics (file
+    and key) whether they got better, where the configuration tells; `prefix` is where the project
     lies in the repository ("" nearly always): other paths are relative to the project.
     """
 
     before: str
     after: str
     artifacts: tuple[ArtifactChange, ...]
+    metrics: tuple[Measured, ...] = ()
+    params: tuple[Measured, ...] = ()
+    improved: Mapping[tuple[str, str], bool] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     prefix: str = ""
 
     def __bool__(self) -> bool:
         """Whether anything differs."""
-        return bool(self.artifacts)
+        return bool(self.artifacts or self.metrics or self.params)
 
     def to_dict(self) -> dict[str, Any]:
         """Return product.md's `devml.diff/v1`; paths are relative to the repository's root."""
         artifacts = [a.to_dict() for a in self.artifacts]
-        for entry in artifacts:
-            for key in {"path", "from"} & entry.keys():
+        metrics = [m.to_dict() for m in self.metrics]
+        params = [m.to_dict() for m in self.params]
+        for entry in (*artifacts, *metrics, *params):
+            for key in {"path", "from", "file"} & entry.keys():
                 entry[key] = f"{self.prefix}{entry[key]}"
         return {
             "schema": "devml.diff/v1",
             "from": self.before,
             "to": self.after,
             "artifacts": artifacts,
-            "metrics": [],
-            "params": [],
+            "metrics": metrics,
+            "params": params,
             "notes": list(self.notes),
         }
 
@@ -156,12 +164,25 @@ def compare(
     """
     contents = Contents(ws, fetch=fetch)
     old, new = _two_sides(ws, contents, a, b, staged=staged)
-    chosen = _Chosen(ws, paths, old, new)
+    measured = (old.measures(), new.measures())
+    chosen = _Chosen(ws, paths, old, new, measured)
     looking = _Looking(ws, old, new, chosen, content=content, most=most)
-    artifacts = tuple(looking.change(path, source) for path, source in _differing(old, new, chosen))
-    notes = tuple(dict.fromkeys([*old.notes, *new.notes]))
+    artifacts = [looking.change(path, source) for path, source in _differing(old, new, chosen)]
+    metrics, params = (
+        tuple(m for m in changes(*tables) if chosen.artifact(m.file))
+        for tables in zip(*((m.metrics, m.params) for m in measured), strict=True)
+    )
+    verdicts = {(m.file, m.key): improved(ws.config, m) for m in metrics}
+    notes = [*old.notes, *new.notes, *measured[0].notes, *measured[1].notes]
     return Comparison(
-        old.name, new.name, tuple(x for x in artifacts if x is not None), notes, ws.git.prefix
+        before=old.name,
+        after=new.name,
+        artifacts=tuple(a for a in artifacts if a is not None),
+        metrics=metrics,
+        params=params,
+        improved={k: v for k, v in verdicts.items() if v is not None},
+        notes=tuple(dict.fromkeys(notes)),
+        prefix=ws.git.prefix,
     )
 
 
@@ -195,18 +216,27 @@ def _two_sides(
 class _Chosen:
     """What PATHs mean, for two sides together. Raises UsageError for one that means nothing."""
 
-    def __init__(self, ws: Workspace, paths: Sequence[str], old: Side, new: Side) -> None:
+    def __init__(
+        self,
+        ws: Workspace,
+        paths: Sequence[str],
+        old: Side,
+        new: Side,
+        measured: Iterable[Measures],
+    ) -> None:
         pointers = [*old.pointers.values(), *new.pointers.values()]
         by_file: dict[str, list[str]] = defaultdict(list)
         for p in pointers:
             by_file[p.file].append(p.path)
         self._names = [n for path in paths for n in by_file.get(path) or [path]]
+        known = {p.path for p in pointers}
+        known |= {file for m in measured for file in (*m.metrics, *m.params)}
         for name in self._names:
-            if not any(_matches(p.path, name) or name.startswith(f"{p.path}/") for p in pointers):
+            if not any(_matches(path, name) or name.startswith(f"{path}/") for path in known):
                 raise _nothing(ws, name)
 
     def artifact(self, path: str) -> bool:
-        """Whether an artifact, or a file inside it, is meant."""
+        """Whether an artifact or a file of metrics, or a file inside it, is meant."""
         return not self._names or any(
             _matches(path, n) or n.startswith(f"{path}/") for n in self._names
         )

@@ -183,7 +183,7 @@ def _better(value: object, file: str) -> dict[str, str]:
     if not isinstance(value, dict):
         raise UsageError(f"{file}: better is not a table", hint='[better]   accuracy = "higher"')
     for metric, way in value.items():
-        if way not in {"higher", "lower"}:
+        if way not in ("higher", "lower"):  # not a set: TOML may have put a list here
             raise UsageError(
                 f"{file}: better.{gate.shown(metric)} is {gate.shown(way)!r}",
                 hint="one of higher, lower",

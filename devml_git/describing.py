@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from devml_git.gate import shown
+from devml_git.measures import plain
 from devml_git.media import LinesChange, MediaChange
 from devml_git.tables import TableChange
 from devml_git.tensors import ModelChange
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from devml_git.comparing import ArtifactChange, Comparison, FileChange
     from devml_git.inspecting import Inside
+    from devml_git.measures import Measured
     from devml_git.tensors import Numbers, TensorChange
 
     Line = tuple[str, str]  # tone and text
@@ -42,7 +45,25 @@ def lines(found: Comparison, *, everything: bool = False) -> Iterator[Line]:
         if artifact.files is not None:
             yield from _indented(_files(artifact.files, everything=everything))
         yield from (("", f"  note: {note}") for note in artifact.notes)
+    yield from _measures(found)
     yield from (("", f"note: {note}") for note in found.notes)
+
+
+def _measures(found: Comparison) -> Iterator[Line]:
+    """Yield metrics and parameters: old and new value, and the difference where there is one."""
+    for kind, measured in (("metrics", found.metrics), ("params", found.params)):
+        for file, some in groupby(measured, lambda m: m.file):
+            yield "", f"{kind}  {shown(file, 2 * _NAME)}"
+            for m in some:
+                better = found.improved.get((m.file, m.key)) if kind == "metrics" else None
+                tone = "" if better is None else "ok" if better else "fail"
+                yield tone, f"  {shown(m.key, _NAME)}  {_change(m)}"
+
+
+def _change(m: Measured) -> str:
+    sides = ("-" if v is None else shown(plain(v), _NAME) for v in (m.old, m.new))
+    by = "" if m.difference is None else f"  ({m.difference:+.6g})"
+    return f"{' -> '.join(sides)}{by}"
 
 
 def stat(found: Comparison) -> Iterator[Line]:
@@ -53,6 +74,12 @@ def stat(found: Comparison) -> Iterator[Line]:
             more.append(_counts(Counter(f.change for f in artifact.files), "file"))
         yield artifact.change, "  ".join([_headline(artifact), *(m for m in more if m)])
     yield from (("", f"note: {note}") for note in found.notes)
+    for kind, measured in (("metrics", found.metrics), ("params", found.params)):
+        if measured:
+            yield (
+                "",
+                f"{kind}: {', '.join(f'{shown(m.key, _NAME)} {_change(m)}' for m in measured)}",
+            )
     if found.artifacts:
         kinds = Counter(a.change for a in found.artifacts)
         yield "", _counts(kinds, "artifact")

@@ -5,11 +5,12 @@ A side knows its artifacts as pointers, and where their files can be read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from devml_git import gate, savepoints
+from devml_git import gate, measuring, savepoints
 from devml_git.errors import UsageError
+from devml_git.measures import flatten
 from devml_git.nouns import Pointer, State
 from devml_git.tree import read_index
 from devml_git.wording import listed
@@ -19,19 +20,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from devml_git.contents import Contents
+    from devml_git.measures import Measures
     from devml_git.nouns import Broken, Snapshot
+    from devml_git.savepoints import Savepoint
     from devml_git.scan import Work
     from devml_git.workspace import Observed, Workspace
 
 WORKTREE = "worktree"
 INDEX = "index"
+SNAPSHOT = "snapshot"  # stands for a file's name with metrics that a snapshot was told
 
 
 @dataclass(slots=True)
 class Side:
     """One side: `name` is a commit's id, "index" or "worktree"; `notes` say what is left out.
 
-    `works` is what lies in the workspace, for artifacts whose content is read there.
+    `works` is what lies in the workspace, for artifacts whose content is read there; `point` is the
+    snapshot between commits that the commit is.
     """
 
     name: str
@@ -39,11 +44,24 @@ class Side:
     contents: Contents
     notes: list[str] = field(default_factory=list)
     works: dict[str, Work] = field(default_factory=dict)
+    point: Savepoint | None = None
 
-    @property
-    def commit(self) -> str | None:
-        """The commit's id, None for index and worktree."""
-        return None if self.name in {WORKTREE, INDEX} else self.name
+    def measures(self) -> Measures:
+        """Return metrics and parameters, also those that a snapshot between commits was told."""
+        ws = self.contents.ws
+        stored = measuring.Stored(ws.cache, self.pointers)
+        reader: measuring.Reader
+        if self.name == WORKTREE:
+            reader = measuring.Lying(ws.git)
+        elif self.name == INDEX:
+            reader = measuring.Staged(ws.git, stored)
+        else:
+            reader = measuring.Committed(ws.git, self.name, stored)
+        found = measuring.measure(ws.config, reader)
+        point = self.point
+        if point is None or not point.metrics:
+            return found
+        return replace(found, metrics={**found.metrics, SNAPSHOT: flatten(point.metrics)})
 
     def members(self, path: str) -> dict[str, str]:
         """Return an artifact's files: name inside it ("" for a single file) to oid.
@@ -87,6 +105,7 @@ def of_commit(ws: Workspace, contents: Contents, rev: str) -> Side:
         raise UsageError("there is no commit yet", hint="devml-git diff --staged")
     commit = commit or ws.git.require_commit(rev)
     side = _side(commit, ws.snapshot_at(commit), contents)
+    side.point = savepoints.at(ws.git, commit)
     if not side.pointers and not side.notes:
         side.notes.append(f"{gate.shown(rev)} has no artifacts: tracking began later, or elsewhere")
     return side
