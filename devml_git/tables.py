@@ -8,6 +8,7 @@ Rows without a key are compared as a multiset of 64-bit hashes, 8 bytes of memor
 from __future__ import annotations
 
 import contextlib
+import glob
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -138,10 +139,10 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except pl.exceptions.NoDataError as e:
-        raise Refused("one side is empty: no table") from e
+        raise Refused("empty, so no table") from e
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as e:
         first = next((line for line in str(e).splitlines() if line.strip()), type(e).__name__)
-        raise Refused(f"not read as a table, lines are counted: {shown(first, 200)}") from e
+        raise Refused(f"not read as a table: {shown(first, 200)}") from e
 
 
 class _Table:
@@ -164,7 +165,7 @@ class _Table:
         if self.form == "parquet":
             return pl.scan_parquet(self.path, glob=False)
         if self.form == "jsonl":
-            return pl.scan_ndjson(self.path, infer_schema_length=None)
+            return pl.scan_ndjson(glob.escape(str(self.path)), infer_schema_length=None)
         return pl.scan_csv(
             self.path, glob=False, separator=self._separator, infer_schema_length=_SAMPLE
         )
