@@ -197,7 +197,9 @@ def _two_sides(
 
     if staged:
         if b is not None or (a is not None and ".." in a):
-            raise UsageError("--staged compares the index with one revision")
+            raise UsageError(
+                "--staged compares the index with one revision", hint="devml-git diff --staged REV"
+            )
         if a is None and ws.git.head() is None:
             return sides.before_all(ws, contents), sides.of_index(ws, contents)
         return commit(a or "HEAD"), sides.of_index(ws, contents)
@@ -268,7 +270,7 @@ def _nothing(ws: Workspace, name: str) -> UsageError:
 
 def _differing(old: Side, new: Side, chosen: _Chosen) -> Iterator[tuple[str, str | None]]:
     """Yield the artifacts that differ, and the path that a renamed one had."""
-    both = sorted({*old.pointers, *new.pointers})
+    both = sorted(p for p in {*old.pointers, *new.pointers} if not _unknown(old, new, p))
     differ = [p for p in both if chosen.artifact(p) and _differ(old, new, p)]
     gone = {
         (pointer.oid, pointer.hash_name): path
@@ -284,6 +286,12 @@ def _differing(old: Side, new: Side, chosen: _Chosen) -> Iterator[tuple[str, str
                 renamed[path] = source
     sources = set(renamed.values())
     yield from ((path, renamed.get(path)) for path in differ if path not in sources)
+
+
+def _unknown(old: Side, new: Side, path: str) -> bool:
+    """Whether one side's pointer cannot be followed: that it is gone, nobody says."""
+    unread = old.unread | new.unread
+    return any(p.file in unread for s in (old, new) if (p := s.pointers.get(path)) is not None)
 
 
 def _differ(old: Side, new: Side, path: str) -> bool:

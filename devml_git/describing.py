@@ -200,7 +200,7 @@ def _files(files: Sequence[FileChange], *, everything: bool) -> Iterator[Line]:
         moved = sum((f.new_size or 0) - (f.old_size or 0) for f in some)
         change = f"{'+' if moved >= 0 else '-'}{human(abs(moved))}"
         counts = Counter(f.change for f in some)
-        yield "", f"{shown(ending, _NAME)}  {_counts(counts, 'files')}  {change}"
+        yield "", f"{shown(ending, _NAME)}  {_counts(counts, 'file')}  {change}"
     looked = [f for f in files if f.inside is not None]
     listed = files if everything else [*looked, *(f for f in files if f.inside is None)][:_FILES]
     for f in listed:

@@ -1,8 +1,8 @@
 """How far one block of numbers is from another of the same length: what is summed up, and in what.
 
 Numbers are computed in float32, where a type fits into it without loss, in float64 else; sums over
-at most 8,192 of them are added up in extended precision, so that they agree with a computation in
-float64 to about 1e-7. A block in which that would overflow, vanish or meet a NaN is computed anew
+at most 8,192 of them are added up in float64, so that they agree with a computation in float64 to
+about 1e-7. A block in which that would overflow, vanish or meet a NaN is computed anew
 in a wider type. What is not finite on both sides is counted and left out of the sums.
 """
 
@@ -14,14 +14,19 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
+    _Reader = Callable[[Array], Array]
 
 _ROW = 8 << 10  # elements that one dot product sums: BLAS starts no threads for so few
 # Below these, squares may have vanished; sums above are right
-_TINY = {"float32": 1e-26, "float64": 1e-280}
+_TINY = 1e-26
+_TINY_OF_FLOAT64 = 1e-280
+_ALIKE = 16  # squares of lengths: up to here nothing cancels out
 _NARROW = frozenset(
     {"float16", "bfloat16", "float32", "int8", "uint8", "int16", "uint16", "bool"}
 )  # and float8: what float32 holds without loss
@@ -72,19 +77,15 @@ def sums(a: Array, b: Array) -> Sums:
     """Return the sums of one block, of types that `work_type` knows."""
     import numpy as np
 
-    one, two = work_type(a.dtype), work_type(b.dtype)
-    assert one is not None
-    assert two is not None
-    wide = np.promote_types(one, two)
-    x, y = _widened(a, wide), _widened(b, wide)
+    read_a, read_b, wider = _readers(a.dtype, b.dtype)
+    x, y = read_a(a), read_b(b)
     if a.dtype == b.dtype:
         changed = differing(a, b)
     else:
         changed = int(np.count_nonzero((x != y) & ((x == x) | (y == y))))  # noqa: PLR0124 - NaN
     found = _quick(x, y, changed)
-    if found is None and wide.itemsize < np.promote_types(wide, np.float64).itemsize:
-        wide = np.promote_types(wide, np.float64)
-        x, y = x.astype(wide), y.astype(wide)
+    if found is None and wider is not None:
+        x, y = x.astype(wider), y.astype(wider)
         found = _quick(x, y, changed)
     return found or _careful(x, y, changed)
 
@@ -101,23 +102,37 @@ def work_type(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
     return np.dtype(np.float64) if dtype.kind in "fiu" else None
 
 
-def _widened(a: Array, wide: np.dtype[Any]) -> Array:
-    """Return a block in the type that it is computed in; by bits where a conversion is slow."""
-    import numpy as np
-
-    if a.dtype.name == "bfloat16":  # the upper half of a float32
-        a = (a.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-    elif a.dtype.name.startswith("float8"):
-        a = np.take(_table(a.dtype), a.view(np.uint8))
-    return a.astype(wide, copy=False)
-
-
 @cache
-def _table(dtype: np.dtype[Any]) -> Array:
-    """Return all 256 values of an 8-bit type, as float32."""
+def _readers(one: np.dtype[Any], two: np.dtype[Any]) -> tuple[_Reader, _Reader, Any]:
+    """Return how blocks of two types become one that both fit into, and a wider one, or None."""
     import numpy as np
 
-    return np.arange(256, dtype=np.uint8).view(dtype).astype(np.float32)
+    mine, other = work_type(one), work_type(two)
+    assert mine is not None
+    assert other is not None
+    wide = np.promote_types(mine, other)
+    wider = np.promote_types(wide, np.float64)
+    return _reader(one, wide), _reader(two, wide), wider if wider != wide else None
+
+
+def _reader(dtype: np.dtype[Any], wide: np.dtype[Any]) -> _Reader:
+    """Return how a block becomes one of a wider type: by bits where a conversion is slow."""
+    import numpy as np
+
+    def bfloat16(a: Array) -> Array:  # the upper half of a float32
+        bits = a.view(np.uint16).astype(np.uint32)
+        bits <<= 16
+        return bits.view(np.float32).astype(wide, copy=False)
+
+    def float8(a: Array) -> Array:
+        return np.take(table, a.view(np.uint8))
+
+    if dtype.name == "bfloat16":
+        return bfloat16
+    if dtype.name.startswith("float8"):
+        table = np.arange(256, dtype=np.uint8).view(dtype).astype(wide)
+        return float8
+    return lambda a: a.astype(wide, copy=False)
 
 
 def _quick(x: Array, y: Array, changed: int) -> Sums | None:
@@ -128,8 +143,10 @@ def _quick(x: Array, y: Array, changed: int) -> Sums | None:
     extreme = np.abs(moved) if moved.dtype.kind == "c" else moved
     largest = max(float(extreme.max()), -float(extreme.min()))
     a, b, d = (v.view(v.real.dtype) for v in (x, y, moved))
-    aa, bb, ab, dd = _dot(a, a), _dot(b, b), _dot(a, b), _dot(d, d)
-    tiny = _TINY[a.dtype.name]
+    aa, bb, dd = _dot(a, a), _dot(b, b), _dot(d, d)
+    alike = _ALIKE * aa > bb and _ALIKE * bb > aa  # then what both have in common follows
+    ab = (aa + bb - dd) / 2 if alike else _dot(a, b)
+    tiny = _TINY if a.itemsize == 4 else _TINY_OF_FLOAT64  # noqa: PLR2004 - float32
     sound = (
         math.isfinite(aa + bb + dd)
         and (dd > tiny or largest == 0)
@@ -139,13 +156,17 @@ def _quick(x: Array, y: Array, changed: int) -> Sums | None:
     return Sums(changed, aa, bb, ab, dd, largest) if sound else None
 
 
-def _dot(a: Array, b: Array) -> Any:  # noqa: ANN401 - a longdouble
+def _dot(a: Array, b: Array) -> float:
     """Return the dot product of two flat arrays, row by row: see _ROW."""
     import numpy as np
 
-    whole = a.size - a.size % _ROW
-    rows = np.vecdot(a[:whole].reshape(-1, _ROW), b[:whole].reshape(-1, _ROW))
-    return rows.sum(dtype=np.longdouble) + np.vecdot(a[whole:], b[whole:])
+    odd = a.size % _ROW
+    total = float(np.vecdot(a[a.size - odd :], b[b.size - odd :])) if odd else 0.0
+    if odd < a.size:
+        whole = a.size - odd
+        rows = np.vecdot(a[:whole].reshape(-1, _ROW), b[:whole].reshape(-1, _ROW))
+        total += sum(rows.tolist())
+    return total
 
 
 def _careful(x: Array, y: Array, changed: int) -> Sums:

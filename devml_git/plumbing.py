@@ -506,7 +506,7 @@ class Git:
 
     def commit_of(self, rev: str) -> str | None:
         """Return the full id of the commit that `rev` names, or None when it names none."""
-        if not rev or "\0" in rev:
+        if not rev or "\0" in rev or rev.startswith("^"):  # `^REV` names what is left out
             return None
         status, out = self.raw(
             "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}",

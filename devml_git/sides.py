@@ -36,7 +36,7 @@ class Side:
     """One side: `name` is a commit's id, "index" or "worktree"; `notes` say what is left out.
 
     `works` is what lies in the workspace, for artifacts whose content is read there; `point` is the
-    snapshot between commits that the commit is.
+    snapshot between commits that the commit is; `unread` are pointer files that cannot be followed.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Side:
     notes: list[str] = field(default_factory=list)
     works: dict[str, Work] = field(default_factory=dict)
     point: Savepoint | None = None
+    unread: frozenset[str] = frozenset()
 
     def measures(self) -> Measures:
         """Return metrics and parameters, also those that a snapshot between commits was told."""
@@ -119,7 +120,9 @@ def before_all(ws: Workspace, contents: Contents) -> Side:
 def of_index(ws: Workspace, contents: Contents) -> Side:
     """Return what the next commit would have, were nothing more staged."""
     side = _side(INDEX, read_index(ws.git, ws.tree), contents)
-    side.notes += [_left_out(b) for b in ws.tree.snapshot.broken if b.unmerged]
+    unmerged = [b for b in ws.tree.snapshot.broken if b.unmerged]
+    side.notes += map(_left_out, unmerged)
+    side.unread |= {b.file for b in unmerged}
     return side
 
 
@@ -154,7 +157,9 @@ def of_worktree(ws: Workspace, contents: Contents) -> Side:
 
 def _side(name: str, snapshot: Snapshot, contents: Contents) -> Side:
     pointers = {path: p for path, p in snapshot.pointers.items() if p.oid is not None}
-    return Side(name, pointers, contents, [_left_out(b) for b in snapshot.broken])
+    notes = [_left_out(b) for b in snapshot.broken]
+    unread = frozenset(b.file for b in snapshot.broken if not b.overlaps)
+    return Side(name, pointers, contents, notes, unread=unread)
 
 
 def _left_out(broken: Broken) -> str:

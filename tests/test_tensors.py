@@ -152,7 +152,10 @@ def test_each_kind_of_change_has_its_word(tmp_path: Path) -> None:
     agrees(by_name["typed"].numbers, old["typed"], new["typed"])
     assert change.metadata == {"epoch": ("1", "2")}
     assert change.unchanged == 1
-    assert change.parameters == (sum(a.size for a in old.values()), sum(a.size for a in new.values()))
+    assert change.parameters == (
+        sum(a.size for a in old.values()),
+        sum(a.size for a in new.values()),
+    )
 
 
 def test_retyped_without_loss_has_changed_nothing(tmp_path: Path) -> None:

@@ -76,7 +76,10 @@ def _split(ws: Workspace, args: list[str]) -> tuple[tuple[str | None, str | None
         revs, paths = revs[:known], revs[known:]
         _refuse_what_may_be_either(ws, revs, paths)
     if len(revs) > 2:  # noqa: PLR2004
-        raise UsageError(f"{gate.shown(revs[2])}: two revisions at most, before `--`")
+        raise UsageError(
+            f"{gate.shown(revs[2])}: two revisions at most, before `--`",
+            hint="devml-git diff A B -- PATH...",
+        )
     a, b, *_ = [*revs, None, None]
     return (a, b), repo_paths(ws.root, paths)
 
