@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from devml_git.models.described import Beyond, Blob, Made, Malformed, Named, Pairs, World
 from devml_git.models.model import MAX_NAME, clean
-from devml_git.models.opcodes import Beyond, Blob, Made, Malformed, Named, Pairs, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from devml_git.models.model import Array, Bytes, Listing
 
-_MAX_NODES = 1_000_000  # values looked at: one list in another twice, that in a third twice...
+_MAX_NODES = 500_000  # values looked at: one list in another twice, that in a third twice...
 _MAX_DEPTH = 100
 _MAX_VALUES = 2000
 _MAX_CLASSES = 1000
@@ -155,10 +155,7 @@ class ArrayWorld(World):
         elif content.length < nbytes:
             raise Malformed(f"an array needs {nbytes} bytes and has {content.length}")
 
-        def form() -> Array:
-            return raw().view(number).reshape(sizes, order="F" if fortran else "C")
-
-        return Leaf(number.name, sizes, nbytes, raw, form)
+        return laid_out(raw, number, sizes, fortran=fortran)
 
     def _content(self, content: bytes | Blob, nbytes: int) -> Bytes:
         import numpy as np
@@ -183,6 +180,35 @@ def plain_name(function: object) -> str | None:
     return f"numpy.{name.removeprefix(inside)}" if inside else name
 
 
+def laid_out(
+    raw: Callable[[], Bytes], number: np.dtype[Any], shape: tuple[int, ...], *, fortran: bool
+) -> Leaf:
+    """Return the array of which these are the bytes.
+
+    Records are given without the gaps between their fields: what stands there is left to chance.
+    """
+    from numpy.lib.recfunctions import repack_fields
+
+    def form() -> Array:
+        return raw().view(number).reshape(shape, order="F" if fortran else "C")
+
+    nbytes = math.prod(shape) * number.itemsize
+    if number.names is None:
+        return Leaf(number.name, shape, nbytes, raw, form)
+
+    def packed() -> Array:
+        found: Array = repack_fields(form())
+        return found
+
+    def packed_bytes() -> Bytes:
+        import numpy as np
+
+        return np.frombuffer(packed().tobytes(), np.uint8)
+
+    dense = repack_fields(number)
+    return Leaf(dense.name, shape, math.prod(shape) * dense.itemsize, packed_bytes, packed)
+
+
 # -- what was found ------------------------------------------------------------------------------
 
 
@@ -190,7 +216,7 @@ def walk(root: object, skipped: Collection[str] = ()) -> Iterator[tuple[str, obj
     """Yield (name, value) of all that is no container, in the pickle's order.
 
     A name is the keys and indices that lead there, with dots; those in `skipped` are left out.
-    Raises Malformed where containers hold each other, or more than a million values are found.
+    Raises Malformed where containers hold each other, or too many values are found.
     """
     above: set[int] = set()
     todo: list[tuple[str, object, int]] = [("", root, 0)]
