@@ -7,6 +7,7 @@ JSON, YAML, TOML, and Python files whose values are literals, as DVC 3.67 reads 
 from __future__ import annotations
 
 import ast
+import contextlib
 import fnmatch
 import json
 import math
@@ -146,9 +147,10 @@ class Measured:
     @property
     def difference(self) -> float | None:
         """New minus old, where both are finite numbers."""
-        if is_number(self.old) and is_number(self.new):
-            change = self.new - self.old
-            return change if math.isfinite(change) else None
+        with contextlib.suppress(OverflowError):
+            if is_number(self.old) and is_number(self.new):
+                change: float = self.new - self.old
+                return change if math.isfinite(change) else None
         return None
 
     def to_dict(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from devml_git.errors import Refused
 from devml_git.nouns import LEGACY, MD5, Broken, Content, Pointer, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 _CANONICAL = re.compile(
@@ -241,8 +241,12 @@ class PipelineOut:
 
 
 def _read_lock(file: str, text: str, stages: Mapping[str, PipelineOut]) -> list[Pointer]:
-    data = yamltext.load_mapping(file, text)
-    table = data.get("stages") or {}
+    return read_lock(file, text, stages.get)
+
+
+def read_lock(file: str, text: str, known: Callable[[str], PipelineOut | None]) -> list[Pointer]:
+    """Return the pointers of a `dvc.lock`: outputs that are `known` and cached. Raises Refused."""
+    table = yamltext.load_mapping(file, text).get("stages") or {}
     if not isinstance(table, dict):
         raise Refused(f"{gate.shown(file)}: stages is not a mapping")
     found = []
@@ -251,9 +255,9 @@ def _read_lock(file: str, text: str, stages: Mapping[str, PipelineOut]) -> list[
         for out in outs if isinstance(outs, list) else ():
             if not isinstance(out, dict):
                 raise Refused(f"{gate.shown(file)}: an output that is not a mapping")
-            known = stages.get(out_path(file, out))
-            if known is not None and known.cached:
-                found.append(_pointer(file, out, None, None, known))
+            stage = known(out_path(file, out))
+            if stage is not None and stage.cached:
+                found.append(_pointer(file, out, None, None, stage))
     return found
 
 

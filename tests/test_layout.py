@@ -15,18 +15,18 @@ PACKAGE = Path(__file__).parents[1] / "devml_git"
 FLOORS = (
     ("errors", "progress", "gate", "place", "locks", "nouns", "rule"),
     (
-        "index", "plumbing", "manifest", "operations", "journal", "rules", "config", "ignoring", "yamltext", "pointers", "record", "rescue", "trust",
-        "streams", "tripwire", "history", "intake", "cache", "store", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified", "measures", "measuring",
+        "index", "plumbing", "gitstream", "manifest", "operations", "journal", "rules", "config", "ignoring", "yamltext", "pointers", "record", "rescue", "trust",
+        "streams", "tripwire", "history", "intake", "cache", "store", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified", "measures", "measuring", "walking",
         "models.dtypes", "models.model", "models.source", "models.inflate", "models.archive", "models.safetensor", "models.npy", "models.described", "models.opcodes", "models.pickled", "models.torch_file", "models.pickles", "models.protobuf", "models.onnx_file", "models.gguf_file", "models.hdf_file", "models.sharded", "models",
     ),
     (
-        "wording", "output", "installer", "status", "attributes", "resolving", "supply", "workspace",
-        "contents", "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "events", "leftovers", "doctor",
+        "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "supply", "workspace",
+        "contents", "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "showing", "events", "leftovers", "doctor",
         "sides", "distance", "tensors", "media", "tables", "inspecting", "comparing", "describing",
     ),
     (
         "hook", "mergedriver", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",
-        "cli.checkout", "cli.undo", "cli.savepoints", "cli.transfer", "cli.verify", "cli.diff", "cli.app", "cli.funnel", "cli", "__main__",
+        "cli.checkout", "cli.undo", "cli.savepoints", "cli.log", "cli.transfer", "cli.verify", "cli.diff", "cli.app", "cli.funnel", "cli", "__main__",
     ),
 )  # fmt: skip
 ORDER = ["__init__", *(module for floor in FLOORS for module in floor)]

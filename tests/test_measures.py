@@ -264,7 +264,7 @@ def test_metrics_inside_an_artifact_come_from_the_cache(models: Project) -> None
     from devml_git.workspace import Workspace
 
     with Workspace.discover(models.path) as ws:
-        stored = Stored(ws.cache, ws.snapshot_at(models.head()).pointers)
+        stored = Stored(lambda: ws.cache, ws.snapshot_at(models.head()).pointers.get)
         reader = Committed(ws.git, models.head(), stored)
         assert measure(Config(), reader).metrics == {"data/m.json": {"acc": 0.9}}
         models.object("data.dvc").chmod(0o644)
