@@ -1,7 +1,7 @@
 """A comparison in words: lines for people, short enough for a screen.
 
 Tensors of repeated blocks (`layers.0` to `layers.31`) that differ in the same way are one line.
-Every line comes with a tone, the word that output colours it by ("" for none).
+Every line comes with a tone, the word of STYLES that output colours it by ("" for none).
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ _FEW = 12  # of metadata, columns and types of files
 _NAME = 100  # characters of a name, a key or a value that people read
 _SIGNS = {"added": "+", "removed": "-", "renamed": "=", "reshaped": "~", "retyped": "~"}
 _TONES = {"added": "added", "removed": "deleted"}
+STYLES = {
+    "added": "green", "modified": "yellow", "deleted": "red", "renamed": "cyan", "moved": "cyan",
+    "better": "green", "worse": "red",
+}  # fmt: skip
 
 
 def lines(found: Comparison, *, everything: bool = False) -> Iterator[Line]:
@@ -56,7 +60,7 @@ def _measures(found: Comparison) -> Iterator[Line]:
             yield "", f"{kind}  {shown(file, 2 * _NAME)}"
             for m in some:
                 better = found.improved.get((m.file, m.key)) if kind == "metrics" else None
-                tone = "" if better is None else "ok" if better else "fail"
+                tone = "" if better is None else "better" if better else "worse"
                 yield tone, f"  {shown(m.key, _NAME)}  {_change(m)}"
 
 

@@ -29,8 +29,7 @@ _LINE = 1 << 16
 _PATIENCE = 0.7  # seconds of work before a bar is worth showing
 _STYLES = {
     "clean": "green", "modified": "yellow", "new": "cyan", "deleted": "red", "missing": "red",
-    "stale": "magenta", "conflict": "bold red", "added": "green", "renamed": "cyan",
-    "moved": "cyan",    "ok": "green", "warn": "yellow", "fail": "red",
+    "stale": "magenta", "conflict": "bold red", "ok": "green", "warn": "yellow", "fail": "red",
 }  # fmt: skip
 
 
@@ -171,14 +170,6 @@ class Output:
                 self._styled(text, style)
             else:
                 _write(sys.stdout, text)
-
-    def toned(self, line: str, tone: str) -> None:
-        """Print one line of the answer, on a terminal in the colour of a state or change."""
-        text, style = shown(line, _LINE), _STYLES.get(tone)
-        if style and _coloured(sys.stdout):
-            self._styled(text, style)
-        else:
-            _write(sys.stdout, text)
 
     def _styled(self, text: str, style: str) -> None:
         from rich.console import Console

@@ -568,7 +568,7 @@ class Git:
                 f"{one[:10]} and {other[:10]} have no commit in common",
                 hint="devml-git diff A B   compares the two themselves",
             )
-        return _decode(out).strip()
+        return decode(out).strip()
 
     def lines_changed(self, old: Path, new: Path) -> tuple[int, int]:
         """Return how many lines git's diff of two files, of any place, adds and removes."""

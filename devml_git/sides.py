@@ -50,7 +50,7 @@ class Side:
     def measures(self) -> Measures:
         """Return metrics and parameters, also those that a snapshot between commits was told."""
         ws = self.contents.ws
-        stored = measuring.Stored(ws.cache, self.pointers)
+        stored = measuring.Stored(lambda: ws.cache, self.pointers.get)
         reader: measuring.Reader
         if self.name == WORKTREE:
             reader = measuring.Lying(ws.git)

@@ -57,12 +57,14 @@ def diff(
             ws, a, b, paths, staged=staged, fetch=fetch, content=not no_content,
             most=None if everything else comparing.MOST,
         )  # fmt: skip
+        pager = ws.git.pager
     if as_json:
         out().document(found.to_dict())
     else:
         told = describing.stat(found) if stat else describing.lines(found, everything=everything)
-        for tone, line in told:
-            out().toned(line, tone)
+        with out().paged(pager):
+            for tone, line in told:
+                out().line([(line, describing.STYLES.get(tone, ""))])
     if exit_code and found:
         raise typer.Exit(1)
 
