@@ -117,6 +117,15 @@ class Committed:
         return next(self._git.blobs([entry.blob]))
 
 
+class Staged(Committed):
+    """The files of the index but for unmerged ones, and what the cache holds of its snapshot."""
+
+    def __init__(self, git: Git, stored: Stored | None = None) -> None:
+        self._git = git
+        self._stored = stored
+        self._blobs = {e.path: e for e in git.index_entries() if e.stage == 0}
+
+
 class Lying:
     """The files as they lie in the workspace."""
 

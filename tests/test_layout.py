@@ -26,11 +26,11 @@ FLOORS = (
     (
         "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "supply", "workspace", "contents", "restoring",
         "instep", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying",
-        "showing", "events", "leftovers", "doctor",
+        "showing", "events", "leftovers", "doctor", "sides", "distance", "tensors", "media", "tables", "inspecting", "comparing", "describing",
     ),
     (
         "hook", "mergedriver", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots", "cli.checkout", "cli.undo", "cli.savepoints", "cli.log",
-        "cli.transfer", "cli.verify", "cli.app", "cli.funnel", "cli", "__main__",
+        "cli.transfer", "cli.verify", "cli.diff", "cli.app", "cli.funnel", "cli", "__main__",
     ),
 )  # fmt: skip
 ORDER = ["__init__", *(module for floor in FLOORS for module in floor)]

@@ -9,6 +9,7 @@ import typer
 from devml_git import __version__
 from devml_git.cli import (
     checkout,
+    diff,
     hooks,
     log,
     project,
@@ -62,5 +63,6 @@ log.register(app)
 savepoints.register(app)
 transfer.register(app)
 verify.register(app)
+diff.register(app)
 app.add_typer(hooks.app, name="hooks")
 app.add_typer(rescue.app, name="rescue")
