@@ -1,0 +1,216 @@
+"""The nouns: a model file is named tensors, and what else it says of itself."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
+
+from devml_git.errors import DevmlError
+from devml_git.gate import shown
+from devml_git.models.dtypes import numpy_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import TracebackType
+    from typing import TypeAlias
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Bytes: TypeAlias = NDArray[np.uint8]
+    Array: TypeAlias = NDArray[Any]
+
+# The largest models have some 150,000 tensors (mixtures of experts); more is an attack or an error
+MAX_TENSORS = 300_000
+MAX_NAME = 4096  # characters
+MAX_DIMENSIONS = 64  # as NumPy 2
+_MAX_ELEMENTS = 1 << 60
+BLOCK = 16 << 20  # bytes
+
+
+class Unreadable(DevmlError):
+    """A model file that is truncated, hostile, or not what it says it is.
+
+    product.md's table has no code of its own for it; 21 is the code of the storage side.
+    """
+
+    exit_code = 21
+
+    def __init__(self, name: str, why: str) -> None:
+        hint = "devml-git verify tells whether the content that was committed is whole"
+        super().__init__(f"{shown(name)} cannot be read: {why}", hint=hint)
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor of a model file.
+
+    `dtype` is NumPy's or ml_dtypes' name ("float32", "bfloat16", "float8_e4m3fn"), for GGUF's
+    quantised types ggml's in lower case ("q4_0"); `shape` has the outermost dimension first;
+    `nbytes` is how many bytes are stored for it (after decompression).
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+    @property
+    def elements(self) -> int:
+        """How many numbers the tensor has."""
+        return math.prod(self.shape)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the tensor as JSON has it: name, dtype, shape, nbytes."""
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            "shape": list(self.shape),
+            "nbytes": self.nbytes,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A tensor and how its content is had, when it is asked for.
+
+    `raw` returns the stored bytes, flat; `form` makes the array of them where that is more than a
+    change of type and shape.
+    """
+
+    tensor: Tensor
+    raw: Callable[[], Bytes]
+    form: Callable[[Bytes], Array] | None = None
+
+    def array(self) -> Array:
+        """Return the tensor's array (see Model.array)."""
+        raw, dtype = self.raw(), numpy_dtype(self.tensor.dtype)
+        if self.form is not None:
+            return self.form(raw)
+        return raw if dtype is None else raw.view(dtype).reshape(self.tensor.shape)
+
+
+class Model:
+    """One open model file (or several: shards). A context manager; threads may share it.
+
+    `format` is one of "safetensors", "npy", "npz", "torch", "onnx", "gguf", "keras", "hdf5",
+    "pickle". `tensors` maps names to tensors, in the file's order; `metadata` is what the file
+    says beside them, bounded and fit for JSON; `notes` say in words what could not be read.
+    """
+
+    def __init__(
+        self,
+        format: str,  # noqa: A002 - the noun
+        parts: Mapping[str, Part],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        notes: Iterable[str] = (),
+        closing: Iterable[Callable[[], None]] = (),
+    ) -> None:
+        self.format = format
+        self._parts = parts
+        self.tensors: Mapping[str, Tensor] = MappingProxyType(
+            {name: part.tensor for name, part in parts.items()}
+        )
+        self.metadata: Mapping[str, Any] = MappingProxyType(dict(metadata or {}))
+        self.notes = tuple(notes)
+        self._closing = contextlib.ExitStack()
+        for close in closing:
+            self._closing.callback(close)
+
+    def part(self, name: str) -> Part:
+        """Return one tensor with how its content is had, for a model that is made of models."""
+        return self._parts[name]
+
+    def raw(self, name: str) -> Bytes:
+        """Return the stored bytes of one tensor: flat, read-only, no copy where the format allows.
+
+        Of a torch tensor with strides: its elements in row-major order. Raises KeyError for an
+        unknown name, Unreadable where the content is damaged, too large to decompress in memory,
+        or in another file.
+        """
+        return self._parts[name].raw()
+
+    def array(self, name: str) -> Array:
+        """Return one tensor as NumPy: read-only, memory-mapped where the format allows.
+
+        bfloat16, float8 and the like have ml_dtypes' types. Types whose numbers do not fill bytes
+        (float4, int4, GGUF's quantised blocks) come as their stored bytes, flat. Raises as `raw`.
+        """
+        return self._parts[name].array()
+
+    def blocks(self, name: str, size: int = BLOCK) -> Iterator[Array]:
+        """Yield one tensor in flat pieces of at most `size` bytes, in row-major order.
+
+        No piece is larger in memory than that, whatever the tensor's strides. Raises as `raw`.
+        """
+        array = self.array(name)
+        step = max(1, size // max(1, array.dtype.itemsize))
+        contiguous = array.flags.c_contiguous
+        flat = array.reshape(-1) if contiguous else array.flat
+        for start in range(0, array.size, step):
+            yield flat[start : start + step]
+
+    def close(self) -> None:
+        """Close the file. Arrays handed out stay valid: each keeps what it is mapped from."""
+        self._closing.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Listing(dict[str, Part]):
+    """The parts of a model while it is read: names checked, their number bounded."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__()
+        self.file = file
+
+    def add(
+        self,
+        name: str,
+        dtype: str,
+        shape: tuple[int, ...],
+        nbytes: int,
+        raw: Callable[[], Bytes],
+        form: Callable[[Bytes], Array] | None = None,
+    ) -> None:
+        """Add one tensor; raises as `take`."""
+        self.take(Part(Tensor(clean(name), dtype, shape, nbytes), raw, form))
+
+    def take(self, part: Part) -> None:
+        """Add one tensor, or raise Unreadable: its name twice or too long, too many of them."""
+        name = part.tensor.name
+        if name in self:
+            raise Unreadable(self.file, f"it has two tensors named {shown(name)!r}")
+        if len(name) > MAX_NAME:
+            raise Unreadable(self.file, f"it names a tensor in more than {MAX_NAME} characters")
+        if len(self) >= MAX_TENSORS:
+            raise Unreadable(self.file, f"it has more than {MAX_TENSORS} tensors")
+        self[name] = part
+
+    def shape(self, name: str, value: object) -> tuple[int, ...]:
+        """Return a shape that was read, or raise Unreadable: not numbers, negative, too large."""
+        if not isinstance(value, list | tuple) or len(value) > MAX_DIMENSIONS:
+            raise Unreadable(self.file, f"tensor {shown(name)!r} has no shape that can be")
+        sizes = tuple(n for n in value if type(n) is int and 0 <= n <= _MAX_ELEMENTS)
+        if len(sizes) != len(value) or math.prod(n for n in sizes if n) > _MAX_ELEMENTS:
+            raise Unreadable(self.file, f"tensor {shown(name)!r} has no shape that can be")
+        return sizes
+
+
+def clean(text: str) -> str:
+    """Text that UTF-8 can hold: half surrogates, which JSON and pickle can name, are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
