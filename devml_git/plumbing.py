@@ -146,18 +146,6 @@ def command_by_ps(pid: str) -> list[str]:
         return []
 
 
-def calling_git() -> str:
-    """Return the process id of the git that (through whatever) runs us, or "" (Linux only)."""
-    pid = os.getpid()
-    with contextlib.suppress(OSError, StopIteration):
-        while pid:
-            status = Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines()
-            if status[0] == "Name:\tgit":
-                return str(pid)
-            pid = int(next(line for line in status if line.startswith("PPid:")).split()[1])
-    return ""
-
-
 _CLONE_VALUES = frozenset(
     {"-b", "--branch", "-o", "--origin", "-u", "--upload-pack", "--reference", "--template", "-c",
      "--reference-if-able", "--config", "--depth", "--shallow-since", "--shallow-exclude", "-j",
@@ -673,8 +661,9 @@ class Git:
     def _ever_committed(self, oid: str) -> bool:
         return bool(
             self.out(
-                "log", "--all", "--reflog", "-m", "-1", "--format=%H", f"-S{oid}", "--",
-                *POINTER_PATHSPECS,
+                "log", "--all", "--reflog", "-m", "-1", "--format=%H", f"-S{oid}",
+                "--no-textconv",  # -S would search in the words of our diff driver
+                "--", *POINTER_PATHSPECS,
             )
         )  # fmt: skip
 

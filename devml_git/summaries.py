@@ -1,4 +1,4 @@
-"""What is known of content beside its name: tensors with their digests, columns, lines. Kept by oid.
+"""What is known of content beside its name: tensors with digests, columns, lines. Kept by oid.
 
 One SQLite file for the whole repository, some megabytes: each content is read once, however often
 `git log -p` and `blame` come by. Git's own cache of textconv (`cachetextconv`) is by the pointer's

@@ -17,14 +17,14 @@ FLOORS = (
     (
         "index", "plumbing", "manifest", "operations", "journal", "rules", "config", "ignoring", "pointers", "record", "rescue", "trust",
         "streams", "tripwire", "history", "intake", "cache", "store", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified",
-        "models.dtypes", "models.model", "models.source", "models.inflate", "models.archive", "models.safetensor", "models.npy", "models.sharded", "models",
+        "models.dtypes", "models.model", "models.source", "models.inflate", "models.archive", "models.safetensor", "models.npy", "models.sharded", "models", "summaries", "summarising",
     ),
     (
         "wording", "output", "installer", "status", "attributes", "resolving", "supply", "workspace",
-        "contents", "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "events", "leftovers", "doctor",
+        "contents", "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "events", "leftovers", "doctor", "describing",
     ),
     (
-        "hook", "mergedriver", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",
+        "hook", "mergedriver", "textconv", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",
         "cli.checkout", "cli.undo", "cli.savepoints", "cli.transfer", "cli.verify", "cli.app", "cli.funnel", "cli", "__main__",
     ),
 )  # fmt: skip
@@ -197,7 +197,7 @@ def test_importing_the_package_loads_nothing_heavy(tmp_path: Path) -> None:
 def test_hook_that_leaves_at_once_loads_nothing_heavy(argv: list[str], tmp_path: Path) -> None:
     code = (
         "import os, devml_git.hook as h\n"
-        "h._command_of = lambda pid: ['git', 'checkout', 'main']\n"
+        "h.command_of = lambda pid: ['git', 'checkout', 'main']\n"
         f"assert h.main({argv!r}) == 0"
     )
     assert loaded_after(code, tmp_path) == set()
