@@ -21,11 +21,11 @@ FLOORS = (
     ),
     (
         "wording", "output", "installer", "status", "attributes", "resolving", "supply", "workspace",
-        "contents", "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "events", "leftovers", "doctor", "describing",
+        "contents", "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "events", "leftovers", "doctor", "describing", "blaming",
     ),
     (
         "hook", "mergedriver", "textconv", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",
-        "cli.checkout", "cli.undo", "cli.savepoints", "cli.transfer", "cli.verify", "cli.app", "cli.funnel", "cli", "__main__",
+        "cli.checkout", "cli.undo", "cli.savepoints", "cli.transfer", "cli.verify", "cli.blame", "cli.app", "cli.funnel", "cli", "__main__",
     ),
 )  # fmt: skip
 ORDER = ["__init__", *(module for floor in FLOORS for module in floor)]

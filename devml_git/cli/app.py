@@ -8,6 +8,7 @@ import typer
 
 from devml_git import __version__
 from devml_git.cli import (
+    blame,
     checkout,
     hooks,
     project,
@@ -59,5 +60,6 @@ undo.register(app)
 savepoints.register(app)
 transfer.register(app)
 verify.register(app)
+blame.register(app)
 app.add_typer(hooks.app, name="hooks")
 app.add_typer(rescue.app, name="rescue")

@@ -18,7 +18,7 @@ _GLOBAL = ("-q", "--quiet", "-v", "--verbose", "--no-progress", "--traceback")
 # Their arguments belong to git: `devml-git commit -v` is git's -v
 _PASS_THROUGH = frozenset({"commit", "push", "pull"})
 # Tells REV from PATH by `--`
-_SEES_DASHES = frozenset({"checkout", "fetch"})
+_SEES_DASHES = frozenset({"blame", "checkout", "fetch"})
 # Of two words, as they are written down
 _GROUPS = frozenset({"hooks", "rescue", "snapshots"})
 _INTERRUPTED = 130
