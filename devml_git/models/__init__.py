@@ -48,13 +48,21 @@ def read(path: Path, name: str) -> Model | None:
 
 
 def _read(source: Source) -> Model | None:
+    from devml_git.models import hdf_file, onnx_file
+
     head = source.read(0, min(_HEAD, source.size))
-    reader = _by_magic(head)
-    return reader(source) if reader is not None else None
+    reader = _by_magic(head, source.name)
+    if reader is not None:
+        return reader(source)
+    if hdf_file.is_hdf5(source):
+        return hdf_file.read(source)
+    # ONNX has no magic: what it is, only the whole of it tells
+    sure = source.name.lower().endswith(".onnx")
+    return onnx_file.read(source, sure=sure) if sure or onnx_file.may_be_onnx(head) else None
 
 
-def _by_magic(head: bytes) -> Callable[[Source], Model | None] | None:
-    from devml_git.models import archive, npy, safetensor
+def _by_magic(head: bytes, name: str) -> Callable[[Source], Model | None] | None:
+    from devml_git.models import archive, gguf_file, npy, pickles, safetensor, torch_file
 
     if head.startswith(npy.MAGIC):
         return npy.read
@@ -62,15 +70,26 @@ def _by_magic(head: bytes) -> Callable[[Source], Model | None] | None:
         return _read_zip
     if safetensor.is_safetensors(head):
         return safetensor.read
+    if head.startswith(gguf_file.MAGIC):
+        return gguf_file.read
+    if head.startswith(torch_file.LEGACY_MAGIC):
+        return torch_file.read_legacy
+    if pickles.is_pickle(head) or pickles.may_be_pickle(head, name):
+        return pickles.read
     return None
 
 
 def _read_zip(source: Source) -> Model | None:
-    from devml_git.models import archive, npy
+    from devml_git.models import archive, hdf_file, npy, torch_file
 
     members = archive.Archive(source)
     if npy.is_npz(members):
         return npy.read_npz(members)
+    if hdf_file.is_keras(members):
+        return hdf_file.read_keras(members)
+    described = torch_file.pickle_of(members)
+    if described is not None:
+        return torch_file.read(members, described)
     return None
 
 

@@ -78,19 +78,19 @@ class Tensor:
 class Part:
     """A tensor and how its content is had, when it is asked for.
 
-    `raw` returns the stored bytes, flat; `form` makes the array of them where that is more than a
-    change of type and shape.
+    `raw` returns the stored bytes, flat; `form`, where there is one, the array: it is more than
+    these bytes in another type and shape.
     """
 
     tensor: Tensor
     raw: Callable[[], Bytes]
-    form: Callable[[Bytes], Array] | None = None
+    form: Callable[[], Array] | None = None
 
     def array(self) -> Array:
         """Return the tensor's array (see Model.array)."""
-        raw, dtype = self.raw(), numpy_dtype(self.tensor.dtype)
         if self.form is not None:
-            return self.form(raw)
+            return self.form()
+        raw, dtype = self.raw(), numpy_dtype(self.tensor.dtype)
         return raw if dtype is None else raw.view(dtype).reshape(self.tensor.shape)
 
 
@@ -185,30 +185,40 @@ class Listing(dict[str, Part]):
         shape: tuple[int, ...],
         nbytes: int,
         raw: Callable[[], Bytes],
-        form: Callable[[Bytes], Array] | None = None,
+        form: Callable[[], Array] | None = None,
     ) -> None:
         """Add one tensor; raises as `take`."""
         self.take(Part(Tensor(clean(name), dtype, shape, nbytes), raw, form))
+
+    def wrong(self, why: str) -> Unreadable:
+        """Return the error to raise: the file cannot be read, and why."""
+        return Unreadable(self.file, why)
 
     def take(self, part: Part) -> None:
         """Add one tensor, or raise Unreadable: its name twice or too long, too many of them."""
         name = part.tensor.name
         if name in self:
-            raise Unreadable(self.file, f"it has two tensors named {shown(name)!r}")
+            raise self.wrong(f"it has two tensors named {shown(name)!r}")
         if len(name) > MAX_NAME:
-            raise Unreadable(self.file, f"it names a tensor in more than {MAX_NAME} characters")
+            raise self.wrong(f"it names a tensor in more than {MAX_NAME} characters")
         if len(self) >= MAX_TENSORS:
-            raise Unreadable(self.file, f"it has more than {MAX_TENSORS} tensors")
+            raise self.wrong(f"it has more than {MAX_TENSORS} tensors")
         self[name] = part
 
     def shape(self, name: str, value: object) -> tuple[int, ...]:
         """Return a shape that was read, or raise Unreadable: not numbers, negative, too large."""
-        if not isinstance(value, list | tuple) or len(value) > MAX_DIMENSIONS:
-            raise Unreadable(self.file, f"tensor {shown(name)!r} has no shape that can be")
-        sizes = tuple(n for n in value if type(n) is int and 0 <= n <= _MAX_ELEMENTS)
-        if len(sizes) != len(value) or math.prod(n for n in sizes if n) > _MAX_ELEMENTS:
-            raise Unreadable(self.file, f"tensor {shown(name)!r} has no shape that can be")
+        sizes = self.numbers(name, value)
+        if math.prod(n for n in sizes if n) > _MAX_ELEMENTS:
+            raise self.wrong(f"tensor {shown(name)!r} has no shape that can be")
         return sizes
+
+    def numbers(self, name: str, value: object) -> tuple[int, ...]:
+        """Return sizes, strides or offsets that were read, or raise Unreadable."""
+        if isinstance(value, list | tuple) and len(value) <= MAX_DIMENSIONS:
+            sizes = tuple(n for n in value if type(n) is int and 0 <= n <= _MAX_ELEMENTS)
+            if len(sizes) == len(value):
+                return sizes
+        raise self.wrong(f"tensor {shown(name)!r} has no shape that can be")
 
 
 def clean(text: str) -> str:

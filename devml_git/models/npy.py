@@ -106,8 +106,8 @@ def _add(
     if nbytes > there:
         raise _Bad(f"its data should have {nbytes} bytes, and has {there}")
 
-    def form(raw: Bytes) -> Array:
-        return raw.view(dtype).reshape(shape, order="F" if fortran else "C")
+    def form() -> Array:
+        return view(nbytes).view(dtype).reshape(shape, order="F" if fortran else "C")
 
     listing.add(name, dtype.name, shape, nbytes, functools.partial(view, nbytes), form)
     return nbytes
@@ -158,11 +158,11 @@ def _dtype(descr: object) -> np.dtype[Any]:
     try:
         dtype: np.dtype[Any] = np.dtype(_checked(descr, 0))
     except (TypeError, ValueError, OverflowError, MemoryError, SyntaxError) as e:
-        raise _Bad(f"its type {shown(descr)} is not known") from e
+        raise _Bad("its type is not known") from e
     if dtype.hasobject:
         raise _Objects
     if dtype.itemsize == 0:
-        raise _Bad(f"its type {shown(descr)} has no bytes")
+        raise _Bad("its type has no bytes")
     return dtype
 
 
@@ -175,7 +175,7 @@ def _checked(descr: object, depth: int) -> Any:  # noqa: ANN401 - what NumPy tak
             return descr
         case list():
             return [_field(field, depth) for field in descr]
-    raise _Bad(f"its type {shown(descr)} is not known")
+    raise _Bad("its type is not known")
 
 
 def _field(field: object, depth: int) -> tuple[Any, ...]:
@@ -184,4 +184,4 @@ def _field(field: object, depth: int) -> tuple[Any, ...]:
             return name, _checked(inner, depth + 1)
         case (str(name), inner, tuple(shape)):
             return name, _checked(inner, depth + 1), shape
-    raise _Bad(f"its type has the field {shown(field)}")
+    raise _Bad("its type has a field that is not known")

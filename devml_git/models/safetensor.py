@@ -93,16 +93,14 @@ def _add(
         raise source.wrong(f"tensor {shown(name)!r} has no dtype, shape and data_offsets")
     dtype, offsets = entry["dtype"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise source.wrong(f"tensor {shown(name)!r} has the unknown type {shown(dtype)!r}")
+        raise source.wrong(f"tensor {shown(name)!r} has a type that is not known")
     shape = listing.shape(name, entry["shape"])
     nbytes = bytes_of(DTYPES[dtype], math.prod(shape))
     match offsets:
         case [int(start), int(end)] if start >= 0 and end - start == nbytes:
             pass
         case _:
-            raise source.wrong(
-                f"tensor {shown(name)!r} needs {nbytes} bytes, its offsets are {shown(offsets)}"
-            )
+            raise source.wrong(f"tensor {shown(name)!r} needs {nbytes} bytes, its offsets say else")
     raw = functools.partial(source.view, base + start, nbytes)
     listing.add(name, DTYPES[dtype], shape, nbytes, raw)
     return start, end, name
