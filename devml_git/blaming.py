@@ -7,11 +7,10 @@ model is the same content under another path there, it was renamed, and that pat
 from __future__ import annotations
 
 import fnmatch
-import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from devml_git import pointers
+from devml_git import models, pointers
 from devml_git.contents import Contents
 from devml_git.errors import DevmlError, Refused, UsageError
 from devml_git.gate import shown
@@ -22,11 +21,10 @@ from devml_git.summarising import summarise
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from devml_git.nouns import Pointer, Snapshot
+    from devml_git.nouns import Pointer
     from devml_git.workspace import Workspace
 
 _INDEX = ".index.json"  # a model in several files; the index says which
-_INDEX_BYTES = 64 << 20
 _NAMED = 5
 
 
@@ -93,8 +91,11 @@ def blame(
     where the model of `rev` itself is not here and not to be fetched.
     """
     commit = ws.git.require_commit(rev)
-    snapshot = ws.snapshot_at(commit)
-    pointer, member = find(snapshot, path, rev)
+    found = ws.snapshot_at(commit).holder(path)
+    if found is None:
+        hint = f"devml-git show {shown(rev)}"
+        raise UsageError(f"{shown(path)} is no artifact at {shown(rev)}", hint=hint)
+    pointer, member = found
     reader = _Reader(ws, Contents(ws, fetch=fetch))
     summary = reader.read(pointer, member)
     if not summary.is_model:
@@ -112,23 +113,6 @@ def blame(
     titles, bylines = ws.git.titles(named), ws.git.bylines(named)
     told = {c: Byline(*bylines[c], titles[c]) for c in named}
     return Blame(commit, trail.name, summary.format, lines, told)
-
-
-def find(snapshot: Snapshot, path: str, rev: str) -> tuple[Pointer, str]:
-    """Return the pointer that `path` (an artifact, its pointer, or a file inside it) belongs to.
-
-    And the file's name inside the artifact, "" for the artifact itself. Raises UsageError.
-    """
-    for pointer in snapshot.pointers.values():
-        if pointer.oid is None:
-            continue
-        if path == pointer.path or (path == pointer.file and not is_lock(path)):
-            return pointer, ""
-        if pointer.is_dir and path.startswith(f"{pointer.path}/"):
-            return pointer, path.removeprefix(f"{pointer.path}/")
-    raise UsageError(
-        f"{shown(path)} is no artifact at {shown(rev)}", hint=f"devml-git show {shown(rev)}"
-    )
 
 
 def _chosen(tensors: Sequence[TensorSummary], names: Sequence[str]) -> list[TensorSummary]:
@@ -200,13 +184,11 @@ class _Reader:
     def _shards(self, pointer: Pointer, member: str) -> list[str]:
         """Return the files that an index of a sharded model names and the artifact has."""
         (place,) = self.contents.files(pointer, [member]).values()
+        above = member[: member.rfind("/") + 1]
+        members = self.contents.members(pointer)
         try:
-            with place.open("rb") as file:
-                named = json.loads(file.read(_INDEX_BYTES))["weight_map"].values()
-            above = member[: member.rfind("/") + 1]
-            members = self.contents.members(pointer)
-            return [name for n in sorted(set(named)) if (name := f"{above}{n}") in members]
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return [name for n in models.shards(place) if (name := f"{above}{n}") in members]
+        except models.Unreadable:
             return []
 
 

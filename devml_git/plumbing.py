@@ -804,6 +804,15 @@ class Git:
         _, out = self.raw(*argv, stdin=asked.encode("utf-8", "surrogateescape"))
         return [None if " " in line else line for line in _decode(out).split("\n")[: len(specs)]]
 
+    def file_at(self, commit: str, path: str) -> bytes | None:
+        """Return a file as a commit has it; None where it has none (a link is none)."""
+        for line in self.names("ls-tree", "-z", commit, "--", path):
+            meta, name = line.split("\t", 1)
+            mode, _, blob = meta.split(" ")
+            if name == path and mode.startswith("100"):
+                return next(iter(self.blobs([blob])))
+        return None
+
     def history_of(self, commit: str, file: str) -> dict[str, list[str]]:
         """Return the commits up to `commit` that change a file, children first, with their parents.
 

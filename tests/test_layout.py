@@ -21,7 +21,7 @@ FLOORS = (
     ),
     (
         "wording", "output", "installer", "status", "attributes", "resolving", "supply", "workspace",
-        "contents", "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "events", "leftovers", "doctor", "describing", "blaming",
+        "contents", "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "events", "leftovers", "doctor", "describing", "blaming", "reading",
     ),
     (
         "hook", "mergedriver", "textconv", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",

@@ -69,10 +69,9 @@ def _split(ws: Workspace, args: list[str]) -> tuple[str, str, list[str]]:
 def _is_artifact(ws: Workspace, given: str) -> bool:
     try:
         (path,) = repo_paths(ws.root, [given])
-        blaming.find(ws.tree.snapshot, path, "HEAD")
     except UsageError:
         return False
-    return True
+    return ws.tree.snapshot.holder(path) is not None
 
 
 def _show(found: Blame) -> None:
