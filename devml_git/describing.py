@@ -45,10 +45,12 @@ _LARGE_NOTE = "names and shapes only, it is large: devml-git diff compares the v
 class Known:
     """What is known of content, or can be found out at once, in the worktree around `place`.
 
-    `common` is git's common directory.
+    `common` is git's common directory. `whole` turns false once something that was asked for is
+    not here, or too large: what is said of it now, may be another thing later.
     """
 
     def __init__(self, common: Path, place: Path) -> None:
+        self.whole = True
         self._store = Summaries(common / "devml")
         self._place = place
 
@@ -93,6 +95,7 @@ class Known:
             found = summarise(place, name, values=whole)
         if whole:
             self._store.put(oid, kind, name, found)
+        self.whole = self.whole and whole
         return found
 
 
@@ -124,6 +127,8 @@ def describe(text: bytes, known: Known, *, is_lock: bool) -> bytes:
     file = _SOMEWHERE + ("dvc.lock" if is_lock else "x.dvc")
     found = [p for p in pointers.read(file, text, _every_output(file, text)) if p.oid]
     words = [_in_words(p, known) for p in found[:_OUTPUTS]]
+    if not words:
+        return text
     alone = len(found) == 1 and text == _canonical(found[0])
     parts = [*([] if alone else [text.decode().rstrip("\n")]), *("\n".join(w) for w in words)]
     return ("\n\n".join(parts) + "\n").encode("utf-8", "backslashreplace")
@@ -155,6 +160,7 @@ def _in_words(pointer: Pointer, known: Known) -> list[str]:
     try:
         summary = known.of(pointer)
     except DevmlError as e:
+        known.whole = False
         return [*lines, e.message]
     return [*lines, *_summary_lines(summary)]
 

@@ -185,9 +185,7 @@ class Repo:
         Raises UsageError for an unknown revision.
         """
         with self._lock, self._workspace() as ws:
-            snapshot = (
-                ws.tree.snapshot if rev is None else ws.snapshot_at(self._commit(rev))
-            )
+            snapshot = ws.tree.snapshot if rev is None else ws.snapshot_at(self._commit(rev))
             return tuple(_described(ws, p) for _, p in sorted(snapshot.pointers.items()))
 
     # -- files -------------------------------------------------------------------------------

@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import sys
 
+from devml_git import __version__
 from devml_git.hook import calling_git, command_of, verb_of
+from devml_git.kept import Kept
 
 _LARGEST = 16 << 20  # bytes, as gate.MAX_POINTER_BYTES: what is larger is no pointer
+_SHORT = 1000  # bytes of a text whose words are kept: nearly every `.dvc` file
 # The reader of these applies what it reads; the others show it
 _MAKES_PATCHES = frozenset({"diff", "stash"})
 
@@ -30,12 +33,22 @@ def _words(text: bytes, file: str, common: str) -> bytes:
     if len(text) > _LARGEST:
         return text
     try:
+        kept = Kept(os.path.join(common, "devml"))
+        is_lock = file.endswith("dvc.lock")
+        # another version may choose other words
+        key = f"words {__version__} {is_lock} {text.decode('latin-1')}"
+        words = kept.get(key) if len(text) <= _SHORT else None
+        if words is not None:
+            return words
         from pathlib import Path
 
         from devml_git.describing import Known, describe
 
         known = Known(Path(common).absolute(), Path.cwd())
-        return describe(text, known, is_lock=file.endswith("dvc.lock"))
+        words = describe(text, known, is_lock=is_lock)
+        if known.whole and len(text) <= _SHORT:
+            kept.put(key, words)
+        return words
     except Exception:
         if os.environ.get("DEVML_GIT_TRACEBACK"):
             raise

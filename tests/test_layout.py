@@ -17,7 +17,7 @@ FLOORS = (
     (
         "index", "plumbing", "manifest", "operations", "journal", "rules", "config", "ignoring", "pointers", "record", "rescue", "trust",
         "streams", "tripwire", "history", "intake", "cache", "store", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified",
-        "models.dtypes", "models.model", "models.source", "models.inflate", "models.archive", "models.safetensor", "models.npy", "models.sharded", "models", "summaries", "summarising",
+        "models.dtypes", "models.model", "models.source", "models.inflate", "models.archive", "models.safetensor", "models.npy", "models.sharded", "models", "kept", "summaries", "summarising",
     ),
     (
         "wording", "output", "installer", "status", "attributes", "resolving", "supply", "workspace",
