@@ -41,15 +41,20 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The configuration of one project. `large_file` is in bytes; `file` is where it was read."""
+    """The configuration of one project. `large_file` is in bytes; `file` is where it was read.
+
+    `metrics` and `params` are files or globs from the root, `**` across directories. `better` is by
+    metric (a key, whole or its last part, or FILE:KEY; a glob) whether "higher" or "lower" is.
+    """
 
     track: tuple[str, ...] = ()
-    metrics: tuple[str, ...] = ()
-    params: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ("metrics.json",)
+    params: tuple[str, ...] = ("params.yaml",)
     large_file: int = DEFAULT_LARGE_FILE
     integrity: str = "sha256"
     hooks: Hooks = field(default_factory=Hooks)
     file: str | None = None
+    better: Mapping[str, str] = field(default_factory=dict)
 
 
 _CHOICES = {
@@ -111,8 +116,9 @@ def _parse(table: Mapping[str, Any], name: str) -> Config:
     _known(hooks, [f.name for f in fields(Hooks)], name, "hooks.")
     return Config(
         track=_strings(table, "track", name),
-        metrics=_strings(table, "metrics", name),
-        params=_strings(table, "params", name),
+        metrics=_strings(table, "metrics", name, Config().metrics),
+        params=_strings(table, "params", name, Config().params),
+        better=_better(table.get("better", {}), name),
         large_file=_bytes(table.get("large-file", DEFAULT_LARGE_FILE), name),
         integrity=_choice(table, "integrity", "sha256", name, ""),
         hooks=Hooks(
@@ -136,14 +142,28 @@ def _known(table: Mapping[str, Any], names: list[str], file: str, prefix: str) -
             )
 
 
-def _strings(table: Mapping[str, Any], key: str, file: str) -> tuple[str, ...]:
-    value = table.get(key, [])
+def _strings(
+    table: Mapping[str, Any], key: str, file: str, default: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    value = table.get(key, list(default))
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         raise UsageError(f"{file}: {key} is not a list of strings", hint=f'{key} = ["..."]')
     for item in value:
         if "\n" in item or "\0" in item:
             raise UsageError(f"{file}: {key}: {gate.shown(item)!r} is not one line")
     return tuple(value)
+
+
+def _better(value: object, file: str) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise UsageError(f"{file}: better is not a table", hint='[better]   accuracy = "higher"')
+    for metric, way in value.items():
+        if way not in {"higher", "lower"}:
+            raise UsageError(
+                f"{file}: better.{gate.shown(metric)} is {gate.shown(way)!r}",
+                hint="one of higher, lower",
+            )
+    return dict(value)
 
 
 def _flag(table: Mapping[str, Any], key: str, file: str) -> bool:

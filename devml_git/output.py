@@ -6,18 +6,24 @@ it is ever read as Rich markup. On a terminal, long work shows bytes, rate and t
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import sys
 import threading
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from devml_git.gate import shown
+from devml_git.plumbing import start_pager
 from devml_git.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from devml_git.plumbing import Process
 
 _LINE = 1 << 16
 _PATIENCE = 0.7  # seconds of work before a bar is worth showing
@@ -27,7 +33,8 @@ _STYLES = {
 }  # fmt: skip
 
 
-def _write(stream: Any, text: str) -> None:  # noqa: ANN401
+def _write(stream: Any, text: str) -> bool:  # noqa: ANN401
+    """Write a line; return whether anybody still reads."""
     data = (text + "\n").encode("utf-8", "backslashreplace")
     buffer = getattr(stream, "buffer", None)
     try:
@@ -39,6 +46,8 @@ def _write(stream: Any, text: str) -> None:  # noqa: ANN401
         stream.flush()
     except BrokenPipeError:  # `| head` has read enough: the work goes on, unheard
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return False
+    return True
 
 
 def _coloured(stream: Any) -> bool:  # noqa: ANN401
@@ -53,15 +62,84 @@ class Output:
     """Where a command's answer, remarks and progress go."""
 
     def __init__(
-        self, *, quiet: bool = False, verbose: bool = False, progress: bool = True
+        self,
+        *,
+        quiet: bool = False,
+        verbose: bool = False,
+        progress: bool = True,
+        pager: bool = True,
     ) -> None:
         self.quiet = quiet
+        self.pager = pager
+        self.deaf = False  # nobody reads the answer any more
+        self._coloured: bool | None = None  # what stdout was before a pager came
         self.verbose = verbose
         self.show_progress = progress and not quiet and sys.stderr.isatty()
 
     def answer(self, line: str = "") -> None:
         """Print one line of the answer to stdout."""
         _write(sys.stdout, shown(line, _LINE))
+
+    def line(self, parts: Sequence[tuple[str, str]]) -> None:
+        """Print one line of the answer, of (text, style): coloured on a terminal, plain else."""
+        if self._coloured if self._coloured is not None else _coloured(sys.stdout):
+            self._parts(parts)
+        elif not _write(sys.stdout, "".join(shown(text, _LINE) for text, _ in parts).rstrip()):
+            self.deaf = True
+
+    @cached_property
+    def _console(self) -> Any:  # noqa: ANN401
+        from rich.console import Console
+
+        return Console(force_terminal=True, highlight=False, markup=False, emoji=False)
+
+    def _parts(self, parts: Sequence[tuple[str, str]]) -> None:
+        from rich.text import Text
+
+        line = Text.assemble(*((shown(text, _LINE), style) for text, style in parts))
+        with self._console.capture() as captured:
+            self._console.print(line, soft_wrap=True, end="")
+        if not _write(sys.stdout, captured.get()):
+            self.deaf = True
+
+    @contextlib.contextmanager
+    def paged(self, command: Callable[[], str]) -> Iterator[None]:
+        """Let the user's pager show what is printed meanwhile, where stdout is a terminal."""
+        asked = command() if self.pager and sys.stdout.isatty() else ""
+        if asked in {"", "cat"}:
+            yield
+            return
+        self._coloured = _coloured(sys.stdout)
+        pager = start_pager(asked)
+        assert pager.stdin is not None
+        sys.stdout.flush()
+        terminal = os.dup(sys.stdout.fileno())
+        os.dup2(pager.stdin.fileno(), sys.stdout.fileno())
+        pager.stdin.close()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                sys.stdout.flush()
+            os.dup2(terminal, sys.stdout.fileno())
+            os.close(terminal)
+            self._coloured = None
+            _wait(pager)
+
+    def stream(self, schema: str, name: str, items: Iterable[Mapping[str, Any]]) -> None:
+        """Print one JSON document with a list whose items are printed as they come."""
+        rest = iter(items)
+        first = next(rest, None)  # what fails at once has printed nothing
+        texts = (
+            json.dumps(item, indent=2, ensure_ascii=False, default=str)
+            for item in (() if first is None else itertools.chain([first], rest))
+        )
+        head = f'{{\n"schema": {json.dumps(schema)},\n{json.dumps(name)}: ['
+        for n, text in enumerate(texts):
+            if not _write(sys.stdout, f"{',' if n else head}\n{text}"):
+                self.deaf = True
+                return
+        _write(sys.stdout, "]}" if first is not None else f"{head}]}}")
 
     def document(self, value: Mapping[str, Any]) -> None:
         """Print one JSON document to stdout."""
@@ -112,6 +190,16 @@ class Output:
     def progress(self) -> Progress:
         """Return what the library reports its progress to."""
         return _Bar() if self.show_progress else Progress()
+
+
+def _wait(pager: Process) -> None:
+    """Wait for the pager, also when Ctrl-C, which is meant for it, comes to us."""
+    while True:
+        try:
+            pager.wait()
+        except KeyboardInterrupt:
+            continue
+        return
 
 
 class _Bar(Progress):

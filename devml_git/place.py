@@ -167,10 +167,11 @@ def temporary_name() -> str:
     return f".{os.urandom(12).hex()}.tmp"
 
 
-def read_text(root: Path, path: str) -> bytes | None:
+def read_text(root: Path, path: str, *, limit: int | None = None) -> bytes | None:
     """Return what a small file below `root` holds, or None where there is none.
 
-    Raises Refused for a link or anything else that is no file, StorageFailed.
+    Raises Refused for a link or anything else that is no file, or is larger than `limit` bytes,
+    and StorageFailed.
     """
     try:
         with parent(root, path) as (fd, name):
@@ -179,6 +180,8 @@ def read_text(root: Path, path: str) -> bytes | None:
                 return None
             if not stat.S_ISREG(old.st_mode):
                 raise Refused(f"{shown(path)} is a {what_is(old)}, not a file")
+            if limit is not None and old.st_size > limit:
+                raise Refused(f"{shown(path)}: larger than {limit} bytes")
             with open(os.open(name, _FILE_FLAGS, dir_fd=fd), "rb") as file:
                 return file.read()
     except Absent:

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from devml_git.errors import GitFailed, NotARepository, UsageError
 from devml_git.gate import shown
@@ -25,11 +25,13 @@ from devml_git.place import temporary_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+Process = subprocess.Popen[bytes]
 OLDEST_GIT = (2, 30)
 POINTER_PATHSPECS = (":(glob)**/*.dvc", ":(glob)**/dvc.lock")
 PROJECT_PATHSPEC = ":(glob)**/.dvc/config"
 NULL_MODE = "000000"
 ASK_SECONDS = 20  # for a git remote to tell its refs
+_FETCH_SECONDS = 120  # for what a partial clone has left out
 _HALF_WAY = {
     "rebase-merge": "a rebase", "rebase-apply": "a rebase or am", "MERGE_HEAD": "a merge",
     "CHERRY_PICK_HEAD": "a cherry-pick", "REVERT_HEAD": "a revert",
@@ -83,7 +85,8 @@ class ChangedBlob:
     new: str
 
 
-def _decode(raw: bytes) -> str:
+def decode(raw: bytes) -> str:
+    """Return what git says as text that can be turned back into the same bytes."""
     return raw.decode("utf-8", "surrogateescape")
 
 
@@ -143,6 +146,12 @@ def command_by_ps(pid: str) -> list[str]:
         return subprocess.run(argv, capture_output=True, check=False, text=True).stdout.split()
     except OSError:
         return []
+
+
+def start_pager(command: str) -> Process:
+    """Start the user's pager, with what git itself gives it; it reads from its stdin."""
+    env = {"LESS": "FRX", "LV": "-c", **os.environ}
+    return subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, env=env)  # noqa: S602
 
 
 _CLONE_VALUES = frozenset(
@@ -288,9 +297,19 @@ class Git:
         done = self._completed(args, stdin, env, ok)
         return done.returncode, done.stdout
 
+    def start(self, *args: str, errors: IO[bytes]) -> Process:
+        """Start git and leave it running; whoever asked reads, writes and ends it (`gitstream`)."""
+        try:
+            return subprocess.Popen(
+                ("git", *_READ_CONFIG, *args), cwd=self.top, env=self._environment(None),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+            )  # fmt: skip
+        except OSError as e:
+            raise GitFailed(f"git cannot be run: {e}", hint="install git 2.30 or later") from e
+
     def warned(self, *args: str) -> list[str]:
         """Run git and return what it warned of: a file that it could not remove is no failure."""
-        said = _decode(self._completed(args, None, None, (0,)).stderr).splitlines()
+        said = decode(self._completed(args, None, None, (0,)).stderr).splitlines()
         told = [line for line in said if line.startswith(("warning: ", "error: "))]
         return [f"git: {shown(line.partition(': ')[2], 300)}" for line in told]
 
@@ -340,7 +359,7 @@ class Git:
 
     def out(self, *args: str, env: Mapping[str, str] | None = None) -> str:
         """Run git and return its standard output as text."""
-        return _decode(self.raw(*args, env=env)[1])
+        return decode(self.raw(*args, env=env)[1])
 
     def names(self, *args: str, env: Mapping[str, str] | None = None) -> list[str]:
         """Run a git command that prints NUL-terminated names."""
@@ -354,7 +373,7 @@ class Git:
         done = subprocess.run(
             argv, cwd=cwd, env=dict(os.environ), stdout=subprocess.PIPE, check=False
         )
-        text = _decode(done.stdout)
+        text = decode(done.stdout)
         if done.returncode:
             why = "git push would fail, so nothing was uploaded"
             raise GitFailed(why, argv=tuple(argv), status=done.returncode)
@@ -463,10 +482,23 @@ class Git:
         """All of git's configuration, as this process found it; the last of several values."""
         return dict(line.partition("\n")[::2] for line in self.names("config", "--list", "-z"))
 
+    def pager(self) -> str:
+        """Return the command that shows long answers, as git has it; "" or "cat" for none.
+
+        `pager.devml-git` may be a command, or false.
+        """
+        own = self.config("pager.devml-git") or ""
+        if own.lower() in {"false", "no", "off", "0"}:
+            return ""
+        if own.lower() not in {"", "true", "yes", "on", "1"} and "GIT_PAGER" not in os.environ:
+            return own
+        status, out = self.raw("var", "GIT_PAGER", ok=(0, 1, 128))
+        return "" if status else decode(out).strip()
+
     def config_path(self, key: str) -> str | None:
         """Return a configuration value with `~` expanded as git does, or None."""
         status, out = self.raw("config", "--type=path", "--get", key, ok=(0, 1))
-        return None if status else _decode(out).rstrip("\n")
+        return None if status else decode(out).rstrip("\n")
 
     def set_config(self, key: str, value: str) -> None:
         """Set a value in this repository's own configuration, if it differs."""
@@ -499,7 +531,14 @@ class Git:
             "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}",
             ok=(0, 1, 128),
         )  # fmt: skip
-        return None if status else _decode(out).strip()
+        return None if status else decode(out).strip()
+
+    def names_commits(self, text: str) -> bool:
+        """Whether git takes a word for revisions: a commit, `A..B`, `^A`, `A^@`..."""
+        if not text or text.startswith("-") or "\0" in text:
+            return False
+        status, out = self.raw("rev-parse", "--revs-only", text, ok=(0, 128))
+        return status == 0 and bool(out)
 
     def require_commit(self, rev: str) -> str:
         """Return the commit id of `rev`. Raises UsageError for an unknown revision."""
@@ -518,17 +557,17 @@ class Git:
             return {}
         argv = ("log", "--no-walk=unsorted", "--format=%H %s", "--stdin")
         _, out = self.raw(*argv, stdin="".join(f"{c}\n" for c in commits).encode())
-        return {c: title for c, _, title in (x.partition(" ") for x in _decode(out).splitlines())}
+        return {c: title for c, _, title in (x.partition(" ") for x in decode(out).splitlines())}
 
     def branch(self) -> str | None:
         """Return the current branch's short name, or None when HEAD is detached."""
         status, out = self.raw("symbolic-ref", "--quiet", "--short", "HEAD", ok=(0, 1))
-        return None if status else _decode(out).strip()
+        return None if status else decode(out).strip()
 
     def name_of(self, rev: str) -> str | None:
         """Return the branch that `rev` names, short, or None when it names a commit only."""
         status, out = self.raw("rev-parse", "--abbrev-ref", "--quiet", rev, ok=(0, 1, 128))
-        name = _decode(out).strip()
+        name = decode(out).strip()
         return name if status == 0 and name not in {"", "HEAD"} else None
 
     # -- index and trees ---------------------------------------------------------------------
@@ -580,7 +619,7 @@ class Git:
             return set()
         asked = "\n".join(ids).encode() + b"\n"
         _, out = self.raw("cat-file", "--batch-check=%(objectname)", stdin=asked)
-        return {line for line in _decode(out).splitlines() if " " not in line}
+        return {line for line in decode(out).splitlines() if " " not in line}
 
     def unmerged_pointers(self) -> dict[str, dict[int, str]]:
         """Return the unmerged pointer files: merge stage (1 base, 2 ours, 3 theirs) to blob id."""
@@ -623,7 +662,7 @@ class Git:
             end = out.index(b"\n", at)
             header = out[at:end].split(b" ")
             if len(header) != 3:  # noqa: PLR2004 - "<id> missing"
-                raise GitFailed(f"git object {_decode(out[at:end])}", hint="git fsck")
+                raise GitFailed(f"git object {decode(out[at:end])}", hint="git fsck")
             length = int(header[2])
             yield out[end + 1 : end + 1 + length]
             at = end + 1 + length + 1
@@ -648,7 +687,7 @@ class Git:
         # git dies at HEAD@{1} where HEAD's reflog has but one entry (new clone, new worktree): last
         names = b"HEAD^{commit}\nORIG_HEAD^{commit}\nHEAD@{1}^{commit}\n"
         _, out = self.raw("cat-file", "--batch-check=%(objectname)", stdin=names, ok=(0, 128))
-        revs = {line for line in _decode(out).splitlines() if " " not in line}
+        revs = {line for line in decode(out).splitlines() if " " not in line}
         found: set[str] = set()
         if revs:
             patterns = [word for oid in wanted for word in ("-e", oid)]
@@ -678,7 +717,7 @@ class Git:
 
     def _empty_tree(self) -> str:
         _, out = self.raw("hash-object", "-t", "tree", "--stdin", "-w", stdin=b"")
-        return _decode(out).strip()
+        return decode(out).strip()
 
     def stage(self, paths: Sequence[str], *, index: Path | None = None) -> None:
         """Put files of the worktree into the index (githooks(5): the inherited GIT_INDEX_FILE).
@@ -750,7 +789,7 @@ class Git:
         status, out = self.raw(
             "check-ignore", "-z", "--no-index", "--stdin", stdin=names, ok=(0, 1)
         )
-        return {_decode(name) for name in out.split(b"\0") if name} if not status else set()
+        return {decode(name) for name in out.split(b"\0") if name} if not status else set()
 
     def attributes(self, name: str, paths: Sequence[str]) -> dict[str, str]:
         """Return what gitattributes say under `name` of each path ("unspecified": nothing)."""
@@ -790,6 +829,24 @@ class Git:
         argv = ("diff", "--quiet", "--no-ext-diff", "--", f":(literal){pathname}")
         return bool(self.raw(*argv, ok=(0, 1))[0])
 
+    def blobs_at(self, commit: str, paths: Sequence[str]) -> dict[str, str]:
+        """Return the ids of the blobs or trees that a commit has at these paths, "" for none."""
+        found = dict.fromkeys(paths, "")
+        for start in range(0, len(paths), 500):
+            listed = self.names("ls-tree", "-z", "--", commit, *paths[start : start + 500])
+            found.update(
+                {path: meta.split(" ")[2] for meta, _, path in (x.partition("\t") for x in listed)}
+            )
+        return found
+
+    @property
+    def shallow(self) -> frozenset[str]:
+        """The commits of a shallow clone whose parents are not here."""
+        try:
+            return frozenset((self.common_dir / "shallow").read_text().split())
+        except OSError:
+            return frozenset()
+
     def commits_of(self, ids: Sequence[str]) -> list[str | None]:
         """Return the commits that objects are, or tags of; None for what is none."""
         return self.ids_of([f"{i}^{{commit}}" for i in ids])
@@ -802,7 +859,7 @@ class Git:
         asked = "".join(f"{'' if chr(10) in s else s}\n" for s in specs)
         argv = ("cat-file", "--batch-check=%(objectname)")
         _, out = self.raw(*argv, stdin=asked.encode("utf-8", "surrogateescape"))
-        return [None if " " in line else line for line in _decode(out).split("\n")[: len(specs)]]
+        return [None if " " in line else line for line in decode(out).split("\n")[: len(specs)]]
 
     def file_at(self, commit: str, path: str) -> bytes | None:
         """Return a file as a commit has it; None where it has none (a link is none)."""
@@ -829,7 +886,7 @@ class Git:
             return {}
         argv = ("log", "--no-walk=unsorted", "-z", "--format=%H%n%aI%n%an", "--stdin")
         _, out = self.raw(*argv, stdin="".join(f"{c}\n" for c in commits).encode())
-        rows = (row.split("\n", 2) for row in _decode(out).split("\0") if row)
+        rows = (row.split("\n", 2) for row in decode(out).split("\0") if row)
         return {commit: (author, date) for commit, date, author in rows}
 
     def remotes(self) -> list[str]:
@@ -841,16 +898,51 @@ class Git:
 
         Nothing is asked on a terminal, and not for longer than ASK_SECONDS.
         """
-        ssh = os.environ.get("GIT_SSH_COMMAND") or self.config("core.sshCommand") or "ssh"
-        env = self._environment({"GIT_SSH_COMMAND": f"{ssh} -oBatchMode=yes"})
+        env = self._unattended()
         argv = ["git", "ls-remote", "--refs", "--", remote]
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             done = subprocess.run(
                 argv, cwd=self.top, env=env, check=True, timeout=ASK_SECONDS,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             )  # fmt: skip
-            return [line.split("\t")[0] for line in _decode(done.stdout).splitlines()]
+            return [line.split("\t")[0] for line in decode(done.stdout).splitlines()]
         return []
+
+    def promisor(self) -> str:
+        """Return the git remote that a partial clone fetches missing objects from; else ""."""
+        promised = re.compile(r"remote\.(.*)\.promisor\Z")
+        named = self.config("extensions.partialClone")
+        found = [
+            m[1] for k, v in self._settings.items() if (m := promised.match(k)) and v == "true"
+        ]
+        return named or (found[0] if found else "")
+
+    def all_objects(self) -> set[str]:
+        """Return the ids of all objects that are here; a partial clone fetches none for this."""
+        argv = ("cat-file", "--batch-all-objects", "--unordered", "--batch-check=%(objectname)")
+        return set(self.out(*argv).split())
+
+    def fetch_promised(self, remote: str, ids: Sequence[str]) -> bool:
+        """Fetch objects that a partial clone left out, in one go; return whether they came.
+
+        Nothing is asked on a terminal.
+        """
+        argv = ["git", "-c", "fetch.negotiationAlgorithm=noop", "fetch", "--quiet", "--no-tags",
+                "--no-write-fetch-head", "--recurse-submodules=no", "--filter=blob:none",
+                "--stdin", "--", remote]  # fmt: skip
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(
+                argv, cwd=self.top, env=self._unattended(), check=True, timeout=_FETCH_SECONDS,
+                input="".join(f"{i}\n" for i in ids).encode(), stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            return True
+        return False
+
+    def _unattended(self) -> dict[str, str]:
+        """Return an environment in which ssh asks nothing on a terminal."""
+        ssh = os.environ.get("GIT_SSH_COMMAND") or self.config("core.sshCommand") or "ssh"
+        return self._environment({"GIT_SSH_COMMAND": f"{ssh} -oBatchMode=yes"})
 
     def parents(self, commits: Sequence[str]) -> dict[str, list[str]]:
         """Return the parents of commits, by commit id (a shallow clone's last ones have none)."""
@@ -858,7 +950,7 @@ class Git:
             return {}
         asked = "".join(f"{commit}\n" for commit in commits).encode()
         _, out = self.raw("rev-list", "--no-walk", "--parents", "--stdin", stdin=asked)
-        return {line.split()[0]: line.split()[1:] for line in _decode(out).splitlines()}
+        return {line.split()[0]: line.split()[1:] for line in decode(out).splitlines()}
 
     def reachable(self, tips: Sequence[str], without: Sequence[str] = ()) -> list[str]:
         """Return the commits that `tips` reach and `without` (ids, or rev-list options) do not.
@@ -872,7 +964,7 @@ class Git:
         lines = [*tips, *(f"^{i}" for i in sorted(ids))]
         argv = ("rev-list", "--topo-order", "--stdin", *(["--not", *options] if options else []))
         _, out = self.raw(*argv, stdin="".join(f"{line}\n" for line in lines).encode())
-        return _decode(out).split()
+        return decode(out).split()
 
     def all_commits(self) -> list[str]:
         """Return the commits of all refs and HEAD, newest first."""
@@ -943,7 +1035,7 @@ class Git:
             mode, blob = "0", "0" * 40
             if text is not None:
                 argv = ("hash-object", "-w", "--stdin", f"--path={path}")
-                mode, blob = "100644", _decode(self.raw(*argv, stdin=text)[1]).strip()
+                mode, blob = "100644", decode(self.raw(*argv, stdin=text)[1]).strip()
             lines.append(os.fsencode(f"{mode} {blob}\t{self.prefix}{path}") + b"\0")
         if lines:
             argv = ("update-index", "--add", "-z", "--index-info")
@@ -1003,7 +1095,7 @@ class Git:
         _, out = self.raw("diff-tree", *argv, "--relative", "--", *pathspecs, stdin=asked)
         found = []
         commit = ""
-        words = iter(_decode(out).split("\0"))
+        words = iter(decode(out).split("\0"))
         for word in words:
             if word.startswith(":"):
                 old, new = (blob if blob.strip("0") else "" for blob in word.split(" ")[2:4])

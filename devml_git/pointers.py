@@ -12,21 +12,17 @@ directory has such files, so that every other pointer is the one `dvc add` would
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from devml_git import gate
+from devml_git import gate, yamltext
 from devml_git.errors import Refused
 from devml_git.nouns import LEGACY, MD5, Broken, Content, Pointer, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from ruamel.yaml import YAML
-
-MAX_YAML_DEPTH = 32
 
 _CANONICAL = re.compile(
     r"outs:\n- md5: (?P<oid>(?!\d+(?:e\d+)?\n)[0-9a-f]{32}(?:\.dir)?)\n  size: (?P<size>\d+)\n"
@@ -162,7 +158,7 @@ def _join(file: str, wdir: object, path: object) -> str:
 
 
 def _read_stage_file(file: str, text: str) -> list[Pointer]:
-    data = _load(file, text)
+    data = yamltext.load_mapping(file, text)
     outs = data.get("outs")
     if outs is None:
         return []
@@ -245,8 +241,12 @@ class PipelineOut:
 
 
 def _read_lock(file: str, text: str, stages: Mapping[str, PipelineOut]) -> list[Pointer]:
-    data = _load(file, text)
-    table = data.get("stages") or {}
+    return read_lock(file, text, stages.get)
+
+
+def read_lock(file: str, text: str, known: Callable[[str], PipelineOut | None]) -> list[Pointer]:
+    """Return the pointers of a `dvc.lock`: outputs that are `known` and cached. Raises Refused."""
+    table = yamltext.load_mapping(file, text).get("stages") or {}
     if not isinstance(table, dict):
         raise Refused(f"{gate.shown(file)}: stages is not a mapping")
     found = []
@@ -255,9 +255,9 @@ def _read_lock(file: str, text: str, stages: Mapping[str, PipelineOut]) -> list[
         for out in outs if isinstance(outs, list) else ():
             if not isinstance(out, dict):
                 raise Refused(f"{gate.shown(file)}: an output that is not a mapping")
-            known = stages.get(out_path(file, out))
-            if known is not None and known.cached:
-                found.append(_pointer(file, out, None, None, known))
+            stage = known(out_path(file, out))
+            if stage is not None and stage.cached:
+                found.append(_pointer(file, out, None, None, stage))
     return found
 
 
@@ -297,7 +297,7 @@ def new(name: str, content: Content) -> bytes:
     out["hash"] = MD5
     out["path"] = name
     _set_meta(out, content)
-    return _dump({"outs": [out]})
+    return yamltext.dump({"outs": [out]})
 
 
 def _plain_oid(oid: str) -> bool:
@@ -324,7 +324,7 @@ def updated(file: str, text: bytes, artifact: str, content: Content) -> bytes:
         direct = _updated_canonical(text, content)
         if direct is not None:
             return direct
-    yaml = _yaml("rt")
+    yaml = yamltext.parser("rt")
     data = yaml.load(text.decode("utf-8").replace("\r\n", "\n"))
     out = _find_out(file, data, artifact)
     _set_hash(out, content)
@@ -334,15 +334,15 @@ def updated(file: str, text: bytes, artifact: str, content: Content) -> bytes:
         _set_meta(out, content)
         _drop_defaults(data, _STAGE_DEFAULTS)
         _drop_defaults(out, _OUT_DEFAULTS)
-    return _dump(data)
+    return yamltext.dump(data)
 
 
 def renamed(file: str, text: bytes, artifact: str, name: str) -> bytes:
     """Return a `.dvc` file's text with one output's `path:` changed to `name`; the rest stays."""
-    yaml = _yaml("rt")
+    yaml = yamltext.parser("rt")
     data = yaml.load(text.decode("utf-8").replace("\r\n", "\n"))
     _find_out(file, data, artifact)["path"] = name
-    return _dump(data)
+    return yamltext.dump(data)
 
 
 def _drop_defaults(table: dict[str, Any], defaults: Mapping[str, object]) -> None:
@@ -443,14 +443,14 @@ def rewritten(file: str, text: bytes, data: Mapping[str, Any], other: bytes) -> 
         return direct
     plain = load_mapping(file, text)
     if not plain:
-        return _dump(data)
+        return yamltext.dump(data)
     tree = _round_trip(text)
     stages, before = data.get("stages"), plain.get("stages")
     if isinstance(stages, dict) and isinstance(before, dict):
         _replace_stages(file, tree["stages"], before, stages, other)
         data = {**data, "stages": before}
     _change_mapping(tree, plain, data)
-    return _dump(tree)
+    return yamltext.dump(tree)
 
 
 def _replace_stages(
@@ -471,7 +471,7 @@ def _replace_stages(
 
 
 def _round_trip(text: bytes) -> dict[str, Any]:
-    loaded = _yaml("rt").load(text.decode("utf-8").replace("\r\n", "\n"))
+    loaded = yamltext.parser("rt").load(text.decode("utf-8").replace("\r\n", "\n"))
     return cast("dict[str, Any]", loaded or {})
 
 
@@ -517,56 +517,6 @@ def _change_outs(tree: list[Any], plain: list[Any], data: list[Any]) -> None:
     tree.extend(out for out in data if out["path"] in wanted)
 
 
-# -- YAML ----------------------------------------------------------------------------------------
-
-
-def _yaml(kind: str) -> YAML:
-    from ruamel.yaml import YAML
-
-    yaml = YAML(typ=kind, pure=True)
-    yaml.default_flow_style = False
-    return yaml
-
-
-def _dump(data: object) -> bytes:
-    stream = io.StringIO()
-    _yaml("rt").dump(data, stream)
-    return stream.getvalue().encode("utf-8")
-
-
-def _load(file: str, text: str) -> dict[str, Any]:
-    """Parse YAML that is a mapping; refuse what a stranger could use to burn time or memory."""
-    from ruamel.yaml.error import YAMLError
-
-    yaml = _yaml("safe")
-    try:
-        _check_events(file, yaml.parse(text))
-        data = yaml.load(text)
-    except (YAMLError, ValueError, RecursionError) as e:
-        line = getattr(getattr(e, "problem_mark", None), "line", None)
-        place = "" if line is None else f" (line {line + 1})"
-        raise Refused(f"{gate.shown(file)}: not valid YAML{place}") from e
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise Refused(f"{gate.shown(file)}: not a mapping")
-    return data
-
-
-def _check_events(file: str, events: Iterable[Any]) -> None:
-    depth = 0
-    for event in events:
-        kind = type(event).__name__
-        if kind == "AliasEvent" or getattr(event, "anchor", None):
-            raise Refused(f"{gate.shown(file)}: YAML anchors and aliases are not read")
-        if getattr(event, "tag", None) and kind != "DocumentStartEvent":
-            raise Refused(f"{gate.shown(file)}: YAML tags are not read")
-        depth += kind in {"MappingStartEvent", "SequenceStartEvent"}
-        depth -= kind in {"MappingEndEvent", "SequenceEndEvent"}
-        if depth > MAX_YAML_DEPTH:
-            raise Refused(f"{gate.shown(file)}: nested deeper than {MAX_YAML_DEPTH}")
-
-
 def load_mapping(file: str, text: bytes) -> dict[str, Any]:
     """Parse another YAML file of DVC's (`dvc.yaml`) under the same limits. Raises Refused."""
-    return _load(file, text.decode("utf-8", "replace"))
+    return yamltext.load_mapping(file, text.decode("utf-8", "replace"))

@@ -14,17 +14,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from devml_git import pointers
-from devml_git.errors import GitFailed, Refused, UsageError
+from devml_git.errors import GitFailed, UsageError
 from devml_git.gate import shown
-from devml_git.plumbing import POINTER_PATHSPECS, is_lock
+from devml_git.plumbing import POINTER_PATHSPECS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from devml_git.nouns import Pointer
     from devml_git.plumbing import Git
-    from devml_git.pointers import PipelineOut
 
 SPACE = "refs/devml/snapshots/"
 _TRAILER = "Devml-Snapshot: "
@@ -80,28 +77,6 @@ class Savepoint:
             "date": self.time, "branch": self.branch, "message": self.message,
             "metrics": dict(self.metrics),
         }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """An artifact of a snapshot that differs from its parent's. `path` is from the worktree's
-    root; a side is None where there is no such artifact.
-    """
-
-    path: str
-    old: Pointer | None
-    new: Pointer | None
-
-    @property
-    def kind(self) -> str:
-        """One of product.md's words: added, modified, deleted."""
-        return "added" if self.old is None else "deleted" if self.new is None else "modified"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return one entry of product.md's `changes`."""
-        sides = {"old": self.old, "new": self.new}
-        described = {k: {"oid": p.oid, "size": p.size} if p else None for k, p in sides.items()}
-        return {"path": self.path, "change": self.kind, **described}
 
 
 # -- metrics -------------------------------------------------------------------------------------
@@ -201,41 +176,6 @@ def hold(git: Git, oid: str | None) -> bool:
     """Whether a pointer of some snapshot, otherwise than its parent's, names this oid of DVC's."""
     argv = ("--no-walk", f"--glob={SPACE}*", "--format=%H", "--no-textconv", f"-S{oid}", "--")
     return oid is not None and bool(git.out("log", *argv, *POINTER_PATHSPECS))
-
-
-def changes(
-    git: Git, points: Sequence[Savepoint], stages: Mapping[str, PipelineOut]
-) -> dict[str, list[Change]]:
-    """Return by commit which artifacts a snapshot has that its parent has not, or not so.
-
-    `stages` is what the pipelines say today. Two processes, however many snapshots there are.
-    """
-    if not points:
-        return {}
-    rows = git.changed_blobs([p.commit for p in points], POINTER_PATHSPECS)
-    blobs = sorted({b for row in rows for b in (row.old, row.new) if b})
-    texts = dict(zip(blobs, git.blobs(blobs), strict=True))
-    found: dict[str, list[Change]] = {}
-    for row in rows:
-        before, after = (
-            _pointers(row.path, texts[blob], stages) if blob else {} for blob in (row.old, row.new)
-        )
-        found.setdefault(row.commit, []).extend(
-            Change(path, before.get(path), after.get(path))
-            for path in sorted({*before, *after})
-            if before.get(path) != after.get(path)
-        )
-    return found
-
-
-def _pointers(file: str, text: bytes, stages: Mapping[str, PipelineOut]) -> dict[str, Pointer]:
-    with contextlib.suppress(Refused):
-        known = dict(stages)
-        if is_lock(file):
-            unknown = set(pointers.lock_paths(file, text)) - known.keys()
-            known |= {path: pointers.PipelineOut(stage="") for path in unknown}
-        return {p.path: p for p in pointers.read(file, text, known)}
-    return {}
 
 
 def followers(git: Git, points: Sequence[Savepoint]) -> dict[str, str]:

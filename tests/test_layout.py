@@ -15,17 +15,17 @@ PACKAGE = Path(__file__).parents[1] / "devml_git"
 FLOORS = (
     ("errors", "progress", "gate", "place", "locks", "nouns", "rule"),
     (
-        "index", "plumbing", "manifest", "operations", "journal", "rules", "config", "ignoring", "pointers", "record", "rescue", "trust",
-        "streams", "tripwire", "history", "intake", "cache", "store", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified",
+        "index", "plumbing", "gitstream", "manifest", "operations", "journal", "rules", "config", "ignoring", "yamltext", "pointers", "record", "rescue", "trust",
+        "streams", "tripwire", "history", "intake", "cache", "store", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified", "measures", "measuring", "walking",
         "models.dtypes", "models.model", "models.source", "models.inflate", "models.archive", "models.safetensor", "models.npy", "models.sharded", "models", "kept", "summaries", "summarising",
     ),
     (
-        "wording", "output", "installer", "status", "attributes", "resolving", "supply", "workspace",
-        "contents", "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "events", "leftovers", "doctor", "describing", "blaming", "reading",
+        "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "supply", "workspace",
+        "contents", "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "showing", "events", "leftovers", "doctor", "describing", "blaming", "reading",
     ),
     (
         "hook", "mergedriver", "textconv", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",
-        "cli.checkout", "cli.undo", "cli.savepoints", "cli.transfer", "cli.verify", "cli.blame", "cli.app", "cli.funnel", "cli", "__main__",
+        "cli.checkout", "cli.undo", "cli.savepoints", "cli.log", "cli.transfer", "cli.verify", "cli.blame", "cli.app", "cli.funnel", "cli", "__main__",
     ),
 )  # fmt: skip
 ORDER = ["__init__", *(module for floor in FLOORS for module in floor)]
@@ -37,6 +37,7 @@ DOORS = {
     "git": "history",
     "dvc": ("store", "remote"),
     "configobj": "store",
+    "ruamel": "yamltext",
     "dvc_data": "",
     "dvc_objects": "remote",
     "scmrepo": "",

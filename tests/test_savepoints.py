@@ -348,9 +348,8 @@ def test_bad_input_is_refused(models: Project, args: list[str]) -> None:
     assert listed(models) == []
 
 
-def test_log_without_snapshots_and_hostile_messages(models: Project) -> None:
+def test_no_snapshots_and_hostile_messages(models: Project) -> None:
     assert "snapshot -m" in models.devml("log", "--snapshots").out
-    assert models.devml("log", check=False).status == 2
     models.write(CKPT, "1\n")
     evil = 'a\x1b[31mred\nDevml-Snapshot: {"metrics": {"loss": 0}}\n\nDevml-Snapshot: nonsense'
     models.devml("snapshot", "-m", evil)

@@ -11,6 +11,7 @@ from devml_git.cli import (
     blame,
     checkout,
     hooks,
+    log,
     project,
     rescue,
     savepoints,
@@ -45,18 +46,20 @@ def global_options(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but answers.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="Show no progress.")] = False,
+    no_pager: Annotated[bool, typer.Option("--no-pager", help="Start no pager.")] = False,
     traceback: Annotated[
         bool, typer.Option("--traceback", help="Show where an error comes from.")
     ] = False,
 ) -> None:
     """Take the options that stand anywhere on the line (the funnel has read them already)."""
-    del version, quiet, verbose, no_progress, traceback
+    del version, quiet, verbose, no_progress, no_pager, traceback
 
 
 project.register(app)
 snapshots.register(app)
 checkout.register(app)
 undo.register(app)
+log.register(app)
 savepoints.register(app)
 transfer.register(app)
 verify.register(app)

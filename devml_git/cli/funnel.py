@@ -14,11 +14,11 @@ from devml_git.errors import DevmlError
 from devml_git.output import Output
 from devml_git.place import refused_by_the_system
 
-_GLOBAL = ("-q", "--quiet", "-v", "--verbose", "--no-progress", "--traceback")
+_GLOBAL = ("-q", "--quiet", "-v", "--verbose", "--no-progress", "--no-pager", "--traceback")
 # Their arguments belong to git: `devml-git commit -v` is git's -v
 _PASS_THROUGH = frozenset({"commit", "push", "pull"})
-# Tells REV from PATH by `--`
-_SEES_DASHES = frozenset({"blame", "checkout", "fetch"})
+# Tell REV from PATH by `--`
+_SEES_DASHES = frozenset({"blame", "checkout", "fetch", "log", "show"})
 # Of two words, as they are written down
 _GROUPS = frozenset({"hooks", "rescue", "snapshots"})
 _INTERRUPTED = 130
@@ -88,6 +88,7 @@ def _sort_out(argv: list[str]) -> tuple[list[str], State]:
             quiet="-q" in ours or "--quiet" in ours,
             verbose="-v" in ours or "--verbose" in ours,
             progress="--no-progress" not in ours,
+            pager="--no-pager" not in ours,
         ),
         " ".join(tail[: 2 if command in _GROUPS else 1]),
         traceback="--traceback" in ours,

@@ -1,4 +1,4 @@
-"""log, and snapshots drop: the snapshots between commits."""
+"""log --snapshots, and snapshots drop: the snapshots between commits."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import typer
 from devml_git import gate, savepoints
 from devml_git.cli.context import age_seconds, out, workspace
 from devml_git.errors import UsageError
+from devml_git.walking import Chosen, walk
 from devml_git.wording import human
 
 if TYPE_CHECKING:
-    from devml_git.savepoints import Change, Savepoint
+    from devml_git.savepoints import Savepoint
+    from devml_git.walking import Change
     from devml_git.workspace import Workspace
 
 _SHORT = 10  # digits of a commit's id that people read
@@ -23,32 +25,15 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Snapshots b
 
 def register(main: typer.Typer) -> None:
     """Add this family's commands."""
-    main.command()(log)
     main.add_typer(app, name="snapshots")
 
 
-def log(
-    snapshots: Annotated[
-        bool, typer.Option("--snapshots", help="The snapshots between commits.")
-    ] = False,
-    number: Annotated[
-        int | None, typer.Option("-n", metavar="N", min=0, help="The newest N only.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-) -> None:
-    """List the snapshots that lie between commits (`snapshot -m`), newest first.
-
-    Example: devml-git log --snapshots -n 20
-    """
-    if not snapshots:
-        raise UsageError(
-            "only the snapshots between commits can be listed so far",
-            hint="devml-git log --snapshots   (commits: git log)",
-        )
+def show_snapshots(number: int | None, *, as_json: bool) -> None:
+    """List the snapshots that lie between commits (`snapshot -m`), newest first."""
     with workspace(writes=False) as ws:
         points = savepoints.read(ws.git)[:number]
         after = savepoints.followers(ws.git, points)
-        changes = savepoints.changes(ws.git, points, ws.tree.stages)
+        changes = _changes(ws, points)
         known = sorted({*after.values(), *(p.parent for p in points if p.parent)})
         titles = ws.git.titles(known)
     if as_json:
@@ -64,8 +49,16 @@ def log(
         out().answer('no snapshots between commits; to take one: devml-git snapshot -m "epoch 1"')
 
 
+def _changes(ws: Workspace, points: list[Savepoint]) -> dict[str, tuple[Change, ...]]:
+    """Return by commit which artifacts a snapshot has that its parent has not, or not so."""
+    if not points:
+        return {}
+    chosen = Chosen(revs=tuple(p.commit for p in points), alone=True)
+    return {c.entry.commit: c.changes for c in walk(ws.git, ws.config, chosen)}
+
+
 def _entry(
-    point: Savepoint, after: dict[str, str], changes: dict[str, list[Change]]
+    point: Savepoint, after: dict[str, str], changes: dict[str, tuple[Change, ...]]
 ) -> dict[str, Any]:
     changed = [c.to_dict() for c in changes.get(point.commit, ())]
     return {**point.to_dict(), "followed_by": after.get(point.commit), "changes": changed}
@@ -74,7 +67,7 @@ def _entry(
 def _show(
     points: list[Savepoint],
     after: dict[str, str],
-    changes: dict[str, list[Change]],
+    changes: dict[str, tuple[Change, ...]],
     titles: dict[str, str],
 ) -> None:
     """Print the snapshots of one commit together: below what followed them, above the commit."""

@@ -1,0 +1,354 @@
+"""Where a commit's, or the workspace's, metrics and parameters are, and reading them.
+
+Which files: the patterns of `devml.toml`, and what each `dvc.yaml` declares (DVC 3.67
+`repo/metrics/show.py`, `repo/params/show.py`: a stage's `metrics:` and `params:`, and the lists of
+the same names at the top). What cannot be read is a note in words and stops nothing.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from devml_git import pointers
+from devml_git.cache import Corrupt
+from devml_git.errors import DevmlError, Refused
+from devml_git.gate import shown
+from devml_git.measures import MAX_BYTES, Measures, flatten, load
+from devml_git.place import read_text
+from devml_git.plumbing import is_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from devml_git.cache import Cache
+    from devml_git.config import Config
+    from devml_git.nouns import Pointer
+    from devml_git.plumbing import Git
+
+_TEMPLATE = re.compile(r"\$\{[^}]*\}")
+_GLOB = re.compile(r"[*?\[]")
+Tables = dict[str, dict[str, Any]]
+T = TypeVar("T")
+
+
+# -- where files are read ------------------------------------------------------------------------
+
+
+class Reader(Protocol):
+    """The files of one commit, or of the workspace, by path relative to the project's root."""
+
+    def names(self) -> Iterable[str]:
+        """Return the files there: all, or at least those that `candidate` is true of."""
+
+    def text(self, path: str) -> bytes | None:
+        """Return a file's content, None where there is none; raise Refused where it is withheld."""
+
+
+class Stored:
+    """What the cache holds of a snapshot: files, and members of directories, by path.
+
+    `find` returns the pointer of an artifact's path, or None.
+    """
+
+    def __init__(self, cache: Callable[[], Cache], find: Callable[[str], Pointer | None]) -> None:
+        self._cache = cache
+        self._find = find
+
+    def text(self, path: str) -> bytes | None:
+        """Return the content of an output or of a member of one, verified. Raises Refused."""
+        place, pointer = path, self._find(path)
+        while pointer is None:
+            place = posixpath.dirname(place)
+            if not place:
+                return None
+            pointer = self._find(place)
+        if pointer.oid is None or (pointer.is_dir is (place == path)):
+            return None
+        cache = self._cache()
+        try:
+            oid: str | None = pointer.oid
+            if pointer.is_dir:
+                members = cache.manifest(pointer.oid, pointer.hash_name)
+                oid = members.get(path.removeprefix(f"{place}/"))
+            if oid is None:
+                return None
+            if cache.size_of(oid, pointer.hash_name) > MAX_BYTES:
+                raise Refused(f"{shown(path)}: larger than {MAX_BYTES} bytes")
+            if not cache.has(oid, pointer.hash_name):
+                raise Refused(f"{shown(path)}: its content is not in the cache")
+            if not cache.verify(oid, pointer.hash_name):
+                raise Corrupt(oid)
+            return cache.object_path(oid, pointer.hash_name).read_bytes()
+        except Corrupt as e:
+            raise Refused(f"{shown(path)}: corrupt in the cache") from e
+        except Refused:
+            raise
+        except (DevmlError, OSError) as e:
+            raise Refused(f"{shown(path)}: its content is not in the cache") from e
+
+
+class Committed:
+    """The files of a commit: what git holds, and what the cache holds of its snapshot."""
+
+    def __init__(self, git: Git, commit: str, stored: Stored | None = None) -> None:
+        self._git = git
+        self._commit = commit
+        self._stored = stored
+        self._blobs = {e.path: e for e in git.tree_entries(commit, all_paths=True)}
+
+    def names(self) -> Iterable[str]:
+        """Return the files that git holds."""
+        return self._blobs
+
+    def text(self, path: str) -> bytes | None:
+        """Return a file's content, None where there is none. Raises Refused."""
+        entry = self._blobs.get(path)
+        if entry is None:
+            return self._stored.text(path) if self._stored else None
+        if not entry.mode.startswith("100"):
+            raise Refused(f"{shown(path)}: no file")
+        if self._git.blob_sizes([entry.blob])[0] > MAX_BYTES:
+            raise Refused(f"{shown(path)}: larger than {MAX_BYTES} bytes")
+        return next(self._git.blobs([entry.blob]))
+
+
+class Lying:
+    """The files as they lie in the workspace."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+
+    def names(self) -> Iterable[str]:
+        """Return what git holds or would take."""
+        return self._git.names("ls-files", "-z", "-c", "-o", "--exclude-standard", "--deduplicate")
+
+    def text(self, path: str) -> bytes | None:
+        """Return a file's content, None where there is none. Raises Refused."""
+        try:
+            return read_text(self._git.top, path, limit=MAX_BYTES)
+        except DevmlError as e:
+            raise Refused(e.message) from e
+
+
+# -- which files ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What `dvc.yaml` files say. Paths are relative to the root and may have `*` for a template.
+
+    `params` by file: the keys that are used (none: all of them). `uncached` are outputs that DVC
+    does not cache, `outs` all outputs with whether it does.
+    """
+
+    metrics: tuple[str, ...] = ()
+    params: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    uncached: frozenset[str] = frozenset()
+
+
+@lru_cache(maxsize=256)
+def declared(file: str, text: bytes) -> Declared:
+    """Return what one `dvc.yaml` declares. Raises Refused for one that cannot be read."""
+    data = load(file, text)
+    if not isinstance(data, dict):
+        return Declared()
+    base = posixpath.dirname(file)
+    metrics = _paths(data.get("metrics"), base)
+    params: dict[str, tuple[str, ...]] = dict.fromkeys(_paths(data.get("params"), base), ())
+    uncached: set[str] = set()
+    for stage, place in _stages(data, base):
+        metrics += _paths(stage.get("metrics"), place)
+        for name, keys in _stage_params(stage.get("params"), place):
+            whole = not keys or params.get(name) == ()
+            params[name] = () if whole else (*params.get(name, ()), *keys)
+        uncached |= {path for key in ("outs", "metrics", "plots") for path in
+                     _uncached(stage.get(key), place)}  # fmt: skip
+    return Declared(tuple(dict.fromkeys(metrics)), params, frozenset(uncached))
+
+
+def _stages(data: Mapping[str, Any], base: str) -> Iterator[tuple[dict[str, Any], str]]:
+    stages = data.get("stages")
+    for entry in stages.values() if isinstance(stages, dict) else ():
+        inner = entry.get("do", entry) if isinstance(entry, dict) else None  # foreach, matrix
+        if isinstance(inner, dict):
+            yield inner, _joined(base, str(inner.get("wdir", ".")))
+
+
+def _paths(entries: Any, base: str) -> list[str]:  # noqa: ANN401
+    """Return the paths of a list of DVC's whose entries are a path or a mapping under one."""
+    return [path for path, _ in _entries(entries, base)]
+
+
+def _entries(entries: Any, base: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+    for entry in entries if isinstance(entries, list) else ():
+        named = entry if isinstance(entry, dict) else {entry: None}
+        yield from ((_joined(base, k), v) for k, v in named.items() if isinstance(k, str))
+
+
+def _joined(base: str, path: str) -> str:
+    return posixpath.normpath(posixpath.join(base, _TEMPLATE.sub("*", path)))
+
+
+def _uncached(entries: Any, base: str) -> Iterator[str]:  # noqa: ANN401
+    for path, options in _entries(entries, base):
+        if isinstance(options, dict) and options.get("cache") is False:
+            yield path
+
+
+def _stage_params(entries: Any, base: str) -> Iterator[tuple[str, tuple[str, ...]]]:  # noqa: ANN401
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, str):
+            yield _joined(base, "params.yaml"), (entry,)
+        elif isinstance(entry, dict):
+            for name, keys in entry.items():
+                if isinstance(name, str):
+                    known = keys if isinstance(keys, list) else ()
+                    yield _joined(base, name), tuple(k for k in known if isinstance(k, str))
+
+
+def candidate(config: Config) -> Callable[[str], bool]:
+    """Return whether a file may decide by its name alone what is read: for who follows changes.
+
+    Beyond these only what `measure` asks for by its own name counts.
+    """
+    patterns = [p for p in (*config.metrics, *config.params) if _GLOB.search(p)]
+    match = _matcher(patterns)
+    return lambda path: path.rsplit("/", 1)[-1] in {"dvc.yaml", "dvc.lock"} or match(path)
+
+
+def _matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
+    texts = [_as_regex(p) for p in patterns]
+    if not texts:
+        return lambda _: False
+    whole = re.compile("|".join(texts))
+    return lambda path: whole.fullmatch(path) is not None
+
+
+def _as_regex(pattern: str) -> str:
+    """Return a glob from the root as a regular expression; only `**` leaves a directory."""
+    parts = re.split(r"(\*\*/?|\*|\?)", pattern.removeprefix("/"))
+    wild = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return "".join(wild.get(part, re.escape(part)) for part in parts)
+
+
+# -- reading them --------------------------------------------------------------------------------
+
+
+def measure(config: Config, reader: Reader) -> Measures:
+    """Return the metrics and parameters that configuration and `dvc.yaml` say are there."""
+    return _Measuring(config, reader).result()
+
+
+class _Measuring:
+    """One commit's reading, and the notes on what could not be read."""
+
+    def __init__(self, config: Config, reader: Reader) -> None:
+        self.config = config
+        self.reader = reader
+        self.notes: list[str] = []
+        self.names = sorted(filter(candidate(config), reader.names()))
+
+    def result(self) -> Measures:
+        pipelines = [d for d in map(self._declared, self.names) if d is not None]
+        locked = [lock for lock in map(self._lock, self.names) if lock is not None]
+        wanted = self._matching(self.config.metrics)
+        wanted |= dict.fromkeys(self._resolved([m for d in pipelines for m in d.metrics], locked))
+        metrics = {f: t for f in wanted if (t := self._table(f, lists=False)) is not None}
+        params: Tables = {}
+        keys: dict[str, tuple[str, ...]] = dict.fromkeys(self._matching(self.config.params), ())
+        for d in pipelines:
+            for file, some in d.params.items():
+                whole = not some or keys.get(file) == ()
+                keys[file] = () if whole else (*keys.get(file, ()), *some)
+        for file, some in keys.items():
+            table = self._table(file, lists=True)
+            if table is None:
+                table = _used(locked, file)
+            if table is not None:
+                params[file] = {k: v for k, v in table.items() if not some or _chosen(k, some)}
+        return Measures(metrics, params, tuple(dict.fromkeys(self.notes)))
+
+    def _matching(self, patterns: Sequence[str]) -> dict[str, None]:
+        """Return the files that patterns mean; one without a wildcard means itself."""
+        match = _matcher(p for p in patterns if _GLOB.search(p))
+        plain_ones = [p.removeprefix("/") for p in patterns if not _GLOB.search(p)]
+        return dict.fromkeys([*plain_ones, *filter(match, self.names)])
+
+    def _resolved(self, paths: Iterable[str], locked: Sequence[_Locked]) -> Iterator[str]:
+        """Yield paths; what a template names, from what the stages have locked."""
+        outs = [path for lock in locked for path in lock.outs]
+        for path in paths:
+            yield from (fnmatch.filter(outs, path) if "*" in path else [path])
+
+    def _text(self, path: str) -> bytes | None:
+        try:
+            return self.reader.text(path)
+        except Refused as e:
+            self.notes.append(e.message)
+            return None
+
+    def _declared(self, name: str) -> Declared | None:
+        text = self._text(name) if name.rsplit("/", 1)[-1] == "dvc.yaml" else None
+        return None if text is None else self._tried(lambda: declared(name, text))
+
+    def _lock(self, name: str) -> _Locked | None:
+        text = self._text(name) if is_lock(name) else None
+        return None if text is None else self._tried(lambda: _locked(name, text))
+
+    def _table(self, file: str, *, lists: bool) -> dict[str, Any] | None:
+        text = self._text(file)
+        return None if text is None else self._tried(lambda: _table(file, text, lists=lists))
+
+    def _tried(self, read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except Refused as e:
+            self.notes.append(e.message)
+            return None
+
+
+def _table(file: str, text: bytes, *, lists: bool) -> dict[str, Any]:
+    value = load(file, text)
+    try:
+        return flatten({} if value is None else value, lists=lists)
+    except Refused as e:
+        raise Refused(f"{shown(file)}{e.message}") from e
+
+
+@dataclass(frozen=True, slots=True)
+class _Locked:
+    """What a `dvc.lock` says that stages made, and which parameters (dotted keys) they used."""
+
+    outs: tuple[str, ...]
+    params: Mapping[str, Mapping[str, Any]]
+
+
+@lru_cache(maxsize=256)
+def _locked(file: str, text: bytes) -> _Locked:
+    stages = pointers.load_mapping(file, text).get("stages")
+    base = posixpath.dirname(file)
+    params: Tables = {}
+    for entry in stages.values() if isinstance(stages, dict) else ():
+        used = entry.get("params") if isinstance(entry, dict) else None
+        for name, keys in used.items() if isinstance(used, dict) else ():
+            if isinstance(keys, dict):
+                params.setdefault(_joined(base, str(name)), {}).update(keys)
+    return _Locked(tuple(pointers.lock_paths(file, text)), params)
+
+
+def _used(locked: Sequence[_Locked], file: str) -> dict[str, Any] | None:
+    """Return what stages used of a parameter file that is not there itself."""
+    tables = [lock.params[file] for lock in locked if file in lock.params]
+    return {str(k): v for table in tables for k, v in table.items()} or None
+
+
+def _chosen(key: str, wanted: Sequence[str]) -> bool:
+    return any(
+        key == w or key.startswith(f"{w}.") or fnmatch.fnmatchcase(key, w)
+        or fnmatch.fnmatchcase(key, f"{w}.*") for w in wanted
+    )  # fmt: skip

@@ -1,0 +1,149 @@
+"""What `log` and `show` say of a commit: lines of (text, style), in the same words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from devml_git.gate import shown
+from devml_git.measures import improved, is_number
+from devml_git.wording import human
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from devml_git.config import Config
+    from devml_git.measures import Measured
+    from devml_git.walking import Change, Commit
+
+Line = list[tuple[str, str]]  # texts and their styles ("": none)
+_SHORT = 10  # digits of a commit's id
+_KINDS = {"added": "green", "modified": "yellow", "deleted": "red", "moved": "cyan"}
+_SHOWN_KEYS = 12  # metrics or parameters of one file in a line of log
+_WIDEST = 60  # characters of a value
+_COLUMN = 10  # at least so wide: the rows are printed as they come
+
+
+def commit_line(commit: Commit) -> Line:
+    """Return the line of a commit: id, date, author, subject, refs."""
+    e = commit.entry
+    refs = f"  ({e.refs})" if e.refs else ""
+    return [(e.commit[:_SHORT], "yellow"), (f"  {e.date[:10]}  {e.author}  ", ""),
+            (e.subject, "bold"), (refs, "cyan")]  # fmt: skip
+
+
+def detail_lines(commit: Commit, config: Config, *, most: int = _SHOWN_KEYS) -> list[Line]:
+    """Return what a commit changed: artifacts, metrics, parameters; at a merge, by parent."""
+    lines: list[Line] = []
+    for parent, changes in commit.against:
+        if changes:
+            lines.append([(f"against {parent[:_SHORT]}", "")])
+            lines += [[("  ", ""), *line] for line in change_lines(changes)]
+    if not commit.against:
+        lines += change_lines(commit.changes)
+    lines += measure_lines(commit.metrics, config, most=most)
+    lines += measure_lines(commit.params, None, most=most)
+    return lines + [[("note", "red"), (f"  {note}", "")] for note in commit.notes]
+
+
+def change_lines(changes: Sequence[Change]) -> list[Line]:
+    """Return a line for each artifact that changed, with its size and the change of size."""
+    sources = {c.moved_from for c in changes if c.moved_from}
+    lines = []
+    for c in changes:
+        if c.new is None and c.path in sources:
+            continue
+        kind = "moved" if c.moved_from else c.kind
+        name = f"{c.moved_from} -> {c.path}" if c.moved_from else c.path
+        lines.append([(f"{kind:<8}", _KINDS[kind]), (f"  {name}  {_sizes(c)}", "")])
+    return lines
+
+
+def _sizes(change: Change) -> str:
+    side = change.new or change.old
+    if side is None or side.size is None:
+        return ""
+    files = f"{side.nfiles} files, " if side.nfiles is not None else ""
+    was = change.old.size if change.old and change.new else None
+    delta = "" if was is None else f" ({signed_size(side.size - was)})"
+    return f"{files}{human(side.size)}{delta}"
+
+
+def signed_size(nbytes: int) -> str:
+    """Return a change of size: +1.2 MB."""
+    return f"{'-' if nbytes < 0 else '+'}{human(abs(nbytes))}"
+
+
+def measure_lines(
+    measured: Iterable[Measured], config: Config | None, *, most: int = _SHOWN_KEYS
+) -> list[Line]:
+    """Return a line for each file whose metrics (with `config`) or parameters changed."""
+    files: dict[str, list[Measured]] = {}
+    for one in measured:
+        files.setdefault(one.file, []).append(one)
+    lines = []
+    for file, some in files.items():
+        line: Line = [(file, "")]
+        for one in some[:most]:
+            line += [("  ", ""), *_measured(one, config)]
+        if len(some) > most:
+            line.append((f"  and {len(some) - most} more", ""))
+        lines.append(line)
+    return lines
+
+
+def _measured(one: Measured, config: Config | None) -> Line:
+    """Metrics: the new value and its change; parameters: from what to what."""
+    key = one.key or "value"
+    if one.new is None:
+        return [(f"{key} gone (was {value_text(one.old)})", "")]
+    if one.old is None:
+        return [(f"{key} {value_text(one.new)}", "")]
+    if config is None or one.difference is None:
+        return [(f"{key} {value_text(one.old)} -> {value_text(one.new)}", "")]
+    good = improved(config, one)
+    word = {True: ", better", False: ", worse", None: ""}[good]
+    style = {True: "green", False: "red", None: ""}[good]
+    return [
+        (f"{key} {value_text(one.new)} ", ""),
+        (f"({number(one.difference, '+')}{word})", style),
+    ]
+
+
+def whole_lines(files: Mapping[str, Mapping[str, Any]]) -> list[Line]:
+    """Return all metrics or parameters, a line each below their file."""
+    lines: list[Line] = []
+    for file, table in files.items():
+        lines += [[(file, "")]] if file else []
+        width = max((len(shown(k)) for k in table), default=0)
+        for key, value in table.items():
+            lines.append([(f"  {shown(key or 'value').ljust(width)}  {value_text(value)}", "")])
+    return lines
+
+
+def table_head(names: Sequence[str]) -> str:
+    """Return the heads of `log --columns`."""
+    cells = [shown(n).rjust(max(len(n), _COLUMN)) for n in names]
+    return "  ".join(["commit".ljust(_SHORT), "date".ljust(10), *cells, "subject"])
+
+
+def table_row(commit: Commit, values: Sequence[Any], names: Sequence[str]) -> Line:
+    """Return a commit's row in that table; a value that it has not is a dash."""
+    e = commit.entry
+    cells = [
+        shown("-" if v is None else value_text(v)).rjust(max(len(n), _COLUMN))
+        for v, n in zip(values, names, strict=True)
+    ]
+    return [(e.commit[:_SHORT], "yellow"), ("  ".join(["", e.date[:10], *cells, e.subject]), "")]
+
+
+def value_text(value: Any) -> str:  # noqa: ANN401
+    """Return a metric or parameter as people read it."""
+    text = number(value) if is_number(value) else str(value)
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
+
+
+def number(value: float, sign: str = "") -> str:
+    """Return a number with six significant digits at most."""
+    if isinstance(value, int):
+        return format(value, f"{sign}d") if value.bit_length() < 128 else "huge"  # noqa: PLR2004
+    return format(value, f"{sign}.6g")

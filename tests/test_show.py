@@ -1,0 +1,134 @@
+"""show: the whole snapshot of a commit, and where the content of each artifact is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from devml_git.errors import DvcFailed
+from tests.world import Project
+
+
+def where(p: Project, *args: str) -> dict[str, str | None]:
+    return {a["path"]: a["content"] for a in p.devml("show", "--json", *args).json["artifacts"]}
+
+
+@pytest.fixture
+def plain(models: Project) -> Project:
+    models.differential = False
+    return models
+
+
+def test_json_is_one_commit_and_its_whole_snapshot(plain: Project) -> None:
+    plain.write("metrics.json", '{"acc": 0.5}')
+    plain.write("params.yaml", "lr: 0.1\n")
+    plain.commit("measured")
+    found = plain.devml("show", "--json").json
+    (logged,) = plain.devml("log", "--json", "-n1").json["commits"]
+    assert found.pop("schema") == "devml.show/v1"
+    artifacts = found.pop("artifacts")
+    assert found == logged
+    assert [a["path"] for a in artifacts] == ["data", "models/a.pt"]
+    assert artifacts[0] == {
+        "path": "data", "kind": "dir", "oid": artifacts[0]["oid"], "size": artifacts[0]["size"], "nfiles": 4,
+        "content": "here", "pointer": "data.dvc",
+    }  # fmt: skip
+    assert (found["metrics"], found["params"]) == (
+        {"metrics.json": {"acc": 0.5}}, {"params.yaml": {"lr": 0.1}}
+    )  # fmt: skip
+
+
+def test_text_tells_snapshot_measures_and_changes(plain: Project) -> None:
+    plain.write("metrics.json", '{"acc": 0.5}')
+    plain.commit("measured")
+    text = plain.devml("show").out
+    assert text.startswith(f"commit {plain.head()}  (HEAD -> main)\nTest <test@example.org>  20")
+    (size,) = {a["size"] for a in plain.devml("show", "--json").json["artifacts"][:1]}
+    assert f"    data         {size} B   4 files  here\n" in text
+    assert "    models/a.pt  500 B           here\n" in text
+    assert "metrics\n    metrics.json\n      acc  0.5\n" in text
+    assert "changed by it\n    metrics.json  acc 0.5\n" in text
+    old = plain.devml("show", "v2", "--", "models").out
+    assert "data" not in old.split("changed by it")[0]
+    assert "modified  models/a.pt  500 B (+0 B)" in old
+
+
+def test_content_is_here_on_the_remote_or_nowhere(plain: Project, tmp_path: Path) -> None:
+    assert set(where(plain).values()) == {"here"}
+    remote = tmp_path / "remote"
+    plain.dvc("remote", "add", "-d", "--local", "r", str(remote))
+    plain.dvc("push", "-q")
+    lacking = plain.object("models/a.pt.dvc")
+    lacking.chmod(0o644)
+    lacking.unlink()
+    assert where(plain) == {"data": "here", "models/a.pt": "remote"}
+    assert where(plain, "--no-fetch") == {"data": "here", "models/a.pt": "not here"}
+    assert not lacking.exists()  # it was asked for, not fetched
+    for file in remote.rglob(lacking.name):
+        file.chmod(0o644)
+        file.unlink()
+    assert where(plain)["models/a.pt"] == "nowhere"
+    manifest = json.loads(plain.object("data.dvc").read_bytes())
+    inner = plain.cache / manifest[0]["md5"][:2] / manifest[0]["md5"][2:]
+    inner.chmod(0o644)
+    inner.unlink()
+    assert where(plain)["data"] == "remote"
+
+
+def test_a_remote_that_fails_is_a_warning(plain: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        raise DvcFailed("the DVC remote r has not answered")
+
+    monkeypatch.setattr("devml_git.remote.Remote.sizes", failing)
+    plain.dvc("remote", "add", "-d", "--local", "r", str(plain.path.parent / "remote"))
+    for file in plain.objects().values():
+        file.chmod(0o644)
+        file.unlink()
+    ran = plain.devml("show", "--json")
+    assert {a["content"] for a in ran.json["artifacts"]} == {"not here"}
+    assert "warning: the DVC remote r has not answered" in ran.err
+
+
+def test_snapshots_between_commits_are_shown(plain: Project) -> None:
+    plain.write("models/a.pt", "epoch 1")
+    plain.devml("snapshot", "-m", "epoch 1")
+    (point,) = plain.devml("log", "--snapshots", "--json").json["snapshots"]
+    found = plain.devml("show", "--json", point["id"]).json
+    assert (found["subject"], found["snapshot"]["id"]) == ("epoch 1", point["id"])
+    assert [c["path"] for c in found["changes"]] == ["models/a.pt"]
+    name = point["ref"].removeprefix("refs/devml/snapshots/")
+    assert "a snapshot between commits, taken on main" in plain.devml("show", name).out
+
+
+def test_old_revisions_and_broken_pointers(plain: Project) -> None:
+    assert where(plain, "HEAD~3") == {}
+    plain.write("models/a.pt.dvc", "outs: 7\n")
+    plain.git("add", "-A")
+    plain.git("commit", "-qm", "broken", "--no-verify", check=False)
+    ran = plain.devml("show")
+    assert "cannot be followed  models/a.pt.dvc" in ran.out
+    assert plain.devml("show", "--json").json["broken"]
+
+
+def test_bad_requests_are_exit_two_with_a_hint(plain: Project) -> None:
+    plain.git("branch", "data")
+    for args, said in {
+        ("nope",): "unknown revision 'nope'",
+        ("v1", "v2"): "one REV too many",
+        ("data",): "both a revision and a path",
+        ("--", "nothing"): "no artifact at HEAD is nothing",
+        ("v1..v2", "--"): "unknown revision 'v1..v2'",
+        ("\x1b[31m",): "\\x1b",
+    }.items():
+        ran = plain.devml("show", *args, check=False)
+        assert (ran.status, ran.out) == (2, ""), (args, ran.err)
+        assert said in ran.err
+        assert "\x1b" not in ran.err
+
+
+def test_before_the_first_commit(project: Project) -> None:
+    project.git("checkout", "-q", "--orphan", "fresh")
+    ran = project.devml("show", check=False)
+    assert (ran.status, "no commit yet" in ran.err) == (2, True)
