@@ -144,22 +144,22 @@ class _Hdf5:
         self.notes: dict[str, None] = {}
 
     def list(self, file: h5py.File) -> None:
-        """List the data sets, each once, however many names it has."""
-        seen: set[object] = set()
+        """List the data sets; a group that has several names is listed under the first only."""
+        seen = {_identity(file)}
         groups: list[tuple[str, h5py.Group]] = [("", file)]
+        count = 0
         while groups:
             name, group = groups.pop()
             below = []
             for path, item in self._items(name, group):
-                if _identity(item) in seen:
-                    continue
-                seen.add(_identity(item))
-                if len(seen) > MAX_TENSORS or path.count("/") > _MAX_DEPTH:
+                count += 1
+                if count > MAX_TENSORS or path.count("/") > _MAX_DEPTH:
                     raise self._source.wrong("its groups are too many, or too deep")
-                if hasattr(item, "keys"):
-                    below.append((path, item))
-                elif hasattr(item, "shape"):
+                if hasattr(item, "shape"):
                     self._add(path, item)
+                elif hasattr(item, "keys") and _identity(item) not in seen:
+                    seen.add(_identity(item))
+                    below.append((path, item))
             groups += reversed(below)
 
     def _items(self, name: str, group: h5py.Group) -> Iterator[tuple[str, Any]]:

@@ -89,9 +89,18 @@ class Part:
     def array(self) -> Array:
         """Return the tensor's array (see Model.array)."""
         if self.form is not None:
-            return self.form()
-        raw, dtype = self.raw(), numpy_dtype(self.tensor.dtype)
+            return _frozen(self.form())
+        raw, dtype = self.bytes(), numpy_dtype(self.tensor.dtype)
         return raw if dtype is None else raw.view(dtype).reshape(self.tensor.shape)
+
+    def bytes(self) -> Bytes:
+        """Return the tensor's stored bytes (see Model.raw)."""
+        return _frozen(self.raw())
+
+
+def _frozen(array: Array) -> Array:
+    array.flags.writeable = False
+    return array
 
 
 class Model:
@@ -133,7 +142,7 @@ class Model:
         unknown name, Unreadable where the content is damaged, too large to decompress in memory,
         or in another file.
         """
-        return self._parts[name].raw()
+        return self._parts[name].bytes()
 
     def array(self, name: str) -> Array:
         """Return one tensor as NumPy: read-only, memory-mapped where the format allows.

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 64 << 10  # bytes: NumPy itself reads 10,000
 _MAX_FIELDS_DEEP = 8
-# A literal of strings, numbers, True and False: nothing that Python's parser would warn of
+# A literal of strings, numbers, True and False: nothing that Python's parser would warn of.
+# Possessive, so that no text takes more than one pass
 _LITERAL = re.compile(
-    r"(?:\s+|'[^'\\\n]*'|\"[^\"\\\n]*\"|[0-9]+(?![0-9A-Za-z_.])|True\b|False\b|[\[\](){},:])*"
+    r"(?:\s|'[^'\\\n]*+'|\"[^\"\\\n]*+\"|[0-9]++(?![A-Za-z_.])|True\b|False\b|[\[\](){},:])*+"
 )
 _PYTHON_2_LONG = re.compile(r"\b([0-9]+)L\b")
 _TYPE = re.compile(r"[<>|=]?(?:[?bBhHiIlLqQefdgFDGOcSaUVmM]|[biufcSUVOmM?][0-9]{1,9})(?:\[\w+\])?")

@@ -1,21 +1,22 @@
 """Pickles, read without doing what they say.
 
 An interpreter of the opcodes (`pickletools` of the standard library is their reference) that builds
-lists, tuples, pairs and plain values, and a description for everything else: no class is looked up,
-no function is called. What a description means, a `World` decides (torch_file.py, pickles.py).
+lists, tuples, pairs and plain values, and a description for everything else (described.py).
 """
 
 from __future__ import annotations
 
 import functools
 import struct
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from devml_git.models.described import MAX_TEXT, Beyond, Blob, Made, Malformed, Named, Pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
+    from devml_git.models.described import World
     from devml_git.models.model import Bytes
 
     _Step: TypeAlias = "Callable[[_Machine, Any], object]"
@@ -25,73 +26,6 @@ MAX_OPCODES = 4_000_000
 _SHORT = 4096  # bytes: longer texts and byte strings stay where they are
 _LONGEST_NUMBER = 256  # bytes
 _MAX_MEMO = 1 << 32
-
-
-class Malformed(Exception):
-    """The bytes are no pickle, or one that no program writes; the text says why."""
-
-
-class Beyond(Malformed):
-    """The pickle may be sound, but is larger, or of another kind, than what is read here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A class or function that a pickle names, and that nobody looks up."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
-class Pairs(list[Any]):
-    """A dictionary as the pairs it was given: keys that collide in a hash table cost nothing."""
-
-
-@dataclass(eq=False, repr=False, slots=True)
-class Made:
-    """An object of a class that is not looked up: what it was made of."""
-
-    kind: object
-    args: tuple[Any, ...] = ()
-    state: Any = None
-    items: list[Any] = field(default_factory=list)
-    pairs: Pairs = field(default_factory=Pairs)
-
-
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """A long text or byte string, left in the pickle: where it lies there."""
-
-    at: int
-    length: int
-    text: bool
-
-
-class World:
-    """What the objects of a pickle mean; this one takes all of them for descriptions.
-
-    `named` are the classes and functions that the pickle has named so far.
-    """
-
-    def __init__(self) -> None:
-        self.named: dict[Named, None] = {}
-
-    def call(self, function: object, args: tuple[Any, ...]) -> object:
-        """Return what stands for the value of a call."""
-        return Made(function, args)
-
-    def persistent(self, key: object) -> object:
-        """Return what stands for something that is kept outside of the pickle."""
-        return Made(None, (key,))
-
-    def build(self, made: object, state: object, at: int) -> int:
-        """Give an object its state; return where the pickle goes on (`at`: after this opcode)."""
-        if isinstance(made, Made):
-            made.state = state
-        return at
 
 
 def interpret(
@@ -142,12 +76,22 @@ class _Machine:
             raise Malformed("a number of hundreds of digits")
         return int.from_bytes(self.take(length), "little", signed=True)
 
-    def line(self) -> str:
-        line, end, _ = bytes(self.data[self.at : self.at + _SHORT]).partition(b"\n")
-        if not end:
-            raise Malformed("a line without an end")
-        self.at += len(line) + 1
-        return line.decode("utf-8", "backslashreplace")
+    def line(self) -> bytes:
+        """Read a line; most are short, but protocol 0 has arrays in lines."""
+        most = _SHORT
+        while (end := bytes(self.data[self.at : self.at + most]).find(b"\n")) < 0:
+            if self.at + most >= len(self.data):
+                raise Malformed("a line without an end")
+            most *= 8
+        line = bytes(self.take(end + 1)[:end])
+        self.keep(end)
+        return line
+
+    def keep(self, length: int) -> None:
+        """Count what is kept of the pickle's own bytes."""
+        self.world.room -= length
+        if self.world.room < 0:
+            raise Beyond(f"it has more than {MAX_TEXT >> 20} MB of text")
 
     def counted(self, width: int, *, text: bool) -> object:
         length = int.from_bytes(self.take(width), "little")
@@ -155,6 +99,7 @@ class _Machine:
         taken = self.take(length)
         if length > _SHORT:
             return Blob(at, length, text)
+        self.keep(length)
         return bytes(taken).decode("utf-8", "surrogatepass") if text else bytes(taken)
 
     # -- steps -----------------------------------------------------------------------------------
@@ -279,12 +224,22 @@ def _first(values: list[Any]) -> tuple[Any, list[Any]]:
     return values[0], values[1:]
 
 
-def _decimal(text: str) -> int | bool:
-    return text == "01" if text in {"00", "01"} else int(text.rstrip("L"))
+def _decimal(line: bytes) -> int | bool:
+    if len(line) > _LONGEST_NUMBER:
+        raise Malformed("a number of hundreds of digits")
+    return line == b"01" if line in {b"00", b"01"} else int(line.rstrip(b"L"))
 
 
-def _unquoted(text: str) -> str:
-    return text[1:-1] if text[:1] in {"'", '"'} else text
+def _name(machine: _Machine) -> str:
+    return machine.line().decode("utf-8", "backslashreplace")
+
+
+def _repr(line: bytes) -> bytes | str:
+    """Return the string of Python 2 whose repr this is."""
+    import codecs
+
+    content = bytes(codecs.escape_decode(line[1:-1])[0])
+    return content.decode("ascii") if content.isascii() else content
 
 
 def _fixed(form: str) -> _Reader:
@@ -303,11 +258,11 @@ _READERS: dict[str, _Reader] = {
     "long1": lambda m: m.long(1), "long4": lambda m: m.long(4),
     "decimalnl_short": lambda m: _decimal(m.line()),
     "decimalnl_long": lambda m: _decimal(m.line()),
-    "floatnl": lambda m: float(m.line()),
-    "stringnl": lambda m: _unquoted(m.line()),
-    "stringnl_noescape": _Machine.line,
-    "stringnl_noescape_pair": lambda m: f"{m.line()} {m.line()}",
-    "unicodestringnl": _Machine.line,
+    "floatnl": lambda m: float(m.line()[:_LONGEST_NUMBER]),
+    "stringnl": lambda m: _repr(m.line()),
+    "stringnl_noescape": _name,
+    "stringnl_noescape_pair": lambda m: f"{_name(m)} {_name(m)}",
+    "unicodestringnl": lambda m: m.line().decode("raw-unicode-escape"),
     "string1": _with_length(1, text=False), "string4": _with_length(4, text=False),
     "bytes1": _with_length(1, text=False), "bytes4": _with_length(4, text=False),
     "bytes8": _with_length(8, text=False), "bytearray8": _with_length(8, text=False),

@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from devml_git.models.described import Beyond, Blob, Made, Malformed, Named, Pairs, World
 from devml_git.models.model import MAX_NAME, clean
-from devml_git.models.opcodes import Beyond, Blob, Made, Malformed, Named, Pairs, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -155,10 +155,7 @@ class ArrayWorld(World):
         elif content.length < nbytes:
             raise Malformed(f"an array needs {nbytes} bytes and has {content.length}")
 
-        def form() -> Array:
-            return raw().view(number).reshape(sizes, order="F" if fortran else "C")
-
-        return Leaf(number.name, sizes, nbytes, raw, form)
+        return laid_out(raw, number, sizes, fortran=fortran)
 
     def _content(self, content: bytes | Blob, nbytes: int) -> Bytes:
         import numpy as np
@@ -181,6 +178,35 @@ def plain_name(function: object) -> str | None:
     name = str(function)
     inside = next((p for p in _NUMPY if name.startswith(p)), None)
     return f"numpy.{name.removeprefix(inside)}" if inside else name
+
+
+def laid_out(
+    raw: Callable[[], Bytes], number: np.dtype[Any], shape: tuple[int, ...], *, fortran: bool
+) -> Leaf:
+    """Return the array of which these are the bytes.
+
+    Records are given without the gaps between their fields: what stands there is left to chance.
+    """
+    from numpy.lib.recfunctions import repack_fields
+
+    def form() -> Array:
+        return raw().view(number).reshape(shape, order="F" if fortran else "C")
+
+    nbytes = math.prod(shape) * number.itemsize
+    if number.names is None:
+        return Leaf(number.name, shape, nbytes, raw, form)
+
+    def packed() -> Array:
+        found: Array = repack_fields(form())
+        return found
+
+    def packed_bytes() -> Bytes:
+        import numpy as np
+
+        return np.frombuffer(packed().tobytes(), np.uint8)
+
+    dense = repack_fields(number)
+    return Leaf(dense.name, shape, math.prod(shape) * dense.itemsize, packed_bytes, packed)
 
 
 # -- what was found ------------------------------------------------------------------------------

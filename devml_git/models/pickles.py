@@ -11,13 +11,14 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any
 
+from devml_git.models.described import Beyond, Made, Malformed
 from devml_git.models.inflate import Damaged, inflating, is_compressed
 from devml_git.models.model import Listing, Model
-from devml_git.models.opcodes import Beyond, Made, Malformed, interpret
-from devml_git.models.pickled import ArrayWorld, Leaf, classes, plain_name, values, walk
+from devml_git.models.opcodes import interpret
+from devml_git.models.pickled import ArrayWorld, Leaf, classes, laid_out, plain_name, values, walk
 
 if TYPE_CHECKING:
-    from devml_git.models.model import Array, Bytes
+    from devml_git.models.model import Bytes
     from devml_git.models.source import Source
 
 _PROTO = 0x80
@@ -116,12 +117,8 @@ class _JoblibWorld(ArrayWorld):
         if at + nbytes > len(self.data):
             raise Malformed("it is truncated within an array")
         raw = functools.partial(self._stored, at, nbytes)
-        fortran = said.get("order") == "F"
-
-        def form() -> Array:
-            return raw().view(number).reshape(shape, order="F" if fortran else "C")
-
-        made.state, made.args = Leaf(number.name, shape, nbytes, raw, form), ()
+        made.state = laid_out(raw, number, shape, fortran=said.get("order") == "F")
+        made.args = ()
         return at + nbytes
 
     def _objects(self, made: Made, at: int) -> int:

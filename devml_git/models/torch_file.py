@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from devml_git.gate import shown
+from devml_git.models.described import Beyond, Made, Malformed, Named
 from devml_git.models.dtypes import numpy_dtype
 from devml_git.models.model import Listing, Model
-from devml_git.models.opcodes import Made, Malformed, Named, interpret
+from devml_git.models.opcodes import interpret
 from devml_git.models.pickled import ArrayWorld, Leaf, classes, plain_name, values, walk
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def read(archive: Archive, member: Member) -> Model:
     world = _TorchWorld(archive, prefix, archive.view(member, 0, member.size), listing)
     try:
         found = list(walk(interpret(world.data, world)[0], _SKIPPED))
+    except Beyond as e:
+        raise source.wrong(f"its pickle is not read: {e}") from e
     except Malformed as e:
         raise source.wrong(f"its pickle is damaged or hostile: {e}") from e
     _add(listing, found, source.size)
