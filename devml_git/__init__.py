@@ -17,16 +17,18 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+    from devml_git.arrays import Tensors
     from devml_git.errors import DevmlError
-    from devml_git.reading import Artifact, Repo, Tensors
+    from devml_git.notebook import History
+    from devml_git.reading import Artifact, Repo
     from devml_git.savepoints import Savepoint
 
 __version__ = "0.1.0"
 __all__ = [
-    "Artifact", "DevmlError", "Repo", "Tensors", "__version__", "artifacts", "load", "open",
+    "Artifact", "DevmlError", "Repo", "Tensors", "__version__", "artifacts", "load", "log", "open",
     "snapshot",
 ]  # fmt: skip
-_LAZY = {"DevmlError": "errors", "Artifact": "reading", "Repo": "reading", "Tensors": "reading"}
+_LAZY = {"DevmlError": "errors", "Artifact": "reading", "Repo": "reading", "Tensors": "arrays"}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
@@ -75,6 +77,17 @@ def artifacts(rev: str | None = None) -> tuple[Artifact, ...]:
     from devml_git import reading
 
     return reading.here().artifacts(rev)
+
+
+def log(*revs: str, **options: Any) -> History:  # noqa: ANN401 - as `Repo.log` has them
+    """Return the commits of revisions and ranges (none: HEAD) with what each changed.
+
+    Options are those of `Repo.log`: `n`, `paths`, `where`, `since`, `author`, `everything`,
+    `first_parent`. In a notebook it is a table.
+    """
+    from devml_git import reading
+
+    return reading.here().log(*revs, **options)
 
 
 def snapshot(

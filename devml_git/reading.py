@@ -5,35 +5,39 @@ The workspace stays as it is; what comes from a commit is proven to be what was 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import io
+import itertools
 import os
 import stat
 import threading
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from devml_git import gate, models, savepoints, store, trust
+from devml_git import config, gate, models, savepointing, savepoints, store, trust
+from devml_git.arrays import Tensors
 from devml_git.contents import Contents
 from devml_git.errors import ContentLost, NotARepository, Refused, StorageFailed, UsageError
+from devml_git.notebook import History
 from devml_git.place import Stat, storage_error, what_is
 from devml_git.plumbing import Git
+from devml_git.selecting import Where
 from devml_git.streams import SMALL
-from devml_git.wording import human, listed
+from devml_git.walking import Chosen, walk
+from devml_git.wording import listed
 from devml_git.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Mapping
     from types import TracebackType
     from typing import Self
 
-    from numpy.typing import NDArray
-
     from devml_git.cache import Cache
     from devml_git.nouns import Pointer, Snapshot
+    from devml_git.savepoints import Savepoint
 
 _T = TypeVar("_T")
 _MODES = frozenset({"r", "rt", "rb"})
@@ -74,57 +78,6 @@ class _Place:
             return Stat.of(self.path.stat()) == self.stat
         except OSError:
             return False
-
-
-class Tensors(Mapping[str, "NDArray[Any]"]):
-    """A model's tensors by name, as NumPy arrays. Each is read when it is asked for.
-
-    Memory-mapped and read-only where the format allows (safetensors, npy, uncompressed npz and
-    torch): a tensor takes memory once its numbers are looked at. bfloat16 and float8 have
-    ml_dtypes' types; quantised blocks of GGUF come as their bytes.
-
-    `format` is the file's, `metadata` what it says beside its tensors, `info` each tensor's name,
-    dtype, shape and stored bytes, without reading it; `notes` say what could not be read. Arrays
-    stay valid after `close`. Threads may share it.
-    """
-
-    def __init__(self, model: models.Model) -> None:
-        self._model = model
-        self.format = model.format
-        self.metadata: Mapping[str, Any] = model.metadata
-        self.info: Mapping[str, models.Tensor] = model.tensors
-        self.notes = model.notes
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._model.array(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.info)
-
-    def __len__(self) -> int:
-        return len(self.info)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.info
-
-    def __repr__(self) -> str:
-        size = human(sum(t.nbytes for t in self.info.values()))
-        return f"<Tensors: {self.format}, {len(self)} tensors, {size}>"
-
-    def close(self) -> None:
-        """Close the file, or files; nothing more can be read then."""
-        self._model.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Repo:
@@ -187,6 +140,40 @@ class Repo:
         with self._lock, self._workspace() as ws:
             snapshot = ws.tree.snapshot if rev is None else ws.snapshot_at(self._commit(rev))
             return tuple(_described(ws, p) for _, p in sorted(snapshot.pointers.items()))
+
+    def log(
+        self,
+        *revs: str,
+        n: int | None = None,
+        paths: Collection[str | os.PathLike[str]] = (),
+        where: str | None = None,
+        since: str | None = None,
+        author: str | None = None,
+        everything: bool = False,
+        first_parent: bool = False,
+    ) -> History:
+        """Return the commits of revisions and ranges (none: HEAD), as `devml-git log` lists them.
+
+        Each tells its changed artifacts, metrics and parameters. `n` is how many at most; `paths`
+        are artifacts, members or directories; `where` is as in `log --where "accuracy > 0.9"`; the
+        rest is as in `git log` (`everything` is `--all`). Raises UsageError.
+        """
+        git = self._git()
+        settings = config.load(git.top)
+        chosen = Chosen(
+            revs, everything, first_parent, since, author=author,
+            paths=tuple(self._inside(p) for p in paths),
+        )  # fmt: skip
+        with contextlib.closing(walk(git, settings, chosen, cache=lambda: self._cache)) as walking:
+            found = walking if where is None else Where(where).among(walking)
+            return History(tuple(itertools.islice(found, n)), settings, git.prefix)
+
+    def snapshot(
+        self, message: str | None = None, metrics: Mapping[str, Any] | None = None
+    ) -> Savepoint:
+        """Record the whole state as a snapshot between commits; see `devml_git.snapshot`."""
+        with self._lock, self._workspace() as ws:
+            return savepointing.take(ws, message or "snapshot", metrics)
 
     # -- files -------------------------------------------------------------------------------
 

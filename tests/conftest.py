@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.remotes.fixtures import servers, storage, storages  # noqa: F401 - fixtures
-from tests.world import GIT_CONFIG, Project, build_template
+from tests.world import GIT_CONFIG, Project, Shelf, build_template
 
 
 def seal(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,6 +59,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as monkeypatch:
         seal(tmp_path_factory.mktemp("template-home"), monkeypatch)
         return build_template(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    return Shelf(tmp_path_factory.mktemp("shelf"))
 
 
 @pytest.fixture

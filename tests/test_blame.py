@@ -12,7 +12,7 @@ import pytest
 from devml_git import blaming
 from devml_git.workspace import Workspace
 from tests.tensorfile import safetensors, weights
-from tests.world import Project, devml, run
+from tests.world import Project, Shelf, devml, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,14 +21,21 @@ MODEL = "models/clf.safetensors"
 
 
 @pytest.fixture
-def trained(project: Project) -> Project:
+def trained(shelf: Shelf, request: pytest.FixtureRequest, tmp_path: Path) -> Project:
     """a: all tensors; b: layer.1; c: code only; d: layer.2 and layer.3 is new."""
+
+    def make() -> Project:
+        p: Project = request.getfixturevalue("project")
+        p.differential = False
+        save(p, "a", 1, 2, 3)
+        save(p, "b", 1, 5, 3)
+        p.write("train.py", "print()")
+        p.commit("c")
+        save(p, "d", 1, 5, 7, 8)
+        return p
+
+    project = shelf.copy("blame", make, tmp_path / "trained")
     project.differential = False
-    save(project, "a", 1, 2, 3)
-    save(project, "b", 1, 5, 3)
-    project.write("train.py", "print()")
-    project.commit("c")
-    save(project, "d", 1, 5, 7, 8)
     return project
 
 

@@ -22,7 +22,16 @@ from devml_git.models.model import MAX_TENSORS
 FILES = Path(__file__).parent / "files"
 SECONDS = 20
 MEMORY = 2 << 30  # bytes of address space beyond what the libraries take
-INTERESTING = (b"\0", b"\xff", b"\x7f", b"\x80", b"\xff" * 4, b"\xff" * 8, b"\x7f" + b"\xff" * 7, b"\0" * 8)
+INTERESTING = (
+    b"\0",
+    b"\xff",
+    b"\x7f",
+    b"\x80",
+    b"\xff" * 4,
+    b"\xff" * 8,
+    b"\x7f" + b"\xff" * 7,
+    b"\0" * 8,
+)
 
 
 def damaged(data: bytes, seed: int) -> bytes:
