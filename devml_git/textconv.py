@@ -1,6 +1,6 @@
 """What git starts to show a pointer: `python -P -m devml_git.textconv FILE COMMON-DIRECTORY`.
 
-Prints the file in words (`describing.py`), or as it is: in any trouble, and where a program is to
+Prints the file in words (`inwords.py`), or as it is: in any trouble, and where a program is to
 read the difference as a patch, since with words in it `git apply` would refuse it.
 """
 
@@ -42,7 +42,7 @@ def _words(text: bytes, file: str, common: str) -> bytes:
             return words
         from pathlib import Path
 
-        from devml_git.describing import Known, describe
+        from devml_git.inwords import Known, describe
 
         known = Known(Path(common).absolute(), Path.cwd())
         words = describe(text, known, is_lock=is_lock)

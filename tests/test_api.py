@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -345,3 +346,15 @@ def test_where_there_is_nothing_to_read_it_is_said(
     gone.rmdir()
     with pytest.raises(NotARepository):
         devml_git.artifacts()
+
+
+def test_documented_examples_run(trained: Project) -> None:
+    text = (Path(__file__).parents[1] / "docs/PYTHON.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 5
+    (trained.path.parent / "examples.py").write_text("\n".join(blocks))
+    argv = [sys.executable, "-W", "error", str(trained.path.parent / "examples.py")]
+    done = subprocess.run(argv, cwd=trained.path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "data/nothing.csv" not in done.stdout.splitlines()[0]
+    assert "data has no file nothing.csv" in done.stdout

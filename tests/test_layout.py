@@ -21,7 +21,7 @@ FLOORS = (
     ),
     (
         "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "supply", "workspace",
-        "contents", "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "showing", "events", "leftovers", "doctor", "describing", "blaming", "notebook", "arrays", "reading",
+        "contents", "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "showing", "events", "leftovers", "doctor", "inwords", "blaming", "notebook", "arrays", "reading",
     ),
     (
         "hook", "mergedriver", "textconv", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from devml_git import describing, kept
-from devml_git.describing import Known, describe, grouped
+from devml_git import inwords, kept
+from devml_git.inwords import Known, describe, grouped
 from tests.tensorfile import safetensors, weights
 from tests.world import Project, Ran, devml, run
 
@@ -285,7 +285,7 @@ def test_store_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_large_content_is_looked_at_by_header_only(
     unread: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(describing, "LARGE", 10)
+    monkeypatch.setattr(inwords, "LARGE", 10)
     known = Known(unread.path / ".git", unread.path)
     text = unread.bytes(f"{MODEL}.dvc")
     shown = describe(text, known, is_lock=False).decode()
