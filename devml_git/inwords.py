@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from devml_git.plumbing import Git
     from devml_git.summaries import TensorSummary
 
-LARGE = 128 << 20  # bytes of one content that are hashed and read: half a second
+LARGE = 128 << 20  # bytes of one content that are hashed and read: a second at most
 SHOWN = 300  # tensors or members that have a line each; more are grouped
 _OUTPUTS = 50  # of one dvc.lock
 _NAME = 300  # characters
