@@ -8,13 +8,14 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 CORE = cache record rescue rule
 
-.PHONY: help test test-long lint bench demo clean
+.PHONY: help test test-long test-models lint bench demo clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       build a repository, train four versions, bring each one back (DIR=$(DIR))"
 	@echo "make test       run the tests"
 	@echo "make test-long  run the campaigns that take hours"
+	@echo "make test-models  write model files by their libraries anew, and read them"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure against dvc, git-lfs and git alone"
 	@echo "make clean      remove the virtual environment and what was built"
@@ -37,6 +38,14 @@ test-long: $(READY)
 	$(BIN)/python -m coverage run -m pytest -n 0 $(CORE:%=tests/test_%.py)
 	$(BIN)/python -m coverage report
 	$(BIN)/python -m tests.mutation
+
+# in a venv of their own: they are large, and the tests need none of them
+test-models: $(READY)
+	$(PYTHON) -m venv build/models-venv
+	build/models-venv/bin/python -m pip install --quiet --disable-pip-version-check \
+		torch==2.13.0 numpy safetensors onnx gguf h5py keras scikit-learn joblib
+	build/models-venv/bin/python -W ignore -m tests.models.write build/model-files
+	DEVML_MODEL_FILES="$(CURDIR)/build/model-files" $(BIN)/python -m pytest tests/models/test_real_files.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from devml_git.arrays import Tensors
+    from devml_git.comparing import Comparison
     from devml_git.errors import DevmlError
     from devml_git.notebook import History
     from devml_git.reading import Artifact, Repo
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Artifact", "DevmlError", "Repo", "Tensors", "__version__", "artifacts", "load", "log", "open",
-    "snapshot",
+    "Artifact", "DevmlError", "Repo", "Tensors", "__version__", "artifacts", "compare", "load",
+    "log", "open", "snapshot",
 ]  # fmt: skip
 _LAZY = {"DevmlError": "errors", "Artifact": "reading", "Repo": "reading", "Tensors": "arrays"}
 
@@ -88,6 +89,18 @@ def log(*revs: str, **options: Any) -> History:  # noqa: ANN401 - as `Repo.log` 
     from devml_git import reading
 
     return reading.here().log(*revs, **options)
+
+
+def compare(
+    a: str | None = None, b: str | None = None, path: str | os.PathLike[str] | None = None
+) -> Comparison:
+    """Return what differs between two revisions (None: the workspace), tensor by tensor.
+
+    `path` narrows it down. In a notebook it is a table. See `Repo.compare`.
+    """
+    from devml_git import reading
+
+    return reading.here().compare(a, b, path)
 
 
 def snapshot(

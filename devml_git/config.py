@@ -6,6 +6,7 @@ The table of product.md; unknown keys are an error that names the nearest known 
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import re
 import tomllib
 from dataclasses import dataclass, field, fields
@@ -53,8 +54,14 @@ class Config:
     large_file: int = DEFAULT_LARGE_FILE
     integrity: str = "sha256"
     hooks: Hooks = field(default_factory=Hooks)
+    tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     file: str | None = None
     better: Mapping[str, str] = field(default_factory=dict)
+
+    def key_of(self, path: str) -> tuple[str, ...]:
+        """Return the columns that tell a table's rows apart: of the first glob that fits, or ()."""
+        fits = (key for glob, key in self.tables.items() if fnmatch.fnmatchcase(path, glob))
+        return next(fits, ())
 
 
 _CHOICES = {
@@ -127,8 +134,23 @@ def _parse(table: Mapping[str, Any], name: str) -> Config:
             fetch=_flag(hooks, "fetch", name),
             pre_push=_choice(hooks, "pre-push", "upload", name, "hooks."),
         ),
+        tables=_keys(table, name),
         file=name,
     )
+
+
+def _keys(table: Mapping[str, Any], file: str) -> dict[str, tuple[str, ...]]:
+    """Return the key columns of tables by glob: `[tables]`, `"data/*.csv" = ["id"]`."""
+    tables = table.get("tables", {})
+    if not isinstance(tables, dict):
+        raise UsageError(f"{file}: tables is not a table", hint='[tables]   "data/*.csv" = ["id"]')
+    keys = {glob: _strings(tables, glob, file) for glob in tables}
+    for glob, key in keys.items():
+        if not all(key) or not key:
+            raise UsageError(
+                f"{file}: tables: {gate.shown(glob)!r} names no column", hint=f'"{glob}" = ["id"]'
+            )
+    return keys
 
 
 def _known(table: Mapping[str, Any], names: list[str], file: str, prefix: str) -> None:
@@ -147,10 +169,13 @@ def _strings(
 ) -> tuple[str, ...]:
     value = table.get(key, list(default))
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-        raise UsageError(f"{file}: {key} is not a list of strings", hint=f'{key} = ["..."]')
+        raise UsageError(
+            f"{file}: {gate.shown(key)} is not a list of strings",
+            hint=f'{gate.shown(key)} = ["..."]',
+        )
     for item in value:
         if "\n" in item or "\0" in item:
-            raise UsageError(f"{file}: {key}: {gate.shown(item)!r} is not one line")
+            raise UsageError(f"{file}: {gate.shown(key)}: {gate.shown(item)!r} is not one line")
     return tuple(value)
 
 
@@ -158,7 +183,7 @@ def _better(value: object, file: str) -> dict[str, str]:
     if not isinstance(value, dict):
         raise UsageError(f"{file}: better is not a table", hint='[better]   accuracy = "higher"')
     for metric, way in value.items():
-        if way not in {"higher", "lower"}:
+        if way not in ("higher", "lower"):  # not a set: TOML may have put a list here
             raise UsageError(
                 f"{file}: better.{gate.shown(metric)} is {gate.shown(way)!r}",
                 hint="one of higher, lower",

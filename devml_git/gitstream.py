@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
     from devml_git.plumbing import Git, Process
 
-_RAW = ("-r", "-z", "--raw", "--no-abbrev", "--no-renames", "--no-ext-diff", "--relative")
+# said, since a user's configuration may say otherwise
+_RAW = (
+    "-r", "-z", "--raw", "--no-abbrev", "--no-renames", "--no-ext-diff", "--no-color", "--relative",
+    "--ignore-submodules=none",
+)  # fmt: skip
 _FIELDS = ("H", "P", "aN", "aE", "aI", "D", "s")
 _FORMAT = "%x01" + "%x00".join(f"%{name}" for name in _FIELDS)
 _CHUNK = 1 << 16
@@ -132,9 +136,9 @@ class _Running:
         """Yield what is between NUL bytes, as it comes. Raises GitFailed where git fails."""
         rest = b""
         while chunk := self.out.read1(_CHUNK):
-            *whole, rest = (rest + chunk).split(b"\0")
-            for token in whole:
-                yield decode(token)
+            whole, ends, rest = (rest + chunk).rpartition(b"\0")
+            if ends:
+                yield from decode(whole).split("\0")
         if rest:
             yield decode(rest)
         if self._process.wait():
@@ -149,7 +153,7 @@ def commits(git: Git, args: Sequence[str]) -> Generator[Entry]:
 
     Close the iterator to end git. Raises GitFailed.
     """
-    argv = ("-c", "log.showRoot=true", "log", *_RAW, "--no-diff-merges", "--encoding=UTF-8",
+    argv = ("log", *_RAW, "--root", "--no-diff-merges", "--no-show-signature", "--encoding=UTF-8",
             f"--format={_FORMAT}", "--decorate-refs-exclude=refs/devml/", *args)  # fmt: skip
     with _Running(git, *argv) as running:
         yield from _entries(running.tokens())
@@ -195,7 +199,14 @@ def graph(git: Git, args: Sequence[str], filler: int) -> Generator[tuple[str, st
     Each commit has its own line and `filler` more below it.
     """
     form = "%x01%H" + "%n%x01" * filler
-    argv = ("log", "--graph", "--no-color", f"--format=tformat:{form}", *args)
+    argv = (
+        "log",
+        "--graph",
+        "--no-color",
+        "--no-show-signature",
+        f"--format=tformat:{form}",
+        *args,
+    )
     with _Running(git, *argv) as running:
         for line in running.lines():
             drawn, _, commit = line.partition("\x01")

@@ -117,6 +117,15 @@ class Committed:
         return next(self._git.blobs([entry.blob]))
 
 
+class Staged(Committed):
+    """The files of the index but for unmerged ones, and what the cache holds of its snapshot."""
+
+    def __init__(self, git: Git, stored: Stored | None = None) -> None:
+        self._git = git
+        self._stored = stored
+        self._blobs = {e.path: e for e in git.index_entries() if e.stage == 0}
+
+
 class Lying:
     """The files as they lie in the workspace."""
 
@@ -142,13 +151,12 @@ class Lying:
 class Declared:
     """What `dvc.yaml` files say. Paths are relative to the root and may have `*` for a template.
 
-    `params` by file: the keys that are used (none: all of them). `uncached` are outputs that DVC
-    does not cache, `outs` all outputs with whether it does.
+    `params` by file: the keys that are used (none: all of them). `outs`: whether DVC caches them.
     """
 
     metrics: tuple[str, ...] = ()
     params: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    uncached: frozenset[str] = frozenset()
+    outs: Mapping[str, bool] = field(default_factory=dict)
 
 
 @lru_cache(maxsize=256)
@@ -160,15 +168,15 @@ def declared(file: str, text: bytes) -> Declared:
     base = posixpath.dirname(file)
     metrics = _paths(data.get("metrics"), base)
     params: dict[str, tuple[str, ...]] = dict.fromkeys(_paths(data.get("params"), base), ())
-    uncached: set[str] = set()
+    outs: dict[str, bool] = {}
     for stage, place in _stages(data, base):
         metrics += _paths(stage.get("metrics"), place)
         for name, keys in _stage_params(stage.get("params"), place):
             whole = not keys or params.get(name) == ()
             params[name] = () if whole else (*params.get(name, ()), *keys)
-        uncached |= {path for key in ("outs", "metrics", "plots") for path in
-                     _uncached(stage.get(key), place)}  # fmt: skip
-    return Declared(tuple(dict.fromkeys(metrics)), params, frozenset(uncached))
+        for key in ("outs", "metrics", "plots"):
+            outs.update(_outs(stage.get(key), place))
+    return Declared(tuple(dict.fromkeys(metrics)), params, outs)
 
 
 def _stages(data: Mapping[str, Any], base: str) -> Iterator[tuple[dict[str, Any], str]]:
@@ -194,10 +202,9 @@ def _joined(base: str, path: str) -> str:
     return posixpath.normpath(posixpath.join(base, _TEMPLATE.sub("*", path)))
 
 
-def _uncached(entries: Any, base: str) -> Iterator[str]:  # noqa: ANN401
+def _outs(entries: Any, base: str) -> Iterator[tuple[str, bool]]:  # noqa: ANN401
     for path, options in _entries(entries, base):
-        if isinstance(options, dict) and options.get("cache") is False:
-            yield path
+        yield path, not (isinstance(options, dict) and options.get("cache") is False)
 
 
 def _stage_params(entries: Any, base: str) -> Iterator[tuple[str, tuple[str, ...]]]:  # noqa: ANN401

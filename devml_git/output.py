@@ -72,7 +72,7 @@ class Output:
         self.quiet = quiet
         self.pager = pager
         self.deaf = False  # nobody reads the answer any more
-        self._coloured: bool | None = None  # what stdout was before a pager came
+        self._coloured: bool | None = None  # asked once: before a pager stands in between
         self.verbose = verbose
         self.show_progress = progress and not quiet and sys.stderr.isatty()
 
@@ -82,7 +82,9 @@ class Output:
 
     def line(self, parts: Sequence[tuple[str, str]]) -> None:
         """Print one line of the answer, of (text, style): coloured on a terminal, plain else."""
-        if self._coloured if self._coloured is not None else _coloured(sys.stdout):
+        if self._coloured is None:
+            self._coloured = _coloured(sys.stdout)
+        if self._coloured:
             self._parts(parts)
         elif not _write(sys.stdout, "".join(shown(text, _LINE) for text, _ in parts).rstrip()):
             self.deaf = True
@@ -123,7 +125,6 @@ class Output:
                 sys.stdout.flush()
             os.dup2(terminal, sys.stdout.fileno())
             os.close(terminal)
-            self._coloured = None
             _wait(pager)
 
     def stream(self, schema: str, name: str, items: Iterable[Mapping[str, Any]]) -> None:

@@ -525,7 +525,7 @@ class Git:
 
     def commit_of(self, rev: str) -> str | None:
         """Return the full id of the commit that `rev` names, or None when it names none."""
-        if not rev or "\0" in rev:
+        if not rev or "\0" in rev or rev.startswith("^"):  # `^REV` names what is left out
             return None
         status, out = self.raw(
             "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}",
@@ -546,6 +546,23 @@ class Git:
         if sha is None:
             raise UsageError(f"unknown revision {shown(rev)!r}", hint="git log --oneline --all")
         return sha
+
+    def merge_base(self, one: str, other: str) -> str:
+        """Return the newest commit that two commits both descend from. Raises UsageError."""
+        status, out = self.raw("merge-base", one, other, ok=(0, 1))
+        if status:
+            raise UsageError(
+                f"{one[:10]} and {other[:10]} have no commit in common",
+                hint="devml-git diff A B   compares the two themselves",
+            )
+        return decode(out).strip()
+
+    def lines_changed(self, old: Path, new: Path) -> tuple[int, int]:
+        """Return how many lines git's diff of two files, of any place, adds and removes."""
+        options = ("--numstat", "-z", "--text", "--no-ext-diff", "--no-textconv", "--no-color")
+        _, out = self.raw("diff", "--no-index", *options, "--", str(old), str(new), ok=(0, 1))
+        words = out.split(b"\t")
+        return (int(words[0]), int(words[1])) if out else (0, 0)
 
     def head(self) -> str | None:
         """Return the commit id of HEAD, or None before the first commit."""
@@ -707,7 +724,7 @@ class Git:
 
     def staged_changes(self) -> list[IndexEntry]:
         """Return the entries the index adds or changes against HEAD (or the empty tree)."""
-        against = self.head() or self._empty_tree()
+        against = self.head() or self.empty_tree()
         fields = self.names(
             "diff-index", "--cached", "--raw", "--no-renames", "-z", "--no-abbrev", "--relative",
             "--diff-filter=AMT", against, "--",
@@ -715,7 +732,8 @@ class Git:
         pairs = zip(fields[::2], fields[1::2], strict=True)
         return [IndexEntry(m.split(" ")[1], m.split(" ")[3], 0, path) for m, path in pairs]
 
-    def _empty_tree(self) -> str:
+    def empty_tree(self) -> str:
+        """Return the id of the tree that holds nothing: what lies before the first commit."""
         _, out = self.raw("hash-object", "-t", "tree", "--stdin", "-w", stdin=b"")
         return decode(out).strip()
 
@@ -1043,7 +1061,7 @@ class Git:
 
     def staged_only(self) -> bool:
         """Whether the index holds something that neither HEAD nor the worktree has."""
-        against = self.head() or self._empty_tree()
+        against = self.head() or self.empty_tree()
         staged = self.whole.names("diff-index", "--cached", "--name-only", "-z", against, "--")
         self.whole.raw("update-index", "-q", "--refresh", ok=(0, 1))
         lying = set(self.whole.names("diff-files", "--name-only", "-z"))

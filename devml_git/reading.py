@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from devml_git import config, gate, models, savepointing, savepoints, store, trust
+from devml_git import comparing, config, gate, models, savepointing, savepoints, store, trust
 from devml_git.arrays import Tensors
 from devml_git.contents import Contents
 from devml_git.errors import ContentLost, NotARepository, Refused, StorageFailed, UsageError
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from devml_git.cache import Cache
+    from devml_git.comparing import Comparison
     from devml_git.nouns import Pointer, Snapshot
     from devml_git.savepoints import Savepoint
 
@@ -167,6 +168,21 @@ class Repo:
         with contextlib.closing(walk(git, settings, chosen, cache=lambda: self._cache)) as walking:
             found = walking if where is None else Where(where).among(walking)
             return History(tuple(itertools.islice(found, n)), settings, git.prefix)
+
+    def compare(
+        self,
+        a: str | None = None,
+        b: str | None = None,
+        path: str | os.PathLike[str] | None = None,
+    ) -> Comparison:
+        """Return what differs between two revisions, as `devml-git diff` has it.
+
+        Without `b`: `a` and the workspace (or what `A..B` means); without both: the index and the
+        workspace. `path` narrows it down. Content is fetched as for `open`. Raises UsageError.
+        """
+        paths = () if path is None else (self._inside(path),)
+        with self._lock, self._workspace() as ws:
+            return comparing.compare(ws, a, b, paths, fetch=self._why_not_to_fetch(ws) == [])
 
     def snapshot(
         self, message: str | None = None, metrics: Mapping[str, Any] | None = None
@@ -345,15 +361,20 @@ class Repo:
     def _ask(self, question: Callable[[Contents], _T]) -> _T:
         """Ask for content, from a DVC remote, too, where that is allowed."""
         with self._workspace() as ws:
-            allowed = ws.config.hooks.fetch if self.fetch is None else self.fetch
-            wary = trust.untrusted(ws.git.shared, store.tracked_remotes(ws.root)) if allowed else []
+            wary = self._why_not_to_fetch(ws)
             try:
-                return question(Contents(ws, fetch=allowed and not wary))
+                return question(Contents(ws, fetch=wary == []))
             except ContentLost as e:
                 if not wary:
                     raise
                 why = f"the DVC remote {listed(wary)} is new or was changed by a commit"
                 raise ContentLost(f"{e.message}, and {why}", hint="devml-git trust") from e
+
+    def _why_not_to_fetch(self, ws: Workspace) -> list[str] | None:
+        """Return the remotes that are not trusted (none: fetch), or None where it is not wanted."""
+        if not (ws.config.hooks.fetch if self.fetch is None else self.fetch):
+            return None
+        return trust.untrusted(ws.git.shared, store.tracked_remotes(ws.root))
 
     def _inside(self, path: str | os.PathLike[str]) -> str:
         """Return a path relative to the root, POSIX. Raises UsageError for one outside of it."""

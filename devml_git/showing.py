@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from devml_git import gate, savepoints
 from devml_git.errors import DevmlError, DvcFailed, UsageError
 from devml_git.remote import Remote, Wanted, name_of
-from devml_git.walking import Chosen, concerns, unknown_revision, walk
+from devml_git.walking import Chosen, concerns, snapshot, unknown_revision, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -72,8 +72,8 @@ def show(ws: Workspace, rev: str, paths: Sequence[str] = (), *, fetch: bool) -> 
     nothing is transferred. Raises UsageError.
     """
     sha = _commit(ws, rev)
-    snapshot = ws.snapshot_at(sha)
-    kept = {path: p for path, p in snapshot.pointers.items() if not paths or concerns(path, paths)}
+    whole = snapshot(ws.git, ws.config, sha)
+    kept = {path: p for path, p in whole.pointers.items() if not paths or concerns(path, paths)}
     if paths and not kept:
         raise UsageError(
             f"no artifact at {gate.shown(rev)} is {gate.shown(', '.join(paths))}",
@@ -84,7 +84,7 @@ def show(ws: Workspace, rev: str, paths: Sequence[str] = (), *, fetch: bool) -> 
         commit = next(walking)
     where = whereabouts(ws, list(kept.values()), fetch=fetch)
     held = tuple(Held(p, where.get(path)) for path, p in sorted(kept.items()))
-    broken = tuple(f"{b.file} {b.why}" for b in snapshot.broken)
+    broken = tuple(f"{b.file}: {b.why}" for b in whole.broken)
     return Shown(commit, held, broken, savepoints.at(ws.git, sha), ws.git.prefix)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Line = list[tuple[str, str]]  # texts and their styles ("": none)
 _SHORT = 10  # digits of a commit's id
 _KINDS = {"added": "green", "modified": "yellow", "deleted": "red", "moved": "cyan"}
-_SHOWN_KEYS = 12  # metrics or parameters of one file in a line of log
+_SHOWN = 20  # artifacts of a commit in log, and metrics or parameters of a file
 _WIDEST = 60  # characters of a value
 _COLUMN = 10  # at least so wide: the rows are printed as they come
 
@@ -31,30 +31,31 @@ def commit_line(commit: Commit) -> Line:
             (e.subject, "bold"), (refs, "cyan")]  # fmt: skip
 
 
-def detail_lines(commit: Commit, config: Config, *, most: int = _SHOWN_KEYS) -> list[Line]:
+def detail_lines(commit: Commit, config: Config, *, most: int = _SHOWN) -> list[Line]:
     """Return what a commit changed: artifacts, metrics, parameters; at a merge, by parent."""
     lines: list[Line] = []
     for parent, changes in commit.against:
         if changes:
             lines.append([(f"against {parent[:_SHORT]}", "")])
-            lines += [[("  ", ""), *line] for line in change_lines(changes)]
+            lines += [[("  ", ""), *line] for line in change_lines(changes, most)]
     if not commit.against:
-        lines += change_lines(commit.changes)
+        lines += change_lines(commit.changes, most)
     lines += measure_lines(commit.metrics, config, most=most)
     lines += measure_lines(commit.params, None, most=most)
     return lines + [[("note", "red"), (f"  {note}", "")] for note in commit.notes]
 
 
-def change_lines(changes: Sequence[Change]) -> list[Line]:
+def change_lines(changes: Sequence[Change], most: int) -> list[Line]:
     """Return a line for each artifact that changed, with its size and the change of size."""
     sources = {c.moved_from for c in changes if c.moved_from}
-    lines = []
-    for c in changes:
-        if c.new is None and c.path in sources:
-            continue
+    told = [c for c in changes if c.new is not None or c.path not in sources]
+    lines: list[Line] = []
+    for c in told[:most]:
         kind = "moved" if c.moved_from else c.kind
         name = f"{c.moved_from} -> {c.path}" if c.moved_from else c.path
         lines.append([(f"{kind:<8}", _KINDS[kind]), (f"  {name}  {_sizes(c)}", "")])
+    if len(told) > most:
+        lines.append([(f"and {len(told) - most} more artifacts: devml-git show", "")])
     return lines
 
 
@@ -74,7 +75,7 @@ def signed_size(nbytes: int) -> str:
 
 
 def measure_lines(
-    measured: Iterable[Measured], config: Config | None, *, most: int = _SHOWN_KEYS
+    measured: Iterable[Measured], config: Config | None, *, most: int = _SHOWN
 ) -> list[Line]:
     """Return a line for each file whose metrics (with `config`) or parameters changed."""
     files: dict[str, list[Measured]] = {}

@@ -152,28 +152,41 @@ def _sparse(git: Git, gone: list[str]) -> list[str]:
 
 def read_commit(git: Git, commit: str, now: Tree) -> Snapshot:
     """Return the snapshot of a commit; `now` is the worktree's, for what pipelines say today."""
-    entries = git.tree_entries(commit)
+
+    def in_git(paths: set[str]) -> set[str]:
+        return paths & {e.path for e in git.tree_entries(commit, all_paths=True)}
+
+    return _collected(git, git.tree_entries(commit), in_git, now)
+
+
+def read_index(git: Git, now: Tree) -> Snapshot:
+    """Return the snapshot that the index would commit; what is unmerged is left out."""
+    return _collected(git, list(now.indexed.values()), git.tracked_among, now)
+
+
+def _collected(
+    git: Git, entries: list[IndexEntry], in_git: Callable[[set[str]], set[str]], now: Tree
+) -> Snapshot:
     texts = git.blobs([e.blob for e in entries])
     files = [(e.path, text) for e, text in zip(entries, texts, strict=True)]
-    return pointers.collect(files, _stages_at(git, commit, files, now))
+    return pointers.collect(files, _stages_at(files, in_git, now))
 
 
 def _stages_at(
-    git: Git, commit: str, files: list[tuple[str, bytes]], now: Tree
+    files: list[tuple[str, bytes]], in_git: Callable[[set[str]], set[str]], now: Tree
 ) -> dict[str, PipelineOut] | None:
-    """What the pipelines say of another commit's outputs.
+    """What the pipelines say of the outputs of another commit, or of the index.
 
-    An output that today's `dvc.yaml` does not know counts as cached, unless that commit holds
-    the path in git itself.
+    An output that today's `dvc.yaml` does not know counts as cached, unless the path lies in git
+    itself there.
     """
     locks = [(name, text) for name, text in files if name.endswith("dvc.lock")]
     if not locks:
         return None
-    known = dict(now.stages)
-    tracked = {e.path for e in git.tree_entries(commit, all_paths=True)}
+    unknown: set[str] = set()
     for name, text in locks:
         with contextlib.suppress(DevmlError):
-            for path in pointers.lock_paths(name, text):
-                if path not in known and path not in tracked:
-                    known[path] = pointers.PipelineOut(stage="")
-    return known
+            unknown.update(pointers.lock_paths(name, text))
+    unknown -= now.stages.keys()
+    cached = unknown - in_git(unknown) if unknown else unknown
+    return {**now.stages, **{path: pointers.PipelineOut(stage="") for path in cached}}

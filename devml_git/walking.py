@@ -22,6 +22,7 @@ from devml_git.cache import Corrupt
 from devml_git.errors import DevmlError, GitFailed, Refused, UsageError
 from devml_git.measures import MAX_BYTES, Measures
 from devml_git.measuring import Stored, candidate, declared, measure
+from devml_git.nouns import Broken, Snapshot
 from devml_git.plumbing import is_lock, is_pointer_file
 
 if TYPE_CHECKING:
@@ -146,6 +147,12 @@ def walk(
                     return
         except GitFailed as e:
             raise _explained(git, chosen, e) from e
+
+
+def snapshot(git: Git, config: Config, commit: str) -> Snapshot:
+    """Return the snapshot of a commit (a full id) by what its own tree says, and nothing else."""
+    with contextlib.closing(_Walk(git, config, Chosen(), None)) as walking:
+        return walking.snapshot(commit)
 
 
 def _explained(git: Git, chosen: Chosen, error: GitFailed) -> DevmlError:
@@ -376,6 +383,21 @@ class _Walk:
 
     # -- pointers ----------------------------------------------------------------------------
 
+    def snapshot(self, commit: str) -> Snapshot:
+        """Return all pointers of a commit's tree, and the files that cannot be followed."""
+        tree = self.trees.at(commit)
+        found: dict[str, Pointer] = {}
+        broken = []
+        entries = self.git.tree_entries(commit)
+        self.objects.ahead(e.blob for e in entries)
+        for entry in entries:
+            try:
+                found |= self.pointers_of(tree, entry.path, entry.blob)
+            except Refused as e:
+                why = e.message.removeprefix(f"{gate.shown(entry.path)}: ")
+                broken.append(Broken(entry.path, why))
+        return Snapshot(found, tuple(broken))
+
     def _changes(
         self, tree: _Tree, before: _Tree, rows: Iterable[Row], notes: list[str]
     ) -> Iterator[Change]:
@@ -445,13 +467,19 @@ class _Walk:
         return {p.path: p for p in found}
 
     def _not_ours(self, tree: _Tree, outs: Sequence[str]) -> frozenset[str]:
-        """Return which locked outputs DVC does not cache: git holds them, or `dvc.yaml` says so."""
-        held = {path for path, blob in tree.blobs(outs, lambda _: False).items() if blob}
-        for file in tree.facts:
-            if file.rsplit("/", 1)[-1] == "dvc.yaml" and tree.facts[file]:
+        """Return which locked outputs DVC does not cache.
+
+        That commit's `dvc.yaml` says so; what it does not name (a template) is cached unless git
+        holds it.
+        """
+        cached: dict[str, bool] = {}
+        for file, blob in tree.facts.items():
+            if file.rsplit("/", 1)[-1] == "dvc.yaml" and blob:
                 with contextlib.suppress(Refused):
-                    held |= declared(file, self._text(file, tree.facts[file])).uncached
-        return frozenset(held.intersection(outs))
+                    cached |= declared(file, self._text(file, blob)).outs
+        unnamed = tree.blobs([path for path in outs if path not in cached], lambda _: False)
+        cached |= {path: not blob for path, blob in unnamed.items()}
+        return frozenset(path for path in outs if not cached[path])
 
     def _text(self, file: str, blob: str, limit: int = gate.MAX_POINTER_BYTES) -> bytes:
         """Return a blob's content. Raises Refused, naming the file."""

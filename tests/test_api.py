@@ -315,6 +315,21 @@ def test_comparison_in_a_notebook_is_a_table_that_runs_nothing() -> None:
         assert bad not in text
 
 
+def test_two_revisions_are_compared_by_tensor(trained: Project) -> None:
+    trained.write(MODEL, weights(1, 4))
+    trained.commit("v5")
+    found = devml_git.compare("v4", "HEAD", MODEL)
+    (artifact,) = found.to_dict()["artifacts"]
+    assert [t["name"] for t in artifact["tensors"]] == ["layer.1.weight"]
+    text = found._repr_html_()
+    assert "layer.1.weight  modified  l2 1" in text
+    assert text.startswith("<table>")
+    trained.write("models/a.pt", "edited")
+    assert [a.path for a in devml_git.compare("HEAD").artifacts] == ["models/a.pt"]
+    with devml_git.Repo(trained.path / "data") as repo:
+        assert len(repo.compare("v1", "v2").artifacts) == 2
+
+
 # -- the package itself --------------------------------------------------------------------------
 
 

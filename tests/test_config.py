@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -29,12 +30,30 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         tmp_path,
         'track = ["models/**", "data/"]\nmetrics = ["m.json"]\nparams = ["p.yaml"]\n'
         'large-file = "1GiB"\nintegrity = "md5"\n[hooks]\npre-commit = "check"\nrestore = false\n'
-        'fetch = false\npre-push = "off"\n',
+        'fetch = false\npre-push = "off"\n[tables]\n"data/*.csv" = ["id", "day"]\n',
     )
     assert found == Config(
         ("models/**", "data/"), ("m.json",), ("p.yaml",), 1 << 30, "md5",
-        Hooks("check", restore=False, fetch=False, pre_push="off"), "devml.toml",
+        Hooks("check", restore=False, fetch=False, pre_push="off"),
+        tables={"data/*.csv": ("id", "day")}, file="devml.toml",
     )  # fmt: skip
+    assert found.key_of("data/x.csv") == ("id", "day")
+    assert found.key_of("other.csv") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("tables = 3\n", "tables is not a table"),
+        ('[tables]\n"x.csv" = "id"\n', "x.csv is not a list of strings"),
+        ('[tables]\n"x.csv" = []\n', "'x.csv' names no column"),
+        ('[tables]\n"x.csv" = [""]\n', "'x.csv' names no column"),
+        ('[better]\nacc = ["higher"]\n', "better.acc is"),
+    ],
+)
+def test_wrong_tables_are_told(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(words)):
+        own(tmp_path, text)
 
 
 def test_table_in_pyproject_wins_over_the_own_file(tmp_path: Path) -> None:

@@ -21,11 +21,12 @@ FLOORS = (
     ),
     (
         "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "supply", "workspace",
-        "contents", "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "showing", "events", "leftovers", "doctor", "inwords", "blaming", "notebook", "arrays", "reading",
+        "contents", "restoring", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying", "showing", "events", "leftovers", "doctor",
+        "sides", "distance", "tensors", "media", "tables", "inspecting", "notebook", "comparing", "describing", "inwords", "blaming", "arrays", "reading",
     ),
     (
         "hook", "mergedriver", "textconv", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots",
-        "cli.checkout", "cli.undo", "cli.savepoints", "cli.log", "cli.transfer", "cli.verify", "cli.blame", "cli.app", "cli.funnel", "cli", "__main__",
+        "cli.checkout", "cli.undo", "cli.savepoints", "cli.log", "cli.transfer", "cli.verify", "cli.diff", "cli.blame", "cli.app", "cli.funnel", "cli", "__main__",
     ),
 )  # fmt: skip
 ORDER = ["__init__", *(module for floor in FLOORS for module in floor)]

@@ -158,6 +158,59 @@ def test_pipelines_count_what_dvc_caches(project: Project) -> None:
     assert head["metrics"] == {"m.json": {"": 2}}
 
 
+def test_an_output_that_dvc_yaml_names_is_dvcs_also_where_git_holds_it(project: Project) -> None:
+    project.differential = False
+    out = (
+        "    outs:\n    - path: o.bin\n      md5: 22a1a2931c8370d3aeedd7183606fd7f\n      size: 5\n"
+    )
+    project.write("dvc.lock", f"schema: '2.0'\nstages:\n  s:\n    cmd: x\n{out}")
+    project.write("dvc.yaml", "stages:\n  s:\n    cmd: x\n    outs: [o.bin]\n")
+    project.write("o.bin", "12345")
+    run("git", "add", "-A", cwd=project.path)
+    run("git", "commit", "-qm", "both", "--no-verify", cwd=project.path)
+    assert changed(commits(project)[0]) == {"o.bin": "added"}
+    project.write("dvc.yaml", "stages: {}\n")
+    project.write("dvc.lock", f"schema: '2.0'\nstages:\n  s:\n    cmd: y\n{out}")
+    run("git", "commit", "-qam", "unnamed", "--no-verify", cwd=project.path)
+    assert changed(commits(project)[0]) == {"o.bin": "deleted"}
+
+
+def test_a_directory_that_git_held_later_is_dvcs_before(project: Project) -> None:
+    project.differential = False
+    out = f"    outs:\n    - path: d\n      md5: {'2' * 31}a.dir\n      size: 5\n"
+    for n, cmd in enumerate("xy"):
+        project.write("dvc.lock", f"schema: '2.0'\nstages:\n  s:\n    cmd: {cmd}\n{out}")
+        if n:
+            project.write("d/x.txt", "now in git")
+        run("git", "add", "-A", cwd=project.path)
+        run("git", "commit", "-qm", cmd, "--no-verify", cwd=project.path)
+    head, before = commits(project, "-n", "2")
+    assert (changed(head), changed(before)) == ({"d": "deleted"}, {"d": "added"})
+
+
+def test_the_users_configuration_of_git_changes_nothing(models: Project) -> None:
+    before = models.devml("log", "--json").out
+    for key, value in {
+        "log.showSignature": "true", "color.ui": "always", "diff.renames": "copies",
+        "log.diffMerges": "on", "format.pretty": "oneline", "log.date": "relative",
+        "core.quotePath": "true", "log.showRoot": "false", "i18n.logOutputEncoding": "latin1",
+    }.items():  # fmt: skip
+        run("git", "config", key, value, cwd=models.path)
+    assert models.devml("log", "--json").out == before
+
+
+def test_a_commit_of_very_many_artifacts_is_cut_short_in_text_only(project: Project) -> None:
+    project.differential = False
+    for n in range(25):
+        text = f"outs:\n- md5: {n:031x}a\n  size: {n}\n  hash: md5\n  path: m{n:02}.bin\n"
+        project.write(f"x/m{n:02}.bin.dvc", text)
+    run("git", "add", "-A", cwd=project.path)
+    run("git", "commit", "-qm", "many", "--no-verify", cwd=project.path)
+    assert len(changed(commits(project)[0])) == 25
+    assert "and 5 more artifacts: devml-git show" in project.devml("log").out
+    assert "x/m24.bin" in project.devml("show").out
+
+
 # -- following -----------------------------------------------------------------------------------
 
 
@@ -352,6 +405,7 @@ BAD = [
     (["-n", "x"], "invalid value", "--help"),
     (["--", "../outside"], "outside of the repository", ""),
     (["--best", "lr", "--json"], "nothing says which way", "--max"),
+    (["--snapshots", "v1"], "--snapshots lists all of them", ""),
 ]
 
 

@@ -10,6 +10,7 @@ from devml_git import __version__
 from devml_git.cli import (
     blame,
     checkout,
+    diff,
     hooks,
     log,
     project,
@@ -64,5 +65,6 @@ savepoints.register(app)
 transfer.register(app)
 verify.register(app)
 blame.register(app)
+diff.register(app)
 app.add_typer(hooks.app, name="hooks")
 app.add_typer(rescue.app, name="rescue")

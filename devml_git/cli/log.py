@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -94,6 +95,8 @@ def log(
     Example: devml-git log --best accuracy --columns accuracy,lr
     """
     if snapshots:
+        if args or since or until or author or grep or where or best or columns or graph:
+            raise UsageError("--snapshots lists all of them: only -n and --json go with it")
         between.show_snapshots(number, as_json=as_json)
         return
     git = Git.discover()
@@ -121,22 +124,24 @@ def log(
         found = itertools.islice(found, number)
         if reverse:
             found = reversed(list(found))
+        # what fails at once has printed nothing, and started no pager
+        found = itertools.chain(list(itertools.islice(found, 1)), found)
         if as_json:
             out().stream("devml.log/v1", "commits", (c.to_dict(git.prefix) for c in found))
         else:
             with out().paged(git.pager), contextlib.closing(Graph(git, chosen)) as drawing:
-                _print(found, config, table, drawing if graph else None)
+                unread = _print(found, config, table, drawing if graph else None)
+            for note, times in unread.most_common(_NOTES):
+                out().remark(f"warning: not read at {times} commits: {note}")
     _tell_unseen([*(expression.names if expression else ()), *([name] if name else ())])
 
 
 def _print(
     found: Iterable[Commit], config: Config, table: list[Named] | None, graph: Graph | None
-) -> None:
+) -> Counter[str]:
+    """Print commits; return what could not be read of metrics, and at how many commits."""
     o = out()
-    found = iter(found)
-    ahead = list(itertools.islice(found, 1))  # what fails at once has printed nothing
-    found = itertools.chain(ahead, found)
-    unread: dict[str, int] = {}
+    unread: Counter[str] = Counter()
     if table is not None:
         o.line([(telling.table_head([n.text for n in table]), "bold")])
     for commit in found:
@@ -147,12 +152,10 @@ def _print(
             head, details = telling.commit_line(commit), telling.detail_lines(commit, config)
             for line in _drawn(graph, commit, head, details):
                 o.line(line)
-        for note in commit.measures.notes:
-            unread[note] = unread.get(note, 0) + 1
+        unread.update(commit.measures.notes)
         if o.deaf:  # the pager was left, or `| head` has enough
-            return
-    for note, times in sorted(unread.items(), key=lambda item: -item[1])[:_NOTES]:
-        o.remark(f"warning: not read at {times} commits: {note}")
+            break
+    return unread
 
 
 def _drawn(

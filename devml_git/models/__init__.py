@@ -34,11 +34,12 @@ def read(path: Path, name: str) -> Model | None:
     """
     source = Source(path, name)
     try:
-        model = _read(source)
         ending = next((e for e in _ENDINGS if name.lower().endswith(e)), None)
+        if not source.size and ending is not None:
+            raise source.wrong("it is empty")
+        model = _read(source)
         if model is None and ending is not None:
-            what = "it is empty" if not source.size else f"it is no {_ENDINGS[ending]} file"
-            raise source.wrong(f"{what}, nor one of another format of models")
+            raise source.wrong(f"it is no {_ENDINGS[ending]} file, nor a model of another format")
     except BaseException:
         source.close()
         raise

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from devml_git.models.model import Array, Bytes, Listing
 
-_MAX_NODES = 1_000_000  # values looked at: one list in another twice, that in a third twice...
+_MAX_NODES = 500_000  # values looked at: one list in another twice, that in a third twice...
 _MAX_DEPTH = 100
 _MAX_VALUES = 2000
 _MAX_CLASSES = 1000
@@ -216,7 +216,7 @@ def walk(root: object, skipped: Collection[str] = ()) -> Iterator[tuple[str, obj
     """Yield (name, value) of all that is no container, in the pickle's order.
 
     A name is the keys and indices that lead there, with dots; those in `skipped` are left out.
-    Raises Malformed where containers hold each other, or more than a million values are found.
+    Raises Malformed where containers hold each other, or too many values are found.
     """
     above: set[int] = set()
     todo: list[tuple[str, object, int]] = [("", root, 0)]

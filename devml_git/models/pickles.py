@@ -59,7 +59,11 @@ def read(source: Source) -> Model | None:
         return Model("pickle", {}, notes=(note,), closing=(source.close,))
     import numpy as np
 
-    return _read(source, np.frombuffer(data, np.uint8)) if is_pickle(data) else None
+    return (
+        _read(source, np.frombuffer(data, np.uint8))
+        if is_pickle(data) or data.startswith(_OLD)
+        else None
+    )
 
 
 def _read(source: Source, data: Bytes) -> Model:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
 _MAX_FIELD = 1 << 29
-_MAX_NUMBERS = 5_000_000  # a graph of 10,000 nodes has some 500,000
+_MAX_NUMBERS = 3_000_000  # a graph of 10,000 nodes has some 500,000
 _LONGEST_VARINT = 10  # bytes
 _SIGN, _TWO_TO_64 = 1 << 63, 1 << 64
 
