@@ -9,7 +9,6 @@ from devml_git.wording import human
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
     from typing import Self
 
     from numpy.typing import NDArray
@@ -59,10 +58,5 @@ class Tensors(Mapping[str, "NDArray[Any]"]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
