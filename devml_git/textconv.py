@@ -15,6 +15,7 @@ from devml_git.kept import Kept
 
 _LARGEST = 16 << 20  # bytes, as gate.MAX_POINTER_BYTES: what is larger is no pointer
 _SHORT = 1000  # bytes of a text whose words are kept: nearly every `.dvc` file
+_COLOURS = frozenset({"--color", "--color=always", "--color-words"})
 # The reader of these applies what it reads; the others show it
 _MAKES_PATCHES = frozenset({"diff", "stash"})
 
@@ -66,14 +67,14 @@ def _is_for_a_patch() -> bool:
     words = command_of(pid) if pid else []
     if not words or "--textconv" in words:
         return False
-    if "--binary" in words or any(w == "-o" or w.startswith("--output") for w in words):
+    if {"--binary", "--output"} & set(words) or any(w.startswith("--output=") for w in words):
         return True
     try:
         place = os.readlink(f"/proc/{pid}/fd/1")
     except OSError:
         return False
     if place.startswith(("pipe:", "socket:")):  # the second: programs in node
-        seen = os.environ.get("GIT_PAGER_IN_USE") or any(w.startswith("--color") for w in words)
+        seen = os.environ.get("GIT_PAGER_IN_USE") or any(w in _COLOURS for w in words)
         return verb_of(words) in _MAKES_PATCHES and not seen
     return place.startswith("/") and not place.startswith("/dev/")
 

@@ -152,6 +152,7 @@ def piped(p: Project, *argv: str) -> bytes:
 PATCHES = {
     "diff into a pipe": (piped, ["diff", "v1", "v2"]),
     "diff into a file": (redirected, ["diff", "v1", "v2"]),
+    "lazygit, to stage a hunk": (piped, ["diff", "--color=never", "v1", "v2"]),
     "diff --output": (redirected, ["diff", "v1", "v2", "--output=/dev/stdout"]),
     "diff --binary": (piped, ["-c", "x.y=z", "diff", "--binary", "--color", "v1", "v2"]),
     "diff --no-textconv": (piped, ["diff", "--no-textconv", "v1", "v2"]),
