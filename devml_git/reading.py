@@ -245,9 +245,10 @@ class Repo:
     def load(self, path: str | os.PathLike[str], rev: str | None = None) -> Tensors:
         """Return a model's tensors as NumPy arrays, read when they are asked for.
 
-        Nothing of a file is executed: a pickle is refused, a torch file's tensors are read without
-        unpickling it. For a model in several files name its `*.index.json`. Raises UsageError for
-        what is no model or not there, models.Unreadable for a damaged one, ContentLost.
+        Nothing of a file is executed: of torch files, pickles and joblib's the arrays are read
+        without unpickling, and a pickle without any is refused. For a model in several files name
+        its `*.index.json`. Raises UsageError for what is no model or not there, models.Unreadable
+        for a damaged one, ContentLost.
         """
         name = self._inside(path)
         files = self._lying_model(name) if rev is None else self._committed_model(name, rev)
