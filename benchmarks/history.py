@@ -28,6 +28,17 @@ if TYPE_CHECKING:
 
 FILES = 300  # of code
 POINTERS = 20
+WALK = """
+import time
+from devml_git.config import load
+from devml_git.plumbing import Git
+from devml_git.walking import Chosen, walk
+git = Git.discover()
+began = time.perf_counter()
+for commit in walk(git, load(git.top), Chosen()):
+    pass
+print(time.perf_counter() - began)
+"""
 QUESTIONS = (
     ["log"], ["log", "--json"], ["log", "--where", "accuracy > 0.5"], ["log", "--best", "accuracy"],
     ["log", "--", "models/m3.safetensors"],
@@ -130,6 +141,12 @@ def main() -> None:
         print(f"{'devml-git':>55}{'beside':>28}\n")
         told("start of Python and Typer alone", start, "git --version",
              seconds(["git", "--version"], place, env, n))  # fmt: skip
+        ours = statistics.median(
+            float(subprocess.run([sys.executable, "-c", WALK], cwd=place, env=env, check=True,
+                                 capture_output=True).stdout)
+            for _ in range(n)
+        )  # fmt: skip
+        told(f"the walk alone, {args.commits} commits", ours, "git log --raw", raw)
         for argv in QUESTIONS:
             ours = seconds(["devml-git", *argv], place, env, n)
             told(f"{' '.join(argv)}, {args.commits} commits", ours, "git log --raw", raw)

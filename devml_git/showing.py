@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git import gate, savepoints
 from devml_git.errors import DevmlError, DvcFailed, UsageError
+from devml_git.following import concerns
 from devml_git.remote import Remote, Wanted, name_of
-from devml_git.walking import Chosen, concerns, snapshot, unknown_revision, walk
+from devml_git.walking import Chosen, snapshot, unknown_revision, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -18,15 +18,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate, gitstream, measures, pointers
-from devml_git.cache import Corrupt
 from devml_git.errors import DevmlError, GitFailed, Refused, UsageError
+from devml_git.following import Following
 from devml_git.measures import MAX_BYTES, Measures
 from devml_git.measuring import Stored, candidate, declared, measure
 from devml_git.nouns import Broken, Snapshot
 from devml_git.plumbing import is_lock, is_pointer_file
+from devml_git.treefacts import Tree, Trees
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from devml_git.cache import Cache
     from devml_git.config import Config
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from devml_git.nouns import Pointer
     from devml_git.plumbing import Git
 
-_KNOWN = 20_000  # commits whose tree is known and that have not been met yet
 _READ = 4096  # pointer files that are kept
 _AT_ONCE = 256  # commits whose blobs are read together
 _NOTHING = Measures()
@@ -137,7 +137,7 @@ def walk(
         contextlib.closing(_Walk(git, config, chosen, cache)) as walking,
         contextlib.closing(_Sieve(git, chosen)) as sieve,
     ):
-        following = _Following(chosen.paths, cache) if chosen.paths else None
+        following = Following(chosen.paths, cache) if chosen.paths else None
         try:
             for commit in walking.commits():
                 kept = following is None or following.keeps(commit, walking.rows)
@@ -228,73 +228,6 @@ class _Sieve:
             self._kept.close()
 
 
-# -- what a commit's tree has --------------------------------------------------------------------
-
-
-class _Tree:
-    """What is known of one commit's tree: blob id by path, "" for a path that is not there.
-
-    All files that `candidate` is true of are known, others from when they were asked for.
-    `facts` may be shared with other commits and is never changed, only replaced.
-    """
-
-    def __init__(self, git: Git, commit: str, facts: dict[str, str]) -> None:
-        self.commit = commit
-        self.facts = facts
-        self._git = git
-
-    def blobs(self, paths: Sequence[str], named: Callable[[str], bool]) -> dict[str, str]:
-        """Return the blob ids at these paths; `named` is true of those that are known anyway."""
-        asked = [p for p in paths if p not in self.facts and not named(p)]
-        if asked:
-            self.facts = {**self.facts, **self._git.blobs_at(self.commit, asked)}
-        return {path: self.facts.get(path, "") for path in paths}
-
-
-class _Trees:
-    """The trees of a walk: each commit's facts are handed on to its parents."""
-
-    def __init__(self, git: Git, named: Callable[[str], bool]) -> None:
-        self._git = git
-        self._named = named
-        self._facts: OrderedDict[str, dict[str, str]] = OrderedDict()
-
-    def at(self, commit: str) -> _Tree:
-        """Return the tree of a commit; git is asked for it where no child has handed it on."""
-        facts = self._facts.pop(commit, None)
-        if facts is None:
-            facts = {}
-            for line in self._git.names("ls-tree", "-r", "-z", commit):
-                meta, _, path = line.partition("\t")
-                if self._named(path) and meta.startswith("100"):
-                    facts[path] = meta.split(" ")[2]
-        return _Tree(self._git, commit, facts)
-
-    def parent(self, tree: _Tree, parent: str, rows: Iterable[Row]) -> _Tree:
-        """Return a parent's tree, and remember it for when the walk comes there."""
-        facts = tree.facts
-        for row in rows:
-            if row.path in facts or self._named(row.path):
-                facts = dict(facts) if facts is tree.facts else facts
-                facts[row.path] = row.old
-            if not (row.old and row.new):
-                facts = self._without_above(row.path, facts, tree.facts)
-        self._facts[parent] = facts
-        if len(self._facts) > _KNOWN:
-            self._facts.popitem(last=False)
-        return _Tree(self._git, parent, facts)
-
-    def _without_above(
-        self, path: str, facts: dict[str, str], shared: dict[str, str]
-    ) -> dict[str, str]:
-        """Forget whether the directories above a file are there."""
-        while path := posixpath.dirname(path):
-            if path in facts:
-                facts = dict(facts) if facts is shared else facts
-                del facts[path]
-        return facts
-
-
 # -- the walk ------------------------------------------------------------------------------------
 
 
@@ -313,7 +246,7 @@ class _Walk:
         self.named: Callable[[str], bool] = lambda path: (
             by_name(path) or path.endswith("/.dvc/config")
         )
-        self.trees = _Trees(git, self.named)
+        self.trees = Trees(git, self.named)
         self.objects = gitstream.Objects(git)
         self.differences = gitstream.Differences(git)
         self.shallow = git.shallow
@@ -359,7 +292,7 @@ class _Walk:
         against = []
         parent_measures = _NOTHING
         for n, (parent, rows) in enumerate(self.rows.items()):
-            before = self.trees.parent(tree, parent, rows) if parent else _Tree(self.git, "", {})
+            before = self.trees.parent(tree, parent, rows) if parent else Tree(self.git, "", {})
             against.append((parent, tuple(self._changes(tree, before, rows, notes))))
             if parent:
                 parent_measures = parent_measures if n else self._measures(before)
@@ -399,7 +332,7 @@ class _Walk:
         return Snapshot(found, tuple(broken))
 
     def _changes(
-        self, tree: _Tree, before: _Tree, rows: Iterable[Row], notes: list[str]
+        self, tree: Tree, before: Tree, rows: Iterable[Row], notes: list[str]
     ) -> Iterator[Change]:
         old: dict[str, Pointer] = {}
         new: dict[str, Pointer] = {}
@@ -417,13 +350,13 @@ class _Walk:
         ]
         return _with_moves(found)
 
-    def _nested(self, tree: _Tree) -> tuple[str, ...]:
+    def _nested(self, tree: Tree) -> tuple[str, ...]:
         """Return the places of the projects below this one: what lies there is theirs."""
         ends = ".dvc/config"
         return tuple(p.removesuffix(ends) for p in tree.facts if p.endswith(f"/{ends}"))
 
     def _side(
-        self, tree: _Tree, file: str, blob: str, notes: list[str]
+        self, tree: Tree, file: str, blob: str, notes: list[str]
     ) -> dict[str, Pointer] | None:
         """Return the pointers that a file holds in a commit; None, and a note, if it is broken."""
         if not blob:
@@ -434,7 +367,7 @@ class _Walk:
             notes.append(f"cannot be followed: {e.message}")
             return None
 
-    def pointers_of(self, tree: _Tree, file: str, blob: str) -> dict[str, Pointer]:
+    def pointers_of(self, tree: Tree, file: str, blob: str) -> dict[str, Pointer]:
         """Return the pointers of a file in a commit, by artifact path. Raises Refused."""
         key: Any = (file, blob)
         text = None
@@ -466,7 +399,7 @@ class _Walk:
             found = pointers.read(file, text)
         return {p.path: p for p in found}
 
-    def _not_ours(self, tree: _Tree, outs: Sequence[str]) -> frozenset[str]:
+    def _not_ours(self, tree: Tree, outs: Sequence[str]) -> frozenset[str]:
         """Return which locked outputs DVC does not cache.
 
         That commit's `dvc.yaml` says so; what it does not name (a template) is cached unless git
@@ -496,7 +429,7 @@ class _Walk:
 
     # -- metrics and parameters --------------------------------------------------------------
 
-    def _measures(self, tree: _Tree) -> Measures:
+    def _measures(self, tree: Tree) -> Measures:
         facts, known = self._measured
         if facts is tree.facts and known is not _NOTHING:
             return known
@@ -508,7 +441,7 @@ class _Walk:
 class _Reader:
     """A commit's files, for `measuring`."""
 
-    def __init__(self, walking: _Walk, tree: _Tree) -> None:
+    def __init__(self, walking: _Walk, tree: Tree) -> None:
         self._walk = walking
         self._tree = tree
 
@@ -570,63 +503,3 @@ def _source(change: Change, gone: Sequence[Change]) -> Change | None:
     alike = [c for c in gone if c.old is not None and c.old.oid == change.new.oid]
     alike += [c for c in gone if posixpath.basename(c.path) == name]
     return alike[0] if alike else None
-
-
-def concerns(artifact: str, names: Iterable[str]) -> bool:
-    """Whether one of the names is an artifact, lies in it, or above it ("" is the root)."""
-    return any(
-        artifact == n or not n or artifact.startswith(f"{n}/") or n.startswith(f"{artifact}/")
-        for n in names
-    )
-
-
-class _Following:
-    """Which commits concern some paths; an artifact is followed to where it lay before."""
-
-    def __init__(self, paths: Sequence[str], cache: Callable[[], Cache] | None) -> None:
-        self._first = frozenset(paths)
-        self._cache = cache
-        self._names: OrderedDict[str, frozenset[str]] = OrderedDict()
-
-    def keeps(self, commit: Commit, rows: Mapping[str, Sequence[Row]]) -> bool:
-        """Whether a commit changed one of them (a merge: against each of its parents).
-
-        Tells its parents what they are called there.
-        """
-        names = self._names.pop(commit.entry.commit, self._first)
-        kept = []
-        for parent, some in commit.against or ((next(iter(rows), ""), commit.changes),):
-            touched = [c for c in some if self._concerns(c, names)]
-            kept.append(bool(touched) or any(_lies_in(r.path, names) for r in rows.get(parent, ())))
-            before = names | {c.moved_from for c in touched if c.moved_from}
-            self._names[parent] = self._names.get(parent, frozenset()) | before
-            if len(self._names) > _KNOWN:
-                self._names.popitem(last=False)
-        return all(kept) and not commit.cut
-
-    def _concerns(self, change: Change, names: Iterable[str]) -> bool:
-        """Whether one of the names is the artifact, lies above it, or is a member that changed."""
-        path = change.path
-        inside = [n[len(path) + 1 :] for n in names if n.startswith(f"{path}/")]
-        above = [n for n in names if not n.startswith(f"{path}/")]
-        return concerns(path, above) or any(self._member_changed(change, n) for n in inside)
-
-    def _member_changed(self, change: Change, member: str) -> bool:
-        """Whether a file (or directory) inside a directory differs; True where nobody can tell."""
-        old, new = (self._inside(p, member) for p in (change.old, change.new))
-        return old is None or new is None or old != new
-
-    def _inside(self, pointer: Pointer | None, member: str) -> dict[str, str] | None:
-        if pointer is None or pointer.oid is None or not pointer.is_dir:
-            return {}
-        if self._cache is None:
-            return None
-        try:
-            members = self._cache().manifest(pointer.oid, pointer.hash_name)
-        except (DevmlError, Corrupt):
-            return None
-        return {n: o for n, o in members.items() if n == member or n.startswith(f"{member}/")}
-
-
-def _lies_in(path: str, names: Iterable[str]) -> bool:
-    return any(path in {n, f"{n}.dvc"} or not n or path.startswith(f"{n}/") for n in names)

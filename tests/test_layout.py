@@ -16,7 +16,7 @@ FLOORS = (
     ("errors", "progress", "gate", "place", "locks", "nouns", "rule"),
     (
         "index", "plumbing", "gitstream", "manifest", "operations", "journal", "rules", "config", "ignoring", "yamltext", "pointers", "record", "rescue", "trust",
-        "streams", "tripwire", "history", "intake", "cache", "store", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified", "measures", "measuring", "walking",
+        "streams", "tripwire", "history", "intake", "cache", "store", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering", "published", "verified", "measures", "measuring", "treefacts", "following", "walking",
         "models.dtypes", "models.model", "models.source", "models.inflate", "models.archive", "models.safetensor", "models.npy", "models.described", "models.opcodes", "models.pickled", "models.torch_file", "models.pickles", "models.protobuf", "models.onnx_file", "models.gguf_file", "models.hdf_file", "models.sharded", "models", "kept", "summaries", "summarising",
     ),
     (

@@ -149,14 +149,32 @@ def yaml_blocks(draw: st.DrawFn, indent: int = 0, depth: int = 0) -> list[str]:
     return lines
 
 
-@given(yaml_blocks())
-def test_quick_reading_of_yaml_is_ruamels_or_none(lines: list[str]) -> None:
-    text = "\n".join(lines) + "\n"
+def quick_is_ruamels(text: str) -> bool:
+    """Whether the quick reader answered; then it must have said what ruamel says."""
     try:
         quick = yamltext.quick(text)
     except yamltext.Unsure:
-        return
-    assert pointers.form(quick) == pointers.form(yamltext.parser("safe").load(text))
+        return False
+    assert pointers.form(quick) == pointers.form(yamltext.parser("safe").load(text)), text
+    return True
+
+
+@given(yaml_blocks())
+def test_quick_reading_of_yaml_is_ruamels_or_none(lines: list[str]) -> None:
+    quick_is_ruamels("\n".join(lines) + "\n")
+
+
+def test_quick_reading_of_each_value_and_key_is_ruamels_or_none() -> None:
+    answered = [w for w in (*WORDS, "TRUE", "Null", "NO") if quick_is_ruamels(f"a: {w}\n")]
+    assert {"a", "python a.py --lr 3 && b", "1e3", "true", "[1, a]", "'a b'"} <= set(answered)
+    assert [k for k in KEYS if quick_is_ruamels(f"{k}: 1\n")] == [
+        "a",
+        "b",
+        "a.b",
+        "key-1",
+        "k@v",
+        "x/y",
+    ]
 
 
 def test_what_dvc_writes_is_read_quickly(models: Project) -> None:

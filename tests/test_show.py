@@ -70,11 +70,15 @@ def test_content_is_here_on_the_remote_or_nowhere(plain: Project, tmp_path: Path
         file.chmod(0o644)
         file.unlink()
     assert where(plain)["models/a.pt"] == "nowhere"
-    manifest = json.loads(plain.object("data.dvc").read_bytes())
-    inner = plain.cache / manifest[0]["md5"][:2] / manifest[0]["md5"][2:]
-    inner.chmod(0o644)
-    inner.unlink()
+    members = [row["md5"] for row in json.loads(plain.object("data.dvc").read_bytes())][:2]
+    for member in members:
+        inner = plain.cache / member[:2] / member[2:]
+        inner.chmod(0o644)
+        inner.unlink()
     assert where(plain)["data"] == "remote"
+    (there,) = remote.rglob(members[0][2:])
+    there.unlink()
+    assert where(plain)["data"] == "nowhere"
 
 
 def test_a_remote_that_fails_is_a_warning(plain: Project, monkeypatch: pytest.MonkeyPatch) -> None:
