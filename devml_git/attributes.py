@@ -1,6 +1,6 @@
-"""The merge driver's registration: git's configuration, and `.gitattributes` in git.
+"""Our merge and diff drivers' registration: git's configuration, and `.gitattributes` in git.
 
-Where only the second is there (a colleague without devml-git), git merges pointers as text.
+Where only the second is there (a colleague without devml-git), git treats pointers as text.
 """
 
 from __future__ import annotations
@@ -14,22 +14,36 @@ from devml_git.installer import PYTHON_KEY
 from devml_git.journal import Journal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from devml_git.plumbing import Git
 
 NAME = "devml"
 FILE = ".gitattributes"
 # Each pattern, and a path that it is asked by
-_LINES = {"x.dvc": f"*.dvc merge={NAME}", "dvc.lock": f"dvc.lock merge={NAME}"}
+_PATTERNS = {"x.dvc": "*.dvc", "dvc.lock": "dvc.lock"}
 _TITLE = "devml-git: pointers by output and member, dvc.lock by stage"
 # 0: merged; 11: markers written. Anything else (no such Python, no such package, killed) must
 # not leave our side posing as the merge: git's own text merge then, with markers.
-_COMMAND = (
+_MERGE = (
     'p=$(git config devml.python) && [ -x "$p" ] && '
     '"$p" -P -m devml_git.mergedriver %O %A %B %L %P; s=$?; '
     "case $s in 0 | 11) exit $s ;; esac; "
     'echo "devml-git: not found, merged as text (devml-git init mends that)" >&2; '
     "git merge-file -q --marker-size=%L -L ours -L base -L theirs %A %O %B || exit 1"
 )
+# A textconv and no external diff: `git show`, `git log -p` and GUIs ask that, too, and colours,
+# -U and --word-diff stay git's. It prints all or nothing: the file itself when it has failed.
+_SHOW = (
+    'f() { p=$(git config devml.python) && [ -x "$p" ] && '
+    '"$p" -P -m devml_git.textconv "$1" "$(git rev-parse --git-common-dir)" 2>/dev/null || '
+    'cat <"$1"; }; f'
+)
+# By attribute. No `cachetextconv`: git keeps that by blob, and the words change when content comes
+_SETTINGS = {
+    "merge": {f"merge.{NAME}.name": _TITLE, f"merge.{NAME}.driver": _MERGE},
+    "diff": {f"diff.{NAME}.textconv": _SHOW},
+}
 
 
 @dataclass(slots=True)
@@ -41,17 +55,19 @@ class Registered:
 
 
 def register(git: Git) -> Registered:
-    """Make git use our driver for pointers, but for those that the user merges otherwise."""
-    git.set_config(f"merge.{NAME}.name", _TITLE)
-    git.set_config(f"merge.{NAME}.driver", _COMMAND)
+    """Make git use our drivers for pointers, but for those that the user treats otherwise."""
+    for settings in _SETTINGS.values():
+        for key, value in settings.items():
+            git.set_config(key, value)
     git.set_config(PYTHON_KEY, sys.executable)
     done = Registered()
-    chosen = git.attributes("merge", list(_LINES))
-    for path, value in chosen.items():
-        if value not in {NAME, "unspecified"}:
-            what = _LINES[path].split(" ")[0]
-            done.notes.append(f"git's attributes say merge={gate.shown(value)} for {what}: kept")
-    wanted = [_LINES[path] for path, value in chosen.items() if value == "unspecified"]
+    chosen = {name: git.attributes(name, list(_PATTERNS)) for name in _SETTINGS}
+    for name, values in chosen.items():
+        for path, value in values.items():
+            if value not in {NAME, "unspecified"}:
+                said = f"{name}={gate.shown(value)} for {_PATTERNS[path]}"
+                done.notes.append(f"git's attributes say {said}: kept")
+    wanted = _lines(chosen)
     if wanted and (git.top / FILE).is_symlink():
         done.notes.append(f"{FILE} is a link, which git does not read: pointers merge as text")
     elif wanted:
@@ -61,21 +77,31 @@ def register(git: Git) -> Registered:
     return done
 
 
+def _lines(chosen: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the lines that are wanting where these attributes (by name and path) are set."""
+    lines = []
+    for path, pattern in _PATTERNS.items():
+        wanting = [f"{n}={NAME}" for n, values in chosen.items() if values[path] == "unspecified"]
+        if wanting:
+            lines.append(" ".join([pattern, *wanting]))
+    return lines
+
+
 def unregister(git: Git) -> None:
-    """Let git merge pointers as text again; the lines in the tree name a driver it passes by."""
-    for key in ("name", "driver"):
-        git.unset_config(f"merge.{NAME}.{key}")
+    """Let git treat pointers as text again; the lines in the tree name drivers it passes by."""
+    for settings in _SETTINGS.values():
+        for key in settings:
+            git.unset_config(key)
 
 
-def missing(git: Git) -> list[str]:
-    """Return what `register` would have to do, in words."""
+def missing(git: Git, attribute: str) -> list[str]:
+    """Return what `register` would have to do for "merge" or "diff", in words."""
     found = []
-    if git.config(f"merge.{NAME}.driver") != _COMMAND:
+    if any(git.config(k) != v for k, v in _SETTINGS[attribute].items() if v != _TITLE):
         found.append("git's configuration does not name it")
     if git.config(PYTHON_KEY) is None:
         found.append("git's configuration does not name its Python")
-    chosen = git.attributes("merge", list(_LINES))
-    lines = [_LINES[path] for path, value in chosen.items() if value == "unspecified"]
+    lines = _lines({attribute: git.attributes(attribute, list(_PATTERNS))})
     if lines:
         found.append(f"{FILE} lacks: {', '.join(lines)}")
     return found

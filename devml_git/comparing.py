@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from devml_git import gate, inspecting, sides
+from devml_git import gate, inspecting, notebook, sides
 from devml_git.contents import Contents
 from devml_git.errors import ContentLost, DevmlError, UsageError
 from devml_git.measures import changes, improved
@@ -139,6 +139,9 @@ class Comparison:
             "params": params,
             "notes": list(self.notes),
         }
+
+    def _repr_html_(self) -> str:
+        return notebook.comparison(self.to_dict())
 
 
 def compare(

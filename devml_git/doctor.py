@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from devml_git import attributes, config, gate, installer, leftovers, store, trust
@@ -86,12 +87,13 @@ def _hooks(git: Git) -> Iterator[Finding]:
         yield Finding("ok", "hooks", f"{installer.hooks_directory(git)}{by}")
 
 
-def _merge_driver(git: Git) -> Iterator[Finding]:
-    lacking = attributes.missing(git)
+def _driver(attribute: str, git: Git) -> Iterator[Finding]:
+    subject = f"{attribute} driver"
+    lacking = attributes.missing(git, attribute)
     for text in lacking:
-        yield Finding("warn", "merge driver", text, "devml-git init")
+        yield Finding("warn", subject, text, "devml-git init")
     if not lacking:
-        yield Finding("ok", "merge driver", attributes.NAME)
+        yield Finding("ok", subject, attributes.NAME)
 
 
 def _config(git: Git) -> Iterator[Finding]:
@@ -163,7 +165,8 @@ _CHECKS: tuple[tuple[str, Callable[[Git], Iterator[Finding]]], ...] = (
     ("dvc", _dvc),
     ("config", _config),
     ("hooks", _hooks),
-    ("merge driver", _merge_driver),
+    ("merge driver", partial(_driver, "merge")),
+    ("diff driver", partial(_driver, "diff")),
     ("cache", _cache),
     ("left-overs", _leftovers),
     ("DVC remote", _remote),

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     if os.environ.get("DEVML_GIT_ACTIVE") and event != "fetch":  # our own child asks for that
         return 0
     git_pid = os.environ.get("DEVML_GIT_PARENT", "")
-    command = _command_of(git_pid)
+    command = command_of(git_pid)
     if event == "post-index-change" and not _acts_now(command):
         return 0
     return _run(args, git_pid, command)
@@ -46,13 +46,28 @@ def _acts_now(command: list[str]) -> bool:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.environ.pop("DEVML_GIT_STOPS", None):
         return True
-    verb, words = _verb(command), command[: command.index("--")] if "--" in command else command
+    verb, words = verb_of(command), command[: command.index("--")] if "--" in command else command
     if verb == "bisect" and "reset" in words:
         return True
     return verb not in _LATER or bool(_ENDS_HERE.intersection(words))
 
 
-def _command_of(git_pid: str) -> list[str]:
+def calling_git() -> str:
+    """Return the process id of the git that (through whatever) runs us, or "" (Linux only)."""
+    pid = os.getpid()
+    try:
+        while pid:
+            with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as f:
+                status = f.read().splitlines()
+            if status[0] == "Name:\tgit":
+                return str(pid)
+            pid = int(next(line for line in status if line.startswith("PPid:")).split()[1])
+    except (OSError, StopIteration):
+        pass
+    return ""
+
+
+def command_of(git_pid: str) -> list[str]:
     """Return the arguments of the git process that runs the hook, or [] where unknown."""
     try:
         with open(f"/proc/{int(git_pid)}/cmdline", "rb") as f:
@@ -65,7 +80,7 @@ def _command_of(git_pid: str) -> list[str]:
         return command_by_ps(git_pid)
 
 
-def _verb(words: list[str]) -> str:
+def verb_of(words: list[str]) -> str:
     """Return git's command in its argument list: `git -C dir -c a=b checkout x` is checkout."""
     rest = iter(words[1:])
     for word in rest:
@@ -106,7 +121,7 @@ def _run(args: list[str], git_pid: str, command: list[str]) -> int:
                         told = events.pre_push(ws, args[1:], lines)
                     else:
                         told = events.run(
-                            ws, args, git_pid=git_pid, command=command, verb=_verb(command)
+                            ws, args, git_pid=git_pid, command=command, verb=verb_of(command)
                         )
                 _say(told.lines)
                 status = status or told.status

@@ -100,3 +100,22 @@ class Snapshot:
     def managed(self) -> dict[str, Pointer]:
         """Return the pointers whose content this tool snapshots and restores."""
         return {p: ptr for p, ptr in self.pointers.items() if ptr.why_left_alone is None}
+
+    def holder(self, path: str) -> tuple[Pointer, str] | None:
+        """Return the pointer that `path` belongs to, and the file's name inside the artifact.
+
+        `path` is an artifact's (the name is "" then), its `.dvc` file's, or that of a file in a
+        directory that is one. None where there is none, or it was never stored.
+        """
+        found = self.pointers.get(path) or next(
+            (
+                p
+                for p in self.pointers.values()
+                if (path == p.file and path.endswith(".dvc")) or path.startswith(f"{p.path}/")
+            ),
+            None,
+        )
+        if found is None or found.oid is None:
+            return None
+        inside = path.removeprefix(f"{found.path}/") if path.startswith(f"{found.path}/") else ""
+        return (found, inside) if found.is_dir or not inside else None

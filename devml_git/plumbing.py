@@ -32,7 +32,6 @@ PROJECT_PATHSPEC = ":(glob)**/.dvc/config"
 NULL_MODE = "000000"
 ASK_SECONDS = 20  # for a git remote to tell its refs
 _FETCH_SECONDS = 120  # for what a partial clone has left out
-_OBJECT_TYPES = frozenset({"blob", "tree", "commit", "tag"})
 _HALF_WAY = {
     "rebase-merge": "a rebase", "rebase-apply": "a rebase or am", "MERGE_HEAD": "a merge",
     "CHERRY_PICK_HEAD": "a cherry-pick", "REVERT_HEAD": "a revert",
@@ -147,18 +146,6 @@ def command_by_ps(pid: str) -> list[str]:
         return subprocess.run(argv, capture_output=True, check=False, text=True).stdout.split()
     except OSError:
         return []
-
-
-def calling_git() -> str:
-    """Return the process id of the git that (through whatever) runs us, or "" (Linux only)."""
-    pid = os.getpid()
-    with contextlib.suppress(OSError, StopIteration):
-        while pid:
-            status = Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines()
-            if status[0] == "Name:\tgit":
-                return str(pid)
-            pid = int(next(line for line in status if line.startswith("PPid:")).split()[1])
-    return ""
 
 
 def start_pager(command: str) -> Process:
@@ -760,8 +747,9 @@ class Git:
     def _ever_committed(self, oid: str) -> bool:
         return bool(
             self.out(
-                "log", "--all", "--reflog", "-m", "-1", "--format=%H", f"-S{oid}", "--",
-                *POINTER_PATHSPECS,
+                "log", "--all", "--reflog", "-m", "-1", "--format=%H", f"-S{oid}",
+                "--no-textconv",  # -S would search in the words of our diff driver
+                "--", *POINTER_PATHSPECS,
             )
         )  # fmt: skip
 
@@ -927,11 +915,45 @@ class Git:
 
     def commits_of(self, ids: Sequence[str]) -> list[str | None]:
         """Return the commits that objects are, or tags of; None for what is none."""
-        if not ids:
+        return self.ids_of([f"{i}^{{commit}}" for i in ids])
+
+    def ids_of(self, specs: Sequence[str]) -> list[str | None]:
+        """Return the objects that git knows by these names (as COMMIT:PATH), None for none."""
+        if not specs:
             return []
-        asked = "".join(f"{i}^{{commit}}\n" for i in ids).encode()
-        _, out = self.raw("cat-file", "--batch-check=%(objectname)", stdin=asked)
-        return [None if " " in line else line for line in decode(out).splitlines()]
+        # git before 2.38 takes a name a line: one with a newline in it counts as not there
+        asked = "".join(f"{'' if chr(10) in s else s}\n" for s in specs)
+        argv = ("cat-file", "--batch-check=%(objectname)")
+        _, out = self.raw(*argv, stdin=asked.encode("utf-8", "surrogateescape"))
+        return [None if " " in line else line for line in decode(out).split("\n")[: len(specs)]]
+
+    def file_at(self, commit: str, path: str) -> bytes | None:
+        """Return a file as a commit has it; None where it has none (a link is none)."""
+        for line in self.names("ls-tree", "-z", commit, "--", path):
+            meta, name = line.split("\t", 1)
+            mode, _, blob = meta.split(" ")
+            if name == path and mode.startswith("100"):
+                return next(iter(self.blobs([blob])))
+        return None
+
+    def history_of(self, commit: str, file: str) -> dict[str, list[str]]:
+        """Return the commits up to `commit` that change a file, children first, with their parents.
+
+        Parents are such commits, too: what lies between has the file unchanged. Of a merge that has
+        the file from one side, the others are left out (git-rev-list(1), history simplification).
+        """
+        argv = ("rev-list", "--topo-order", "--parents", "--end-of-options", commit, "--")
+        rows = (line.split() for line in self.out(*argv, f":(literal){file}").splitlines())
+        return {commit: parents for commit, *parents in rows}
+
+    def bylines(self, commits: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Return author and date (ISO 8601, with its zone) of commits, by commit id."""
+        if not commits:
+            return {}
+        argv = ("log", "--no-walk=unsorted", "-z", "--format=%H%n%aI%n%an", "--stdin")
+        _, out = self.raw(*argv, stdin="".join(f"{c}\n" for c in commits).encode())
+        rows = (row.split("\n", 2) for row in decode(out).split("\0") if row)
+        return {commit: (author, date) for commit, date, author in rows}
 
     def remotes(self) -> list[str]:
         """Return the names of the git remotes."""
@@ -1036,13 +1058,7 @@ class Git:
 
     def present(self, specs: Sequence[str]) -> list[bool]:
         """Return which objects git has; `specs` as COMMIT:PATH."""
-        if not specs:
-            return []
-        # git before 2.38 takes a name a line: one with a newline in it counts as not there
-        asked = "".join(f"{'' if chr(10) in s else s}\n" for s in specs)
-        argv = ("cat-file", "--batch-check=%(objecttype)")
-        _, out = self.raw(*argv, stdin=asked.encode("utf-8", "surrogateescape"))
-        return [line in _OBJECT_TYPES for line in decode(out).split("\n")[: len(specs)]]
+        return [found is not None for found in self.ids_of(specs)]
 
     # -- another index than git's own --------------------------------------------------------
 

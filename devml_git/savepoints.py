@@ -174,8 +174,8 @@ def at(git: Git, commit: str) -> Savepoint | None:
 
 def hold(git: Git, oid: str | None) -> bool:
     """Whether a pointer of some snapshot, otherwise than its parent's, names this oid of DVC's."""
-    argv = ("--no-walk", f"--glob={SPACE}*", "--format=%H", f"-S{oid}", "--", *POINTER_PATHSPECS)
-    return oid is not None and bool(git.out("log", *argv))
+    argv = ("--no-walk", f"--glob={SPACE}*", "--format=%H", "--no-textconv", f"-S{oid}", "--")
+    return oid is not None and bool(git.out("log", *argv, *POINTER_PATHSPECS))
 
 
 def followers(git: Git, points: Sequence[Savepoint]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.publish import published, world  # noqa: F401 - fixtures
 from tests.remotes.fixtures import servers, storage, storages  # noqa: F401 - fixtures
-from tests.world import GIT_CONFIG, Project, build_template, devml, run
+from tests.world import GIT_CONFIG, Project, Shelf, build_template, devml, run
 
 # Hypothesis takes a machine that is busy for a test that is slow; pytest-timeout tells them apart
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -67,6 +67,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as monkeypatch:
         seal(tmp_path_factory.mktemp("template-home"), monkeypatch)
         return build_template(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    return Shelf(tmp_path_factory.mktemp("shelf"))
 
 
 @pytest.fixture

@@ -21,16 +21,17 @@ FLOORS = (
         "tripwire", "history", "intake", "cache", "store", "trust", "causes", "patience", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering",
         "published", "verified", "measures", "measuring", "treefacts", "following", "walking", "models.dtypes", "models.model", "models.source", "models.inflate",
         "models.archive", "models.safetensor", "models.npy", "models.described", "models.opcodes", "models.pickled", "models.torch_file", "models.pickles",
-        "models.protobuf", "models.onnx_file", "models.gguf_file", "models.hdf_file", "models.sharded", "models",
+        "models.protobuf", "models.onnx_file", "models.gguf_file", "models.hdf_file", "models.sharded", "models", "kept", "summaries", "summarising",
     ),
     (
         "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "supply", "workspace", "contents", "restoring",
         "instep", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying",
-        "showing", "events", "leftovers", "doctor", "sides", "distance", "tensors", "media", "tables", "inspecting", "comparing", "describing",
+        "showing", "events", "leftovers", "doctor", "sides", "distance", "tensors", "media", "tables", "inspecting", "notebook", "comparing", "describing", "inwords",
+        "blaming", "arrays", "reading",
     ),
     (
-        "hook", "mergedriver", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots", "cli.checkout", "cli.undo", "cli.savepoints", "cli.log",
-        "cli.transfer", "cli.verify", "cli.diff", "cli.app", "cli.funnel", "cli", "__main__",
+        "hook", "mergedriver", "textconv", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots", "cli.checkout", "cli.undo",
+        "cli.savepoints", "cli.log", "cli.transfer", "cli.verify", "cli.diff", "cli.blame", "cli.app", "cli.funnel", "cli", "__main__",
     ),
 )  # fmt: skip
 ORDER = ["__init__", *(module for floor in FLOORS for module in floor)]
@@ -203,7 +204,7 @@ def test_importing_the_package_loads_nothing_heavy(tmp_path: Path) -> None:
 def test_hook_that_leaves_at_once_loads_nothing_heavy(argv: list[str], tmp_path: Path) -> None:
     code = (
         "import os, devml_git.hook as h\n"
-        "h._command_of = lambda pid: ['git', 'checkout', 'main']\n"
+        "h.command_of = lambda pid: ['git', 'checkout', 'main']\n"
         f"assert h.main({argv!r}) == 0"
     )
     assert loaded_after(code, tmp_path) == set()

@@ -6,12 +6,16 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DATA_STATUS_EVERY = 4
 GIT_CONFIG = """\
@@ -261,3 +265,18 @@ def build_template(place: Path) -> Path:
     assert ran.status == 0, ran.err
     run("git", "commit", "-qm", "set up", cwd=place)
     return place
+
+
+@dataclass
+class Shelf:
+    """Where the projects that were made lie; never used, only copied."""
+
+    place: Path
+
+    def copy(self, name: str, make: Callable[[], Project], place: Path) -> Project:
+        """Return a copy, at `place`, of what `make` made the first time."""
+        if not (self.place / name).exists():
+            shutil.move(make().path, self.place / name)
+        shutil.copytree(self.place / name, place, symlinks=True)
+        run("git", "update-index", "-q", "--refresh", cwd=place)
+        return Project(place)

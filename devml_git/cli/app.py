@@ -8,6 +8,7 @@ import typer
 
 from devml_git import __version__
 from devml_git.cli import (
+    blame,
     checkout,
     diff,
     hooks,
@@ -63,6 +64,7 @@ log.register(app)
 savepoints.register(app)
 transfer.register(app)
 verify.register(app)
+blame.register(app)
 diff.register(app)
 app.add_typer(hooks.app, name="hooks")
 app.add_typer(rescue.app, name="rescue")

@@ -18,7 +18,7 @@ _GLOBAL = ("-q", "--quiet", "-v", "--verbose", "--no-progress", "--no-pager", "-
 # Their arguments belong to git: `devml-git commit -v` is git's -v
 _PASS_THROUGH = frozenset({"commit", "push", "pull"})
 # Tell REV from PATH by `--`
-_SEES_DASHES = frozenset({"checkout", "fetch", "log", "show", "diff"})
+_SEES_DASHES = frozenset({"blame", "checkout", "diff", "fetch", "log", "show"})
 # Of two words, as they are written down
 _GROUPS = frozenset({"hooks", "rescue", "snapshots"})
 _INTERRUPTED = 130

@@ -10,7 +10,8 @@ import typer
 from devml_git import attributes, hook, installer
 from devml_git.cli.context import out
 from devml_git.errors import UsageError
-from devml_git.plumbing import Git, calling_git
+from devml_git.hook import calling_git
+from devml_git.plumbing import Git
 
 app = typer.Typer(no_args_is_help=True, help="The git hooks.", rich_markup_mode=None)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["Model", "Tensor", "Unreadable", "read", "read_sharded"]
+__all__ = ["Model", "Tensor", "Unreadable", "read", "read_sharded", "shards"]
 
 _HEAD = 64  # bytes
 # Endings that stand for one format and no other: a file so named that is none is an error
@@ -103,3 +103,10 @@ def read_sharded(index: Path, members: Mapping[str, Path]) -> Model:
     from devml_git.models import sharded
 
     return sharded.read(index, members, read)
+
+
+def shards(index: Path) -> list[str]:
+    """Return the files that a model's *.index.json names, as it names them. Raises Unreadable."""
+    from devml_git.models import sharded
+
+    return sharded.files(index)

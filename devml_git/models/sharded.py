@@ -51,6 +51,15 @@ def read(
         )  # fmt: skip
 
 
+def files(index: Path) -> list[str]:
+    """Return the files that an index names. Raises Unreadable."""
+    source = Source(index, index.name)
+    try:
+        return sorted(_parse(source)[1])
+    finally:
+        source.close()
+
+
 def _parse(source: Source) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """Return what the index says beside its tensors, and the tensors of each shard."""
     if source.size > _MAX_INDEX:

@@ -15,7 +15,7 @@ from tests.world import Project, devml, next_second, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.hooks.conftest import Shelf
+    from tests.world import Shelf
 
 
 def oid_at(project: Project, rev: str, pointer: str = "models/a.pt.dvc") -> str:

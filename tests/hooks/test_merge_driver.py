@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.hooks.conftest import Shelf
+    from tests.world import Shelf
 
 HOSTILE = ("my data", "it's", 'say "x"', "100%P", "$(touch pwned)", "-rf", "; touch pwned", "a\\b")
 
@@ -578,7 +578,7 @@ def test_outputs_stay_where_they_are_while_their_lock_is_unmerged(pipeline: Proj
 
 # -- registration --------------------------------------------------------------------------------
 
-LINES = "*.dvc merge=devml\ndvc.lock merge=devml\n"
+LINES = "*.dvc merge=devml diff=devml\ndvc.lock merge=devml diff=devml\n"
 
 
 @pytest.fixture
@@ -605,7 +605,8 @@ def test_init_leaves_the_users_choice_alone(bare: Path) -> None:
     run("git", "add", "-A", cwd=bare)
     ran = devml("init", cwd=bare)
     assert "note: git's attributes say merge=dvc for *.dvc: kept" in ran.err
-    assert (bare / ".gitattributes").read_text() == "*.dvc merge=dvc\ndvc.lock merge=devml\n"
+    lines = "*.dvc merge=dvc\n*.dvc diff=devml\ndvc.lock merge=devml diff=devml\n"
+    assert (bare / ".gitattributes").read_text() == lines
 
 
 def test_init_does_not_stage_the_users_edits(bare: Path) -> None:

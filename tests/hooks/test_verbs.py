@@ -22,7 +22,7 @@ from tests.world import CommandFailed, Project, Ran, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.hooks.conftest import Shelf
+    from tests.world import Shelf
 
 MODELS = ("models", "data")
 

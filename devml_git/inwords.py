@@ -1,0 +1,247 @@
+"""A pointer in words: what `git diff` and `git log -p` show in place of a hash (`textconv.py`).
+
+One line a tensor, member or column, so that git's own comparison of lines says which have changed.
+Bounded work: nothing is fetched, content over LARGE is not read, and what was found out once is
+kept (`summaries.py`). What the words do not hold of a pointer file, stays as text above them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import os
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from devml_git import pointers
+from devml_git.errors import ContentLost, DevmlError
+from devml_git.gate import shown
+from devml_git.nouns import Content
+from devml_git.summaries import Summaries, Summary
+from devml_git.wording import human
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from devml_git.cache import Cache
+    from devml_git.nouns import Pointer
+    from devml_git.plumbing import Git
+    from devml_git.summaries import TensorSummary
+
+LARGE = 128 << 20  # bytes of one content that are hashed and read: a second at most
+SHOWN = 300  # tensors or members that have a line each; more are grouped
+_OUTPUTS = 50  # of one dvc.lock
+_NAME = 300  # characters
+_DIGEST = 12  # digits
+_DEPTH = 6  # of the prefixes that stand for many names
+# Git does not say where in the tree the file lies: deep enough for `path: ../../x`
+_SOMEWHERE = "x/" * 16
+_LARGE_NOTE = "names and shapes only, it is large: devml-git diff compares the values"
+
+
+class Known:
+    """What is known of content, or can be found out at once, in the worktree around `place`.
+
+    `common` is git's common directory. `whole` turns false once something that was asked for is
+    not here, or too large: what is said of it now, may be another thing later.
+    """
+
+    def __init__(self, common: Path, place: Path) -> None:
+        self.whole = True
+        self._store = Summaries(common / "devml")
+        self._place = place
+
+    @cached_property
+    def _caches(self) -> list[tuple[Git, Cache]]:
+        """The caches of the worktree's projects: which one a pointer belongs to, git does not say.
+
+        Opened only where something is to be read.
+        """
+        from devml_git.location import open_cache
+        from devml_git.plumbing import Git
+
+        found = []
+        with contextlib.suppress(DevmlError):  # a bare repository has none
+            for git in Git.discover(self._place).projects():
+                with contextlib.suppress(DevmlError, OSError):
+                    found.append((git, open_cache(git)))
+        return found
+
+    def of(self, pointer: Pointer) -> Summary:
+        """Return what a pointer stands for. Raises DevmlError in words where that is not known."""
+        oid = pointer.oid or ""
+        found = self._store.get(oid, pointer.hash_name, pointer.path)
+        if found is not None:
+            return found
+        for git, cache in self._caches:
+            if cache.has(oid, pointer.hash_name):
+                return self._read(git, cache, pointer, oid)
+        raise ContentLost("content is not here: devml-git fetch")
+
+    def _read(self, git: Git, cache: Cache, pointer: Pointer, oid: str) -> Summary:
+        from devml_git.summarising import summarise
+
+        name, kind = pointer.path, pointer.hash_name
+        if pointer.is_dir:
+            found, whole = _of_directory(cache, oid, kind)
+        else:
+            place = cache.object_path(oid, kind)
+            whole = cache.size_of(oid, kind) <= LARGE
+            if whole and not _proven(git, cache, oid, kind):
+                raise ContentLost("content is corrupt in the cache: devml-git verify --repair")
+            found = summarise(place, name, values=whole)
+        if whole:
+            self._store.put(oid, kind, name, found)
+        self.whole = self.whole and whole
+        return found
+
+
+def _proven(git: Git, cache: Cache, oid: str, kind: str) -> bool:
+    """Whether an object is what its name says: hashed lately, or now."""
+    from devml_git.verified import Verified
+
+    verified = Verified(git.shared)
+    place = {(oid, kind): cache.object_path(oid, kind)}
+    if verified.whole(place):
+        return True
+    if not cache.verify(oid, kind):
+        return False
+    verified.remember(place)
+    return True
+
+
+# -- the words -----------------------------------------------------------------------------------
+
+
+def describe(text: bytes, known: Known, *, is_lock: bool) -> bytes:
+    """Return the text of a pointer file in words, or with words below it.
+
+    A `.dvc` file as `dvc add` writes it says nothing but what the words say, too. Raises Refused
+    for what is no pointer file, and one that has conflict markers is returned as it is.
+    """
+    if pointers.has_conflict_markers(text):
+        return text
+    file = _SOMEWHERE + ("dvc.lock" if is_lock else "x.dvc")
+    found = [p for p in pointers.read(file, text, _every_output(file, text)) if p.oid]
+    words = [_in_words(p, known) for p in found[:_OUTPUTS]]
+    if not words:
+        return text
+    alone = len(found) == 1 and text == _canonical(found[0])
+    parts = [*([] if alone else [text.decode().rstrip("\n")]), *("\n".join(w) for w in words)]
+    return ("\n\n".join(parts) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _every_output(file: str, text: bytes) -> Mapping[str, pointers.PipelineOut]:
+    """All outputs of a `dvc.lock` count: what its `dvc.yaml` says is not known here."""
+    if not file.endswith("dvc.lock"):
+        return {}
+    return {path: pointers.PipelineOut("") for path in pointers.lock_paths(file, text)}
+
+
+def _canonical(pointer: Pointer) -> bytes:
+    content = Content(pointer.oid or "", pointer.size or 0, pointer.nfiles, pointer.executable)
+    return pointers.new(_relative(pointer), content)
+
+
+def _relative(pointer: Pointer) -> str:
+    return os.path.relpath(pointer.path, _SOMEWHERE).replace(os.sep, "/")
+
+
+def _in_words(pointer: Pointer, known: Known) -> list[str]:
+    files = "" if pointer.nfiles is None else f", {pointer.nfiles:,} files"
+    size = "" if pointer.size is None else f", {pointer.size:,} bytes"
+    lines = [shown(_relative(pointer), _NAME), f"{pointer.hash_name} {pointer.oid}{size}{files}"]
+    lines += [
+        f"executable {shown(name, _NAME)}".rstrip() for name in sorted(pointer.executable)[:SHOWN]
+    ]
+    try:
+        summary = known.of(pointer)
+    except DevmlError as e:
+        known.whole = False
+        return [*lines, e.message]
+    return [*lines, *_summary_lines(summary)]
+
+
+def _summary_lines(summary: Summary) -> Iterator[str]:
+    if summary.is_model:
+        numbers = sum(math.prod(t.shape) for t in summary.tensors)
+        yield f"{summary.format}: {len(summary.tensors):,} tensors, {numbers:,} numbers"
+        if summary.tensors and not summary.tensors[0].digest:
+            yield _LARGE_NOTE
+    elif summary.format:
+        yield summary.format
+    yield from (f"  {line}" for line in summary.lines)
+    tensors = summary.tensors
+    for key, inside in grouped([t.name for t in tensors], "[./]").items():
+        one = len(inside) == 1 and tensors[inside[0]].name == key
+        members = [tensors[i] for i in inside]
+        yield f"  {shown(key, _NAME)}  {_tensor(members[0]) if one else _group(members)}"
+
+
+def _tensor(tensor: TensorSummary) -> str:
+    words = [f"{tensor.dtype} {list(tensor.shape)}", tensor.digest[:_DIGEST]]
+    if tensor.mean is not None:
+        words.append(f"mean {tensor.mean:.5g}")
+    if tensor.norm is not None:
+        words.append(f"norm {tensor.norm:.5g}")
+    return "  ".join(word for word in words if word)
+
+
+def _group(tensors: Sequence[TensorSummary]) -> str:
+    types = ", ".join(sorted({t.dtype for t in tensors})[:4])
+    words = [f"{len(tensors):,} tensors, {types}"]
+    if tensors[0].digest:
+        words.append(_digest(f"{t.name} {t.identity}" for t in tensors))
+    if all(t.norm is not None for t in tensors):
+        words.append(f"norm {math.sqrt(sum((t.norm or 0) ** 2 for t in tensors)):.5g}")
+    return "  ".join(words)
+
+
+def _of_directory(cache: Cache, oid: str, kind: str) -> tuple[Summary, bool]:
+    """Return a directory's members as lines, and whether all that is shown of them is here."""
+    from devml_git.cache import Corrupt
+
+    try:
+        members = cache.manifest(oid, kind)
+    except Corrupt as e:
+        raise ContentLost("its list of files is corrupt: devml-git verify --repair") from e
+    names = sorted(members)
+    lines, whole = [], True
+    for key, inside in grouped(names, "/").items():
+        if len(inside) == 1 and names[inside[0]] == key:
+            here = cache.has(members[key], kind)
+            size = human(cache.size_of(members[key], kind)) if here else "not here"
+            whole = whole and here
+            text = f"{members[key][:_DIGEST]}  {size}"
+        else:
+            rows = (f"{names[i]} {members[names[i]]}" for i in inside)
+            text = f"{len(inside):,} files  {_digest(rows)}"
+        lines.append(f"{shown(key, _NAME)}  {text}")
+    return Summary("", (), tuple(lines)), whole
+
+
+def _digest(rows: Iterable[str]) -> str:
+    text = "\n".join(rows).encode("utf-8", "backslashreplace")
+    return hashlib.blake2b(text, digest_size=16).hexdigest()[:_DIGEST]
+
+
+def grouped(names: Sequence[str], separator: str) -> dict[str, list[int]]:
+    """Return names by what stands for them on one line: at most SHOWN lines.
+
+    Each for itself where they are few, else by the longest prefix that leaves few enough
+    (`encoder.layer.*`). `separator` is a pattern; the values are indices into `names`.
+    """
+    if len(names) <= SHOWN:
+        return {name: [i] for i, name in enumerate(names)}
+    cuts = [[m.end() for m in re.finditer(separator, name)] for name in names]
+    for depth in range(_DEPTH, 0, -1):
+        found: dict[str, list[int]] = {}
+        for i, name in enumerate(names):
+            deeper = len(cuts[i]) >= depth
+            found.setdefault(f"{name[: cuts[i][depth - 1]]}*" if deeper else name, []).append(i)
+        if len(found) <= SHOWN:
+            return found
+    return {"*": list(range(len(names)))}

@@ -1,0 +1,438 @@
+"""What `import devml_git` hands out: files, tensors and artifacts of any revision.
+
+The workspace stays as it is; what comes from a commit is proven to be what was committed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import functools
+import io
+import itertools
+import os
+import stat
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+from devml_git import comparing, config, gate, models, savepointing, savepoints, trust
+from devml_git.arrays import Tensors
+from devml_git.contents import Contents
+from devml_git.errors import ContentLost, NotARepository, Refused, StorageFailed, UsageError
+from devml_git.notebook import History
+from devml_git.place import Stat, storage_error, what_is
+from devml_git.plumbing import Git
+from devml_git.selecting import Where
+from devml_git.streams import SMALL
+from devml_git.walking import Chosen, walk
+from devml_git.wording import listed
+from devml_git.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from typing import Self
+
+    from devml_git.cache import Cache
+    from devml_git.comparing import Comparison
+    from devml_git.nouns import Pointer, Snapshot
+    from devml_git.savepoints import Savepoint
+
+_T = TypeVar("_T")
+_MODES = frozenset({"r", "rt", "rb"})
+_INDEX = ".index.json"
+_KEPT = 32  # snapshots, and lists of files of large directories
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One artifact of a revision: `path` relative to the project's root, `kind` "file" or "dir".
+
+    `oid` is DVC's hash, None where it was never stored; `size` in bytes, `nfiles` for directories;
+    `cached` is whether the cache has all of it.
+    """
+
+    path: str
+    kind: str
+    oid: str | None
+    size: int | None
+    nfiles: int | None
+    cached: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """An object of the cache that was proven, and its stat at that time."""
+
+    path: Path
+    stat: Stat
+
+    def unchanged(self) -> bool:
+        try:
+            return Stat.of(self.path.stat()) == self.stat
+        except OSError:
+            return False
+
+
+class Repo:
+    """One repository, or one project in it, to be read from Python. A context manager; picklable.
+
+    `path` is any directory inside (default: the current one). `fetch` says whether content that
+    the cache lacks may be fetched from a DVC remote; None: as `hooks.fetch` in devml.toml says. A
+    remote that a commit has brought or changed is not connected to before `devml-git trust`.
+
+    Paths are relative to `root`, or absolute. `rev` is anything git accepts, or a snapshot's id or
+    name; None is the workspace. Threads may share a Repo: what was found and proven is remembered,
+    so that opening a file of a commit again costs little (least by its full id: a branch's name is
+    looked up each time). Raises NotARepository; everything raised is a DevmlError.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, *, fetch: bool | None = None
+    ) -> None:
+        git = Git.discover(Path(path) if path is not None else None)
+        self.root = git.top
+        self.fetch = fetch
+        self._lock = threading.Lock()
+        self._snapshots: dict[str, Snapshot] = {}
+        self._members: dict[str, Mapping[str, str]] = {}
+        self._places: dict[tuple[str, str], _Place] = {}
+        with Workspace(git) as ws:
+            self._cache: Cache = ws.cache
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial(Repo, str(self.root), fetch=self.fetch), ()
+
+    def __repr__(self) -> str:
+        return f"Repo({str(self.root)!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget what was found; files and tensors handed out stay open."""
+        with self._lock:
+            self._snapshots.clear()
+            self._members.clear()
+            self._places.clear()
+
+    # -- what there is -----------------------------------------------------------------------
+
+    def artifacts(self, rev: str | None = None) -> tuple[Artifact, ...]:
+        """Return the artifacts of a revision (None: as the pointers lie in the workspace).
+
+        Raises UsageError for an unknown revision.
+        """
+        with self._lock, self._workspace() as ws:
+            snapshot = ws.tree.snapshot if rev is None else ws.snapshot_at(self._commit(rev))
+            return tuple(_described(ws, p) for _, p in sorted(snapshot.pointers.items()))
+
+    def log(
+        self,
+        *revs: str,
+        n: int | None = None,
+        paths: Collection[str | os.PathLike[str]] = (),
+        where: str | None = None,
+        since: str | None = None,
+        author: str | None = None,
+        everything: bool = False,
+        first_parent: bool = False,
+    ) -> History:
+        """Return the commits of revisions and ranges (none: HEAD), as `devml-git log` lists them.
+
+        Each tells its changed artifacts, metrics and parameters. `n` is how many at most; `paths`
+        are artifacts, members or directories; `where` is as in `log --where "accuracy > 0.9"`; the
+        rest is as in `git log` (`everything` is `--all`). Raises UsageError.
+        """
+        git = self._git()
+        settings = config.load(git.top)
+        chosen = Chosen(
+            revs, everything, first_parent, since, author=author,
+            paths=tuple(self._inside(p) for p in paths),
+        )  # fmt: skip
+        with contextlib.closing(walk(git, settings, chosen, cache=lambda: self._cache)) as walking:
+            found = walking if where is None else Where(where).among(walking)
+            return History(tuple(itertools.islice(found, n)), settings, git.prefix)
+
+    def compare(
+        self,
+        a: str | None = None,
+        b: str | None = None,
+        path: str | os.PathLike[str] | None = None,
+    ) -> Comparison:
+        """Return what differs between two revisions, as `devml-git diff` has it.
+
+        Without `b`: `a` and the workspace (or what `A..B` means); without both: the index and the
+        workspace. `path` narrows it down. Content is fetched as for `open`. Raises UsageError.
+        """
+        paths = () if path is None else (self._inside(path),)
+        with self._lock, self._workspace() as ws:
+            return comparing.compare(ws, a, b, paths, fetch=self._why_not_to_fetch(ws) == [])
+
+    def snapshot(
+        self, message: str | None = None, metrics: Mapping[str, Any] | None = None
+    ) -> Savepoint:
+        """Record the whole state as a snapshot between commits; see `devml_git.snapshot`."""
+        with self._lock, self._workspace() as ws:
+            return savepointing.take(ws, message or "snapshot", metrics)
+
+    # -- files -------------------------------------------------------------------------------
+
+    def open(
+        self,
+        path: str | os.PathLike[str],
+        rev: str | None = None,
+        mode: str = "rb",
+        *,
+        encoding: str | None = None,
+        newline: str | None = None,
+    ) -> IO[Any]:
+        """Open an artifact, a file inside one, or a file that git itself has, for reading.
+
+        `mode` is "rb", or "r" for text (UTF-8 without `encoding`). Raises UsageError for what is
+        not there, ContentLost for what is not to be had whole.
+        """
+        if mode not in _MODES:
+            raise UsageError(f"mode {gate.shown(mode)!r}: files are opened for reading, rb or r")
+        if "b" in mode and (encoding or newline is not None):
+            raise UsageError("encoding and newline go with text: mode r")
+        name = self._inside(path)
+        raw = self._lying(name) if rev is None else self._committed(name, rev)
+        if "b" in mode:
+            return raw
+        return io.TextIOWrapper(raw, encoding=encoding or "utf-8", newline=newline)
+
+    def _lying(self, name: str) -> IO[bytes]:
+        place = self._workspace_file(name)
+        try:
+            fd = os.open(place, _FLAGS)
+        except OSError as e:
+            raise storage_error(e, name) from e
+        return os.fdopen(fd, "rb")
+
+    def _committed(self, name: str, rev: str) -> IO[bytes]:
+        commit = self._commit(rev)
+        found = self._snapshot(commit).holder(name)
+        if found is not None:
+            (place,) = self._proven(found[0], [self._file_of(*found)]).values()
+            return place.open("rb")
+        data = self._git().file_at(commit, name)
+        if data is None:
+            raise self._nothing(name, rev)
+        return io.BytesIO(data)
+
+    def _file_of(self, pointer: Pointer, inside: str) -> str:
+        """Return a file's name inside an artifact, or raise UsageError where it names none."""
+        members = self._members_of(pointer)
+        if inside in members:
+            return inside
+        if not inside:
+            some = listed([f"{pointer.path}/{name}" for name in sorted(members)])
+            raise UsageError(f"{gate.shown(pointer.path)} is a directory", hint=f"it has {some}")
+        raise UsageError(f"{gate.shown(pointer.path)} has no file {gate.shown(inside)} there")
+
+    # -- models ------------------------------------------------------------------------------
+
+    def load(self, path: str | os.PathLike[str], rev: str | None = None) -> Tensors:
+        """Return a model's tensors as NumPy arrays, read when they are asked for.
+
+        Nothing of a file is executed: of torch files, pickles and joblib's the arrays are read
+        without unpickling, and a pickle without any is refused. For a model in several files name
+        its `*.index.json`. Raises UsageError for what is no model or not there, models.Unreadable
+        for a damaged one, ContentLost.
+        """
+        name = self._inside(path)
+        files = self._lying_model(name) if rev is None else self._committed_model(name, rev)
+        place = files[name.rsplit("/", 1)[-1]]
+        if name.endswith(_INDEX):
+            return Tensors(models.read_sharded(place, files))
+        model = models.read(place, name)
+        if model is None:
+            raise UsageError(
+                f"{gate.shown(name)} is no model of a format that is known",
+                hint="devml_git.open reads any file",
+            )
+        if not model.tensors:
+            model.close()
+            why = "; ".join((*model.notes, "loading it would run code that is in it"))
+            raise UsageError(
+                f"{gate.shown(name)} ({model.format}) names no tensors: {why}",
+                hint="if you trust who made it, give its own library devml_git.open(...)",
+            )
+        return Tensors(model)
+
+    def _lying_model(self, name: str) -> dict[str, Path]:
+        place = self._workspace_file(name)
+        names = models.shards(place) if name.endswith(_INDEX) else []
+        return {n: place.with_name(n) for n in (place.name, *names) if place.with_name(n).is_file()}
+
+    def _committed_model(self, name: str, rev: str) -> dict[str, Path]:
+        found = self._snapshot(self._commit(rev)).holder(name)
+        if found is None:
+            raise self._nothing(name, rev)
+        pointer, inside = found[0], self._file_of(*found)
+        (place,) = self._proven(pointer, [inside]).values()
+        base, above = name.rsplit("/", 1)[-1], inside[: inside.rfind("/") + 1]
+        members = self._members_of(pointer)
+        names = models.shards(place) if name.endswith(_INDEX) else []
+        wanted = [f"{above}{n}" for n in names if f"{above}{n}" in members]
+        shards = self._proven(pointer, wanted) if wanted else {}
+        return {base: place} | {n.removeprefix(above): p for n, p in shards.items()}
+
+    # -- finding -----------------------------------------------------------------------------
+
+    def _git(self) -> Git:
+        return Git.discover(self.root)
+
+    def _workspace(self) -> Workspace:
+        ws = Workspace(self._git())
+        self._cache = ws.cache
+        return ws
+
+    def _commit(self, rev: str) -> str:
+        if rev in self._snapshots:
+            return rev  # a full id
+        git = self._git()
+        found = git.commit_of(rev)
+        if found is not None:
+            return found
+        try:
+            return savepoints.find(git, rev).commit
+        except UsageError:
+            return git.require_commit(rev)
+
+    def _snapshot(self, commit: str) -> Snapshot:
+        with self._lock:
+            if commit not in self._snapshots:
+                with self._workspace() as ws:
+                    _keep(self._snapshots, commit, ws.snapshot_at(commit))
+            return self._snapshots[commit]
+
+    def _members_of(self, pointer: Pointer) -> Mapping[str, str]:
+        """Return a pointer's files, name to oid. Raises ContentLost, Refused."""
+        oid = pointer.oid or ""
+        if not pointer.is_dir:
+            return {"": oid}
+        with self._lock:
+            if oid not in self._members:
+                _keep(self._members, oid, self._ask(lambda c: c.members(pointer)))
+            return self._members[oid]
+
+    def _proven(self, pointer: Pointer, names: Collection[str]) -> dict[str, Path]:
+        """Return where an artifact's files can be read, proven by this process or lately."""
+        members, kind = self._members_of(pointer), pointer.hash_name
+        with self._lock:
+            doubted = [n for n in names if not self._known(members[n], kind)]
+            if doubted:
+                places = self._ask(lambda c: c.files(pointer, doubted))
+                for name, place in places.items():
+                    self._places[members[name], kind] = _Place(place, Stat.of(place.stat()))
+            return {n: self._places[members[n], kind].path for n in names}
+
+    def _known(self, oid: str, kind: str) -> bool:
+        """Whether an object was proven before, or is small enough to be read here and now."""
+        place = self._places.get((oid, kind))
+        if place is not None and place.unchanged():
+            return True
+        path = self._cache.object_path(oid, kind)
+        try:
+            stat_now = Stat.of(path.stat())
+        except OSError:
+            return False
+        if stat_now.size > SMALL or not self._cache.verify(oid, kind):
+            return False
+        self._places[oid, kind] = _Place(path, stat_now)
+        return True
+
+    def _ask(self, question: Callable[[Contents], _T]) -> _T:
+        """Ask for content, from a DVC remote, too, where that is allowed."""
+        with self._workspace() as ws:
+            wary = self._why_not_to_fetch(ws)
+            try:
+                return question(Contents(ws, fetch=wary == []))
+            except ContentLost as e:
+                if not wary:
+                    raise
+                why = f"the DVC remote {listed(wary)} is new or was changed by a commit"
+                raise ContentLost(f"{e.message}, and {why}", hint="devml-git trust") from e
+
+    def _why_not_to_fetch(self, ws: Workspace) -> list[str] | None:
+        """Return the remotes that are not trusted (none: fetch), or None where it is not wanted."""
+        if not (ws.config.hooks.fetch if self.fetch is None else self.fetch):
+            return None
+        return trust.untrusted(ws.git)
+
+    def _inside(self, path: str | os.PathLike[str]) -> str:
+        """Return a path relative to the root, POSIX. Raises UsageError for one outside of it."""
+        given = os.fspath(path)
+        root = os.path.realpath(self.root)
+        place = os.path.normpath(os.path.join(root, given))
+        if os.path.isabs(given):
+            above, base = os.path.split(place)
+            place = os.path.join(os.path.realpath(above), base)
+        relative = os.path.relpath(place, root).replace(os.sep, "/")
+        if relative in {".", ".."} or relative.startswith("../"):
+            raise UsageError(f"{gate.shown(given)} is no path inside {gate.shown(self.root)}")
+        return relative
+
+    def _workspace_file(self, name: str) -> Path:
+        """Return where a file lies in the workspace. Raises UsageError where none does."""
+        place = self.root / name
+        try:
+            found = place.stat()
+        except OSError as e:
+            raise UsageError(
+                f"{gate.shown(name)} is not in the workspace (paths start at {self.root})",
+                hint="devml-git checkout brings what is missing; rev='HEAD' reads the commit's",
+            ) from e
+        if not stat.S_ISREG(found.st_mode):
+            raise UsageError(f"{gate.shown(name)} is a {what_is(found)}, not a file")
+        return place
+
+    def _nothing(self, name: str, rev: str) -> UsageError:
+        known = sorted(self._snapshot(self._commit(rev)).pointers)
+        near = difflib.get_close_matches(name, known, n=1)
+        start = f"paths start at {gate.shown(self.root)}"
+        return UsageError(
+            f"{gate.shown(name)} is neither an artifact nor a file at {gate.shown(rev)}",
+            hint=f"did you mean {gate.shown(near[0])}?" if near else start,
+        )
+
+
+def _keep(kept: dict[str, Any], key: str, value: Any) -> None:  # noqa: ANN401
+    while len(kept) >= _KEPT:
+        del kept[next(iter(kept))]
+    kept[key] = value
+
+
+def _described(ws: Workspace, pointer: Pointer) -> Artifact:
+    oid = pointer.oid
+    try:
+        cached = oid is not None and not ws.cache.missing_of(oid, pointer.hash_name)
+    except (Refused, StorageFailed):
+        cached = False
+    kind = "dir" if pointer.is_dir else "file"
+    return Artifact(pointer.path, kind, oid, pointer.size, pointer.nfiles, cached)
+
+
+@functools.lru_cache(maxsize=8)
+def _around(place: str, *, fetch: bool | None) -> Repo:
+    return Repo(place, fetch=fetch)
+
+
+def here(*, fetch: bool | None = None) -> Repo:
+    """Return the Repo around the current directory: the same one, as long as that is the same."""
+    try:
+        place = os.getcwd()
+    except OSError as e:
+        raise NotARepository("the current directory is gone", hint="cd to the workspace") from e
+    return _around(place, fetch=fetch)
