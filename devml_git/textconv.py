@@ -16,8 +16,7 @@ from devml_git.kept import Kept
 _LARGEST = 16 << 20  # bytes, as gate.MAX_POINTER_BYTES: what is larger is no pointer
 _SHORT = 1000  # bytes of a text whose words are kept: nearly every `.dvc` file
 _COLOURS = frozenset({"--color", "--color=always", "--color-words"})
-# The reader of these applies what it reads; the others show it
-_MAKES_PATCHES = frozenset({"diff", "stash"})
+_NO_COLOURS = frozenset({"--no-color", "--color=never"})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,11 +56,12 @@ def _words(text: bytes, file: str, common: str) -> bytes:
 
 
 def _is_for_a_patch() -> bool:
-    """Whether what git writes is for a program or a file, from where it may be applied.
+    """Whether what git writes is a patch: for a file, or for a program that applies it.
 
-    Known on Linux only, from git's own arguments and output. `--textconv` and colours are for
-    people (gitk and git gui ask for the first, lazygit for the second), and so are a terminal and
-    a pager. `git show` and `git log` into a pipe are for programs that show them.
+    Known on Linux only, from git's own arguments and output. Programs that stage hunks ask `git
+    diff` for no colours (lazygit), or for `--binary` (lint-staged); `git stash show -p` into a pipe
+    is meant for `git apply` (git-stash(1)). Everybody else shows what he reads; `--textconv` says
+    so (gitk, git gui).
     """
     pid = calling_git()
     words = command_of(pid) if pid else []
@@ -73,10 +73,12 @@ def _is_for_a_patch() -> bool:
         place = os.readlink(f"/proc/{pid}/fd/1")
     except OSError:
         return False
-    if place.startswith(("pipe:", "socket:")):  # the second: programs in node
-        seen = os.environ.get("GIT_PAGER_IN_USE") or any(w in _COLOURS for w in words)
-        return verb_of(words) in _MAKES_PATCHES and not seen
-    return place.startswith("/") and not place.startswith("/dev/")
+    if not place.startswith(("pipe:", "socket:")):  # the second: programs in node
+        return place.startswith("/") and not place.startswith("/dev/")
+    if verb_of(words) == "diff":
+        return not _NO_COLOURS.isdisjoint(words)
+    seen = os.environ.get("GIT_PAGER_IN_USE") or not _COLOURS.isdisjoint(words)
+    return verb_of(words) == "stash" and not seen
 
 
 if __name__ == "__main__":
