@@ -175,6 +175,7 @@ def test_many_threads_and_processes_read_together(trained: Project) -> None:
 def test_no_file_is_left_open(trained: Project) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        gc.collect()  # what tests before this one have left to it
         before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
         for rev in ("v1", "v2", None):
             with devml_git.open("data/x.csv", rev, "r") as file:
@@ -187,7 +188,7 @@ def test_no_file_is_left_open(trained: Project) -> None:
             pass
         gc.collect()
         if before:
-            assert len(os.listdir("/proc/self/fd")) == before
+            assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_reading_a_file_of_a_commit_again_starts_no_process(
