@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer.main
+
+from devml_git.cli.app import FAMILIES, build
 
 PACKAGE = Path(__file__).parents[1] / "devml_git"
 # Floor by floor, and on its floor each module imports only those before it
@@ -246,3 +249,25 @@ def test_the_library_prints_nothing_and_never_exits(module: str, tree: ast.AST) 
     ]
     assert not {"print", "exit", "quit", "input"} & set(names)
     assert "sys.exit" not in ast.unparse(tree), module
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_family_of_commands_has_what_the_table_says(family: str) -> None:
+    """A command line imports its own family only, by this table."""
+    for name in FAMILIES[family]:
+        found = typer.main.get_command(build(name)).commands
+        assert tuple(found) == FAMILIES[family]
+
+
+def test_every_family_of_commands_is_in_the_table() -> None:
+    registering = {
+        module.removeprefix("cli.")
+        for module, tree in TREES
+        if module.startswith("cli.")
+        for node in ast.walk(tree)
+        if getattr(node, "name", "") == "register"
+    }
+    assert registering == set(FAMILIES)
+    whole = typer.main.get_command(build()).commands
+    assert list(whole) == [name for names in FAMILIES.values() for name in names]
+    assert list(typer.main.get_command(build("unknown")).commands) == list(whole)

@@ -25,7 +25,7 @@ _INTERRUPTED = 130
 _OUR_BUG = 70
 
 
-_command = cache(lambda: typer.main.get_command(commands.app))
+_command = cache(lambda name: typer.main.get_command(commands.build(name)))
 
 
 def run(argv: list[str]) -> int:
@@ -35,7 +35,9 @@ def run(argv: list[str]) -> int:
     as_json = "--json" in _before_dashes(args)
     out = state.output
     try:
-        result = _command().main(args=args, prog_name="devml-git", standalone_mode=False)
+        result = _command(state.command.partition(" ")[0]).main(
+            args=args, prog_name="devml-git", standalone_mode=False
+        )
         if result == _INTERRUPTED:  # how Typer returns a KeyboardInterrupt
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0

@@ -16,6 +16,11 @@ from devml_git.plumbing import Git
 app = typer.Typer(no_args_is_help=True, help="The git hooks.", rich_markup_mode=None)
 
 
+def register(main: typer.Typer) -> None:
+    """Add this family's commands."""
+    main.add_typer(app, name="hooks")
+
+
 @app.command()
 def install(
     outside: Annotated[

@@ -19,6 +19,11 @@ app = typer.Typer(
 )
 
 
+def register(main: typer.Typer) -> None:
+    """Add this family's commands."""
+    main.add_typer(app, name="rescue")
+
+
 @app.command("list")
 def list_rescues(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
