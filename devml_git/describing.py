@@ -16,7 +16,7 @@ from devml_git.measures import plain
 from devml_git.media import LinesChange, MediaChange
 from devml_git.tables import TableChange
 from devml_git.tensors import ModelChange
-from devml_git.wording import human
+from devml_git.wording import count, human
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -97,17 +97,17 @@ def _headline(a: ArtifactChange) -> str:
     name = f"{a.source} -> {a.path}" if a.source else a.path
     old, new = (p.size if p else None for p in (a.old, a.new))
     sizes = " -> ".join(human(s) for s in dict.fromkeys((old, new)) if s is not None)
-    count = ""
+    nfiles = ""
     pointer = a.new or a.old
     if pointer is not None and pointer.nfiles is not None:
-        count = f"  {pointer.nfiles} file{'s' if pointer.nfiles != 1 else ''}"
-    return f"{a.change:<8}  {shown(name, 2 * _NAME)}{count}  {sizes}".rstrip()
+        nfiles = f"  {count(pointer.nfiles, 'file')}"
+    return f"{a.change:<8}  {shown(name, 2 * _NAME)}{nfiles}  {sizes}".rstrip()
 
 
 def _counts(kinds: Mapping[str, int], of: str) -> str:
     total = sum(kinds.values())
     each = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
-    return f"{total} {of}{'s' if total != 1 else ''}: {each}"
+    return f"{count(total, of)}: {each}"
 
 
 # -- what is inside ------------------------------------------------------------------------------
@@ -176,8 +176,8 @@ def _table(table: TableChange) -> Iterator[Line]:
         kind = "added" if old is None else "removed" if new is None else "retyped"
         tone = _TONES.get(kind, "modified")
         yield tone, f"{_SIGNS[kind]} column {shown(name, _NAME)}  {_both(old, new)}"
-    for name, count in list((table.cells or {}).items())[:_FEW]:
-        yield "modified", f"{shown(name, _NAME)}: {count} cell{'s' if count > 1 else ''}"
+    for name, cells in list((table.cells or {}).items())[:_FEW]:
+        yield "modified", f"{shown(name, _NAME)}: {count(cells, 'cell')}"
     for cell in table.examples:
         key = ", ".join(f"{k} {v}" for k, v in zip(table.key, cell.key, strict=True))
         change = f"{shown(cell.old, _NAME)} -> {shown(cell.new, _NAME)}"
