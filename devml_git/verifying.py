@@ -164,6 +164,7 @@ class _Inspection:
         self.places: dict[Key, tuple[Pointer, str, int | None]] = {}
         self.members: dict[Key, Mapping[str, str]] = {}  # what is in a directory: name to oid
         self.hostile: set[Key] = set()  # manifests that nobody can restore
+        self.unreadable: set[tuple[str, Key]] = set()  # manifests of which a remote has no good one
         self.remotes: dict[str, Remote] = {}
 
     # -- looking -----------------------------------------------------------------------------
@@ -237,6 +238,8 @@ class _Inspection:
                 lambda key, r=there: self._note_members(key, lambda: r.manifest(Wanted(*key))),  # type: ignore[misc]
                 keys,
             )
+            read = self.members.keys() | self.hostile
+            self.unreadable.update((name, key) for key in keys if key not in read)
 
     def _note_members(self, key: Key, read: Callable[[], Mapping[str, str] | None]) -> None:
         try:
@@ -254,7 +257,7 @@ class _Inspection:
             expected = self._size(key)
             said = sizes.get(key, 0)
             same = expected is None or said is None or said == expected
-            self.there[name, key] = key in sizes and same
+            self.there[name, key] = key in sizes and same and (name, key) not in self.unreadable
         if self.full:  # read what it has, and hash it
             listed = [key for key in keys if self.there[name, key]]
             good = there.each(there.proves, [Wanted(*key) for key in listed])
@@ -280,13 +283,22 @@ class _Inspection:
             self._bring(name, [k for k in keys if self.here[k] == "corrupt" and k in good])
 
     def _send(self, name: str, keys: Sequence[Key]) -> None:
-        there, wanted = self._open(name), [Wanted(*key) for key in keys]
+        there = self._open(name)
+        keys = [key for key in keys if self._still_good(key)]
+        wanted = [Wanted(*key) for key in keys]
         arrived = there.each(partial(there.put, progress=self.ws.progress), wanted)
         sizes = there.sizes(wanted)
         for key, whole in zip(keys, arrived, strict=True):
             right = sizes.get(key, -1) in {None, self.ws.cache.size_of(*key)}
             self.there[name, key] = whole and right
             self.found.healed += whole and right
+
+    def _still_good(self, key: Key) -> bool:
+        """Read an object before it is sent: bit rot since it was verified changes no time stamp."""
+        good = self.ws.cache.verify(*key)
+        if not good:
+            self.here[key] = "corrupt"
+        return good
 
     def _bring(self, name: str, keys: Sequence[Key]) -> None:
         there = self._open(name)
