@@ -141,6 +141,18 @@ class Remote:
     def _is_local(self) -> bool:
         return bool(self._fs.protocol == "local")
 
+    def absence(self) -> str | None:
+        """Say so where the remote is a directory that is not there: a disk may not be mounted.
+
+        The first upload makes it.
+        """
+        if not self._is_local or os.path.isdir(self._base):
+            return None
+        return (
+            f"the DVC remote {gate.shown(self.name)} is a directory that is not there: "
+            f"{gate.shown(self._base)}"
+        )
+
     def path(self, oid: str, hash_name: str = MD5) -> str:
         """Return where an object lies on the remote (DVC 3.67 `dvc/data_cloud.py`)."""
         middle = ("files", "md5") if hash_name == MD5 else ()

@@ -84,6 +84,11 @@ def listed(names: Sequence[str]) -> str:
     return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 commit, 2 commits."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def human(nbytes: int) -> str:
     """Return a size in bytes as people read it, in powers of ten: 12.3 MB."""
     value = float(nbytes)

@@ -173,6 +173,21 @@ def test_bad_copy_never_replaces_a_good_one(world: World) -> None:
     assert world.verdicts("--remote", "--full")["v3"] == "lost"
 
 
+def test_remote_directory_that_is_not_there_is_no_empty_one(world: World, tmp_path: Path) -> None:
+    world.store.rename(tmp_path / "unmounted")
+    ran = world.verify("--all", "--remote")
+    assert ran.status == 21
+    assert "is a directory that is not there" in ran.err
+    oid = world.oid("v2", "models/a.pt")
+    world.here(oid).unlink()
+    ran = devml("fetch", "--all", cwd=world.project.path)
+    assert ran.status == 30
+    assert "is a directory that is not there" in ran.err
+    assert "is here" not in ran.out
+    (tmp_path / "unmounted").rename(world.store)
+    assert world.verify("--all", "--remote").status == 0
+
+
 def test_manifest_of_which_no_good_copy_is_left_makes_its_commits_lost(world: World) -> None:
     oid = world.oid("v1", "data")
     world.here(oid).unlink()

@@ -11,7 +11,7 @@ from devml_git import fetching, plumbing, pushing
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import GitFailed
 from devml_git.instep import bring_in_step
-from devml_git.wording import by_choice, done_lines, human, lost
+from devml_git.wording import by_choice, counted, done_lines, human, lost
 
 _AS_GIT = {
     "ignore_unknown_options": True,
@@ -75,11 +75,11 @@ def fetch(
             paths=tuple(repo_paths(ws.root, given[cut + 1 :])),
         )  # fmt: skip
         done = fetching.fetch(ws, chosen)
-    o.answer(
-        f"fetched {done.objects} objects ({human(done.size)}) for {done.commits} commits"
-        if done.objects
-        else f"all content of {done.commits} commits is here"
-    )
+    commits = counted(done.commits, "commit")
+    if done.objects:
+        o.answer(f"fetched {counted(done.objects, 'object')} ({human(done.size)}) for {commits}")
+    elif not done.missing:
+        o.answer(f"all content of {commits} is here")
     if done.withheld:
         o.remark(by_choice(done.withheld))
     if done.missing:
