@@ -80,6 +80,21 @@ def explained(raised: BaseException, name: str, asks: str = "") -> DvcFailed:
     return DvcFailed(message, hint=hint)
 
 
+def is_absent(error: FileNotFoundError) -> bool:
+    """Return whether the error says that nothing is there, and not that nobody could say so.
+
+    fsspec's HTTP raises it for whatever goes wrong when it asks for a file, refused connections
+    and 500 included, with the fault as its cause (2026.9 `http.py`, `_info`).
+    """
+    cause = error.__cause__
+    if cause is None or isinstance(cause, (FileNotFoundError, LookupError)):
+        return True
+    status = _status(cause)
+    if status is not None:
+        return status in {404, 410}
+    return "NoSuch" in type(cause).__name__ or "NotFound" in type(cause).__name__
+
+
 class _Fault:
     """An error and its causes, outermost first."""
 
@@ -94,7 +109,11 @@ class _Fault:
         return any(kind in self.kinds for kind in kinds)
 
     def _says(self, *words: str) -> bool:
-        return any(word in self.text for word in words)
+        """Whether one of these stands in the text: a number by itself, since an oid may have it."""
+        return any(
+            re.search(rf"\b{word}\b", self.text) if word.isdigit() else word in self.text
+            for word in words
+        )
 
     @property
     def _full(self) -> bool:

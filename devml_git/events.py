@@ -306,7 +306,7 @@ def _moved(ws: Workspace, event: str, command: Collection[str]) -> Told:
     told.lines += done_lines(done)
     if event == "post-checkout":
         told.lines += set_aside_here(ws)
-    if done.missing or done.blocked:
+    if done.missing or done.withheld or done.blocked:
         tripwire.disarm(ws.git)
     else:
         with contextlib.suppress(DevmlError, OSError):

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -184,7 +185,8 @@ class Output:
             error = {"schema": "devml.error/v1", "code": code, "message": message, "hint": hint}
             _write(sys.stderr, json.dumps(error, ensure_ascii=False))
             return
-        _write(sys.stderr, f"error: {shown(message, _LINE)}")
+        lines = re.split(r"\n(?=  )", message)  # an indented list; no other line can be forged
+        _write(sys.stderr, "error: " + "\n".join(shown(line, _LINE) for line in lines))
         if hint:
             _write(sys.stderr, f"hint: {shown(hint, _LINE)}")
 

@@ -16,7 +16,7 @@ from devml_git.errors import ContentLost, DevmlError
 from devml_git.gathering import gather
 from devml_git.operations import Operation
 from devml_git.published import Published
-from devml_git.wording import human
+from devml_git.wording import counted, human
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,8 +123,7 @@ def publish(ws: Workspace, commits: Sequence[str], *, upload: bool) -> list[str]
     lines = [f"warning: cannot be followed by anybody: {why}" for why in sent.broken[:_SHOWN]]
     if sent.uploaded:
         where = ", ".join(gate.shown(name) for name in dict.fromkeys(sent.remotes))
-        count = f"{sent.uploaded} object{'s' if sent.uploaded != 1 else ''}"
-        lines.append(f"uploaded {count} ({human(sent.size)}) to {where}")
+        lines.append(f"uploaded {counted(sent.uploaded, 'object')} ({human(sent.size)}) to {where}")
     if sent.lacking:
         if ws.git.config(INCOMPLETE_KEY) != "true":
             raise _incomplete(sent)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from devml_git import gate, store
-from devml_git.causes import Passing, no_asking, silence, translated
+from devml_git.causes import Passing, is_absent, no_asking, silence, translated
 from devml_git.errors import DvcFailed
 from devml_git.manifest import read_manifest
 from devml_git.nouns import MD5
@@ -141,6 +141,18 @@ class Remote:
     def _is_local(self) -> bool:
         return bool(self._fs.protocol == "local")
 
+    def absence(self) -> str | None:
+        """Say so where the remote is a directory that is not there: a disk may not be mounted.
+
+        The first upload makes it.
+        """
+        if not self._is_local or os.path.isdir(self._base):
+            return None
+        return (
+            f"the DVC remote {gate.shown(self.name)} is a directory that is not there: "
+            f"{gate.shown(self._base)}"
+        )
+
     def path(self, oid: str, hash_name: str = MD5) -> str:
         """Return where an object lies on the remote (DVC 3.67 `dvc/data_cloud.py`)."""
         middle = ("files", "md5") if hash_name == MD5 else ()
@@ -234,8 +246,10 @@ class Remote:
         with self._translated():
             try:
                 info = self._fs.info(self.path(wanted.oid, wanted.hash_name))
-            except FileNotFoundError:
-                return None
+            except FileNotFoundError as e:
+                if is_absent(e):
+                    return None
+                raise (e.__cause__ or e)  # noqa: B904 - the fault itself, and not that wrapper
             return None if info.get("type") == "directory" else info
 
     def _list(self, part: tuple[str, str]) -> dict[Key, Entry]:
@@ -245,8 +259,10 @@ class Remote:
             try:
                 place = self._fs.parent(self.path(f"{prefix}x", hash_name))
                 entries = self._fs.ls(place, detail=True)
-            except FileNotFoundError:
-                return {}
+            except FileNotFoundError as e:
+                if is_absent(e):
+                    return {}
+                raise
             return {
                 (prefix + str(e["name"]).rstrip("/").rsplit("/", 1)[-1], hash_name): e
                 for e in entries
@@ -288,7 +304,9 @@ class Remote:
             with self._translated():
                 try:
                     self._fs.get_file(place, str(temp), callback=self._counting(progress))
-                except FileNotFoundError:
+                except FileNotFoundError as e:
+                    if not is_absent(e):
+                        raise
                     found = False
                 except Exception as e:
                     if "checksum" not in str(e).lower():

@@ -52,9 +52,10 @@ class Done:
     """What a restore did, by artifact path. `size` is in bytes written to the workspace.
 
     `strange`: files in an artifact's place that nobody knows where they are from, left there;
-    `missing`: content nowhere to be had (an artifact, or a member inside one); `kept`: the user's
-    own edits that stayed; `settled`: conflicts that are none any more; `blocked`: (path, why) left
-    as it lies; `left`: the snapshot between commits that holds what lay here before.
+    `missing`: content nowhere to be had (an artifact, or a member inside one); `withheld`: the same
+    of outputs that are on no DVC remote by choice (`push: false`); `kept`: the user's own edits
+    that stayed; `settled`: conflicts that are none any more; `blocked`: (path, why) left as it
+    lies; `left`: the snapshot between commits that holds what lay here before.
     """
 
     restored: list[str] = field(default_factory=list)
@@ -63,6 +64,7 @@ class Done:
     settled: list[str] = field(default_factory=list)
     strange: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    withheld: list[str] = field(default_factory=list)
     corrupt: list[str] = field(default_factory=list)
     blocked: list[tuple[str, str]] = field(default_factory=list)
     rescued: list[Rescue] = field(default_factory=list)
@@ -73,7 +75,11 @@ class Done:
     def anything(self) -> bool:
         """Whether there is something to tell."""
         told = (self.restored, self.removed, self.missing, self.blocked, self.rescued, self.strange)
-        return any(told)
+        return any(told) or bool(self.withheld)
+
+    def note_missing(self, pointer: Pointer, places: Iterable[str]) -> None:
+        """Write down what of an output is not to be had."""
+        (self.missing if pointer.push else self.withheld).extend(places)
 
 
 @dataclass(slots=True)
@@ -231,7 +237,7 @@ class Restorer:
             if isinstance(e, Refused):
                 self.done.blocked.append((o.path, e.message))
             else:
-                self._withdraw(o)
+                self._withdraw(o, pointer)
             return None
         executable = pointer.executable
         if pointer.is_dir and not executable:
@@ -243,9 +249,9 @@ class Restorer:
             plan.executable = (executable - edited) | (o.work.executable() & edited)
         return plan
 
-    def _withdraw(self, o: Observed) -> None:
+    def _withdraw(self, o: Observed, pointer: Pointer) -> None:
         """Content nowhere to be had: a wrong model must not pose as the right one."""
-        self.done.missing.append(o.path)
+        self.done.note_missing(pointer, [o.path])
         if o.state is State.STALE and self._all_held(o.work):
             self._clear(o.work)
 
@@ -308,7 +314,7 @@ class Restorer:
                 pass
         self._fix_modes(plan)
         if plan.missing:
-            self.done.missing += [plan.place_of(n) for n in plan.missing]
+            self.done.note_missing(plan.pointer, map(plan.place_of, plan.missing))
         if plan.temps or plan.to_remove() or not plan.missing:
             self.done.restored.append(plan.path)
         self._write_record(plan)

@@ -135,6 +135,9 @@ def _ask(ws: Workspace, name: str, wanted: Mapping[str, Iterable[Wanted]]) -> di
     """Ask one remote for all. A manifest that is there stands for its files: it is sent last."""
     try:
         there = Remote(ws.root, name, ws.cache, stall=_STALL_SECONDS)
+        absence = there.absence()
+        if absence is not None:
+            raise DvcFailed(absence)
         known = there.sizes([w for some in wanted.values() for w in some])
     except DvcFailed as e:
         ws.warnings.append(e.message)

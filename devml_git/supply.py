@@ -127,7 +127,7 @@ class Supply:
         ws = self.ws
         ws.progress.start("fetching", sum(w.size for w in wanted))
         try:
-            return fetch_objects(ws.root, ws.remote, wanted, ws.progress)
+            return fetch_objects(ws.root, ws.source, wanted, ws.progress)
         finally:
             ws.progress.finish()
 

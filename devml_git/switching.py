@@ -175,7 +175,10 @@ def _would_be_lost(ws: Workspace, o: Observed, pointer: Pointer | None) -> bool:
 
 def _obtain(ws: Workspace, observed: Sequence[Observed], target: Snapshot, *, fetch: bool) -> None:
     have = {o.path: o.work for o in observed}
-    missing = Supply(ws, fetch).obtain(target.managed().values(), have, verify=True)
+    pointers = target.managed()
+    missing = Supply(ws, fetch).obtain(pointers.values(), have, verify=True)
+    withheld = {path for path, p in pointers.items() if not p.push}  # nobody else can have it
+    missing = [m for m in missing if not any(m == p or m.startswith(f"{p}/") for p in withheld)]
     if missing:
         raise lost(missing)
 

@@ -69,6 +69,11 @@ class _Group:
             self.wanted[key] = Wanted(oid, pointer.hash_name, pointer.remote, size)
             self.where[key] = (pointer, commit, place)
 
+    def size_of_file(self, key: Key) -> int | None:
+        """Return the size in bytes that the pointer of a file gives it; None for all others."""
+        pointer, _, place = self.where[key]
+        return pointer.size if place == pointer.path and not pointer.is_dir else None
+
     def files(self) -> _Group:
         """Return what is no manifest."""
         return self._only({key for key in self.wanted if not key[0].endswith(".dir")})
@@ -199,21 +204,22 @@ class _Courier:
         self.lost.add(key)
 
     def _send(self, group: _Group, there: Mapping[Key, int | None], *, upload: bool) -> None:
-        """Upload what is not there, or has another size there than here; prove it afterwards."""
+        """Upload what is not there, or has another size there than here; prove it afterwards.
+
+        What is not here has the size that its pointer says.
+        """
         cache = self.ws.cache
         todo: list[Key] = []
         for key in group.wanted:
-            oid, hash_name = key
-            here = cache.size_of(oid, hash_name) if cache.has(oid, hash_name) else None
-            if key in there and (here is None or there[key] in {None, here}):
+            here = cache.size_of(*key) if cache.has(*key) else None
+            right = here if here is not None else group.size_of_file(key)
+            if key in there and (right is None or there[key] in {None, right}):
                 self.sent.there += 1
-            elif here is None:
-                self._lack(group, key, "missing here and there")
-            elif not upload:
-                word = "damaged on the DVC remote" if key in there else "not on the DVC remote"
-                self._lack(group, key, word)
-            else:
+            elif here is not None and upload:
                 todo.append(key)
+            else:
+                word = "damaged on the DVC remote" if key in there else "not on the DVC remote"
+                self._lack(group, key, word if here is not None else f"not here, and {word}")
         good = self._verified(group, todo)
         self._upload(group, good)
 

@@ -122,7 +122,7 @@ def undo(ws: Workspace, operation_id: str | None, *, force: bool, fetch: bool) -
         restorer.done.removed.append(work.path)
     restorer.bring(plan.bring)
     done = restorer.bring(plan.over, force=True)
-    ws.journal.broken = bool(done.blocked or done.missing)
+    ws.journal.broken = bool(done.blocked or done.missing or done.withheld)
     edits = _settle(ws, op)
     files = sorted({*plan.texts, *plan.entries} - set(restaged))
     return Undone(op, done, files, edits, restaged, _left(ws, op))

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from devml_git import store
-from devml_git.errors import Refused, UsageError
+from devml_git.errors import DvcFailed, Refused, UsageError
 from devml_git.gathering import Gathered, gather
 from devml_git.plumbing import POINTER_PATHSPECS
 from devml_git.remote import Wanted, name_of
@@ -100,7 +100,7 @@ def verify(
     gathered = gather(ws.git, commits, ws.tree.stages, nested=ws.tree.nested)
     found.broken = sorted(gathered.broken.values())
     asked = "" if repair and remote is None else remote
-    inspection = _Inspection(ws, found, full=full, asked=asked)
+    inspection = _Inspection(ws, found, full=full, asked=asked, repairs=repair)
     inspection.look(_pointers(gathered))
     if repair:
         inspection.mend()
@@ -153,10 +153,13 @@ def _spread(
 class _Inspection:
     """What is known of every object: whether the cache has it whole, and whether a remote does."""
 
-    def __init__(self, ws: Workspace, found: Verdicts, *, full: bool, asked: str | None) -> None:
+    def __init__(
+        self, ws: Workspace, found: Verdicts, *, full: bool, asked: str | None, repairs: bool
+    ) -> None:
         self.ws = ws
         self.found = found
         self.full = full
+        self.repairs = repairs
         self.asked = asked  # as `verify`'s `remote`
         self.name_of = functools.cache(partial(name_of, ws.root))  # the configuration is read once
         self.here: dict[Key, str] = {}  # "good", "missing" or "corrupt"
@@ -164,6 +167,7 @@ class _Inspection:
         self.places: dict[Key, tuple[Pointer, str, int | None]] = {}
         self.members: dict[Key, Mapping[str, str]] = {}  # what is in a directory: name to oid
         self.hostile: set[Key] = set()  # manifests that nobody can restore
+        self.unreadable: set[tuple[str, Key]] = set()  # manifests of which a remote has no good one
         self.remotes: dict[str, Remote] = {}
 
     # -- looking -----------------------------------------------------------------------------
@@ -220,7 +224,10 @@ class _Inspection:
 
     def _open(self, name: str) -> Remote:
         if name not in self.remotes:
-            self.remotes[name] = self.ws.remote(name)
+            there = self.remotes[name] = self.ws.remote(name)
+            absence = None if self.repairs else there.absence()
+            if absence is not None:  # nor does it show that anything is lost
+                raise DvcFailed(absence, hint="mount it; the first devml-git push makes it")
         return self.remotes[name]
 
     def _open_directories(self, wanted: Sequence[tuple[str | None, Key]]) -> None:
@@ -237,6 +244,8 @@ class _Inspection:
                 lambda key, r=there: self._note_members(key, lambda: r.manifest(Wanted(*key))),  # type: ignore[misc]
                 keys,
             )
+            read = self.members.keys() | self.hostile
+            self.unreadable.update((name, key) for key in keys if key not in read)
 
     def _note_members(self, key: Key, read: Callable[[], Mapping[str, str] | None]) -> None:
         try:
@@ -254,7 +263,7 @@ class _Inspection:
             expected = self._size(key)
             said = sizes.get(key, 0)
             same = expected is None or said is None or said == expected
-            self.there[name, key] = key in sizes and same
+            self.there[name, key] = key in sizes and same and (name, key) not in self.unreadable
         if self.full:  # read what it has, and hash it
             listed = [key for key in keys if self.there[name, key]]
             good = there.each(there.proves, [Wanted(*key) for key in listed])
@@ -280,13 +289,22 @@ class _Inspection:
             self._bring(name, [k for k in keys if self.here[k] == "corrupt" and k in good])
 
     def _send(self, name: str, keys: Sequence[Key]) -> None:
-        there, wanted = self._open(name), [Wanted(*key) for key in keys]
+        there = self._open(name)
+        keys = [key for key in keys if self._still_good(key)]
+        wanted = [Wanted(*key) for key in keys]
         arrived = there.each(partial(there.put, progress=self.ws.progress), wanted)
         sizes = there.sizes(wanted)
         for key, whole in zip(keys, arrived, strict=True):
             right = sizes.get(key, -1) in {None, self.ws.cache.size_of(*key)}
             self.there[name, key] = whole and right
             self.found.healed += whole and right
+
+    def _still_good(self, key: Key) -> bool:
+        """Read an object before it is sent: bit rot since it was verified changes no time stamp."""
+        good = self.ws.cache.verify(*key)
+        if not good:
+            self.here[key] = "corrupt"
+        return good
 
     def _bring(self, name: str, keys: Sequence[Key]) -> None:
         there = self._open(name)

@@ -61,6 +61,8 @@ def done_lines(done: Done) -> list[str]:
             f"devml-git: content is missing: {listed(done.missing)} "
             "(with a DVC remote, devml-git checkout fetches it)"
         )
+    if done.withheld:
+        lines.append(f"devml-git: {by_choice(done.withheld)}")
     if done.strange:
         lines.append(
             f"devml-git: not the commit's, and left as it lies: {listed(done.strange)} "
@@ -80,6 +82,11 @@ def listed(names: Sequence[str]) -> str:
     """Return a few names, and how many more there are."""
     shown = ", ".join(gate.shown(n) for n in names[:_SHOWN])
     return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 commit, 2 commits."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def human(nbytes: int) -> str:
@@ -103,6 +110,11 @@ def lost(paths: Iterable[str]) -> ContentLost:
         f"content is neither in the cache nor on a DVC remote: {listed(sorted(paths))}",
         hint="ask whoever made it to `dvc push`; with no remote yet: dvc remote add -d NAME URL",
     )
+
+
+def by_choice(paths: Sequence[str]) -> str:
+    """Return the words for outputs that are not here, and that no DVC remote is to have."""
+    return f"not here, and on no DVC remote by choice (push: false): {listed(paths)}"
 
 
 def would_overwrite(paths: Iterable[str]) -> WouldOverwrite:

@@ -159,6 +159,14 @@ class Workspace:
         stall = self.git.seconds("devml.stallTimeout", STALL_SECONDS)
         return Remote(self.root, name, self.cache, stall=stall)
 
+    def source(self, name: str) -> Remote:
+        """Open a DVC remote to read from it; a directory that is not there is a warning."""
+        remote = self.remote(name)
+        absence = remote.absence()
+        if absence is not None and absence not in self.warnings:
+            self.warnings.append(absence)
+        return remote
+
     # -- P -----------------------------------------------------------------------------------
 
     @cached_property

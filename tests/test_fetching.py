@@ -74,6 +74,15 @@ def test_what_is_not_to_be_pushed_is_on_no_remote_and_missed_by_nobody(split: Sp
         ("models/n.pt", "missing")
     ]
     assert devml("verify", "--remote", cwd=split.world.project.path).status == 0
+    split.clone.write("models/a.pt", "mine\n")
+    split.clone.devml("commit", "-qam", "without it")
+    assert "models/n.pt.dvc" in split.clone.git("ls-files").out
+    for command in (["init"], ["checkout"], ["pull"], ["checkout", "HEAD~1"], ["checkout", "main"]):
+        ran = devml(*command, cwd=split.clone.path)
+        assert ran.status == 0, ran.err
+        assert "content is" not in ran.out + ran.err
+    assert "push: false): models/n.pt" in ran.out
+    assert split.clone.states()["models/n.pt"] == "missing"
 
 
 def test_object_that_two_remotes_must_have_is_asked_for_on_both(split: Split) -> None:

@@ -53,6 +53,11 @@ def test_control_characters_are_escaped(hostile: str, capfd: pytest.CaptureFixtu
     assert err.count("\n") == 3
 
 
+def test_list_in_an_error_stands_on_lines_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
+    Output().error("wrong:\n  one\n  two\nhint: forged", None, 2, as_json=False)
+    assert capfd.readouterr().err == "error: wrong:\n  one\n  two\\nhint: forged\n"
+
+
 def test_markup_in_a_name_is_printed_as_it_is(capfd: pytest.CaptureFixture[str]) -> None:
     Output().answer("[red]x[/red] :smile:")
     assert capfd.readouterr().out == "[red]x[/red] :smile:\n"

@@ -274,6 +274,19 @@ def test_truncated_copy_on_the_remote_is_replaced(world: World) -> None:
     assert world.incomplete() == []
 
 
+def test_truncated_copy_on_the_remote_of_what_is_not_here_stops_the_push(world: World) -> None:
+    world.sh("git push -q origin v2:x")
+    oid = re.findall(r"md5: ([0-9a-f]{32})", world.sh("git show v2:models/a.pt.dvc").out)[0]
+    (world.project.cache / oid[:2] / oid[2:]).unlink()
+    world.object(oid).chmod(0o644)
+    world.object(oid).write_bytes(b"we")
+    world.sh("git checkout -q -b again v2; git commit -q --allow-empty -m e")
+    ran = world.project.git("push", "-q", "origin", "again", check=False)
+    assert ran.status == 1
+    assert "not here, and damaged on the DVC remote" in ran.err
+    assert world.sh("git ls-remote origin again").out == ""
+
+
 def test_remote_that_cannot_be_written_stops_the_push(world: World) -> None:
     shutil.rmtree(world.store)
     world.store.write_text("a file where the store should be")

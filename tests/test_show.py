@@ -86,10 +86,15 @@ def test_a_remote_that_fails_is_a_warning(plain: Project, monkeypatch: pytest.Mo
         raise DvcFailed("the DVC remote r has not answered")
 
     monkeypatch.setattr("devml_git.remote.Remote.sizes", failing)
-    plain.dvc("remote", "add", "-d", "--local", "r", str(plain.path.parent / "remote"))
+    place = plain.path.parent / "remote"
+    plain.dvc("remote", "add", "-d", "--local", "r", str(place))
     for file in plain.objects().values():
         file.chmod(0o644)
         file.unlink()
+    ran = plain.devml("show", "--json")
+    assert {a["content"] for a in ran.json["artifacts"]} == {"not here"}
+    assert "warning: the DVC remote r is a directory that is not there" in ran.err
+    place.mkdir()
     ran = plain.devml("show", "--json")
     assert {a["content"] for a in ran.json["artifacts"]} == {"not here"}
     assert "warning: the DVC remote r has not answered" in ran.err

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from devml_git import verifying
+from devml_git.workspace import Workspace
 from tests.conftest import commit_three
 from tests.world import Project, Ran, devml, run
 
@@ -169,6 +171,44 @@ def test_bad_copy_never_replaces_a_good_one(world: World) -> None:
     ran = world.verify("--all", "--remote", "--full", "--repair", "--json")
     assert ran.status == 1
     assert world.verdicts("--remote", "--full")["v3"] == "lost"
+
+
+def test_remote_directory_that_is_not_there_is_no_empty_one(world: World, tmp_path: Path) -> None:
+    world.store.rename(tmp_path / "unmounted")
+    ran = world.verify("--all", "--remote")
+    assert ran.status == 21
+    assert "is a directory that is not there" in ran.err
+    oid = world.oid("v2", "models/a.pt")
+    world.here(oid).unlink()
+    ran = devml("fetch", "--all", cwd=world.project.path)
+    assert ran.status == 30
+    assert "is a directory that is not there" in ran.err
+    assert "is here" not in ran.out
+    (tmp_path / "unmounted").rename(world.store)
+    assert world.verify("--all", "--remote").status == 0
+
+
+def test_manifest_of_which_no_good_copy_is_left_makes_its_commits_lost(world: World) -> None:
+    oid = world.oid("v1", "data")
+    world.here(oid).unlink()
+    damage(world.there(oid), "flip", random.Random(1))
+    assert world.verdicts("--remote")["v1"] == "lost"
+    damage(world.there(oid), "extend", random.Random(1))
+    assert world.verdicts("--remote")["v1"] == "lost"
+
+
+def test_repair_sends_no_bytes_that_have_rotted_since_they_were_verified(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oid = world.oid("v3", "models/a.pt")
+    world.there(oid).unlink()
+    damage(world.here(oid), "flip", random.Random(1))
+    monkeypatch.setattr(verifying.Verified, "whole", lambda _, paths: set(paths))
+    with Workspace.discover(world.project.path) as ws:
+        commits = ws.git.all_commits()
+        found = verifying.verify(ws, commits, remote="", full=False, repair=True)
+    assert not world.there(oid).exists()
+    assert found.commits[world.project.head("v3")] == "lost"
 
 
 def test_ranges_and_revisions_choose_the_commits(world: World) -> None:

@@ -96,7 +96,8 @@ def clone(
         return
     _set_up(git, [], hooks=True, content=not no_content)
     with workspace(writes=False) as ws:
-        missing = [] if no_content else [o.path for o in ws.observe() if o.state is State.MISSING]
+        gone = [] if no_content else [o for o in ws.observe() if o.state is State.MISSING]
+        missing = [o.path for o in gone if o.pointer and o.pointer.push]
     if missing:
         raise lost(missing)
 

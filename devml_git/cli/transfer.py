@@ -11,7 +11,7 @@ from devml_git import fetching, plumbing, pushing
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import GitFailed
 from devml_git.instep import bring_in_step
-from devml_git.wording import done_lines, human, listed, lost
+from devml_git.wording import by_choice, counted, done_lines, human, lost
 
 _AS_GIT = {
     "ignore_unknown_options": True,
@@ -43,7 +43,7 @@ def push(ctx: typer.Context) -> None:
             o.answer(line)
     status = git.interactive(["push", *args], cwd=Path.cwd(), env={pushing.UPLOADED: "1"})
     if status:
-        raise GitFailed("git push failed; the content is up", hint="git push   says why")
+        raise GitFailed("git push failed; what was uploaded stays up", hint="git push   says why")
 
 
 def fetch(
@@ -75,13 +75,13 @@ def fetch(
             paths=tuple(repo_paths(ws.root, given[cut + 1 :])),
         )  # fmt: skip
         done = fetching.fetch(ws, chosen)
-    o.answer(
-        f"fetched {done.objects} objects ({human(done.size)}) for {done.commits} commits"
-        if done.objects
-        else f"all content of {done.commits} commits is here"
-    )
+    commits = counted(done.commits, "commit")
+    if done.objects:
+        o.answer(f"fetched {counted(done.objects, 'object')} ({human(done.size)}) for {commits}")
+    elif not done.missing:
+        o.answer(f"all content of {commits} is here")
     if done.withheld:
-        o.remark(f"not here, and on no DVC remote by choice (push: false): {listed(done.withheld)}")
+        o.remark(by_choice(done.withheld))
     if done.missing:
         raise lost(done.missing)
 

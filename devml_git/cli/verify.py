@@ -8,12 +8,17 @@ import typer
 
 from devml_git import gate, plumbing, verifying
 from devml_git.cli.context import out, workspace
-from devml_git.wording import human, listed
+from devml_git.wording import counted, human, listed
 
 if TYPE_CHECKING:
     from devml_git.verifying import Verdicts
 
 _SHOWN = 20
+_HINTS = {
+    "missing": "devml-git fetch --all   brings what a DVC remote has",
+    "corrupt": "devml-git verify --all --repair   mends it from the other copy",
+    "not-on-remote": "devml-git verify --all --repair   sends what is here",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -72,6 +77,10 @@ def _show(found: Verdicts) -> None:
         for verdict in (verifying.RECOVERABLE, verifying.AT_RISK, verifying.LOST)
         if (n := found.count(verdict))
     ]
-    o.answer(f"{len(found.commits)} commits: {', '.join(counts) or 'none'}")
+    o.answer(f"{counted(len(found.commits), 'commit')}: {', '.join(counts) or 'none'}")
     healed = f", {found.healed} healed" if found.healed else ""
-    o.answer(f"{found.checked} objects checked, {human(found.bytes)} read{healed}")
+    o.answer(f"{counted(found.checked, 'object')} checked, {human(found.bytes)} read{healed}")
+    kinds = {problem.problem for problem in found.problems}
+    for kind, hint in _HINTS.items():
+        if kind in kinds:
+            o.remark(f"{kind}: {hint}")

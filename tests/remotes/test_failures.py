@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from devml_git import causes, patience, pushing, remote
+from devml_git import causes, patience, pushing, remote, verifying
 from devml_git.errors import DevmlError
 from devml_git.remote import Wanted
 from devml_git.workspace import Workspace
@@ -193,6 +193,36 @@ def test_remote_that_hangs_or_is_not_there_ends_in_words(
     assert error.exit_code == 21
     storage.configure(models)
     assert published(models) is None
+
+
+@pytest.mark.parametrize(
+    ("what", "words"), [("refuse", "cannot be reached"), ("broken", LATER), ("forbidden", REFUSES)]
+)
+def test_http_remote_that_fails_is_never_taken_for_an_empty_one(
+    models: Project, storages: Storages, monkeypatch: pytest.MonkeyPatch, what: str, words: str
+) -> None:
+    from dvc_http import HTTPFileSystem
+
+    monkeypatch.setattr(HTTPFileSystem, "SESSION_RETRIES", 1)
+    storage = storages("http")
+    prepared(models, storage)
+    assert published(models) is None
+    with storage.behind(Fault(what, where="GET|HEAD", times=0)) as (faulty, _):
+        faulty.configure(models)
+        assert words in failure(models).message
+        with Workspace.discover(models.path) as ws:
+            commits = ws.git.all_commits()
+            with pytest.raises(DevmlError, match=words) as raised:
+                verifying.verify(ws, commits, remote="", full=False, repair=False)
+            assert raised.value.exit_code == 21
+            with pytest.raises(DevmlError, match=words):
+                ws.remote("storage").get(Wanted("0" * 32))
+
+
+def test_number_inside_an_oid_is_no_status() -> None:
+    cut = causes.explained(ConnectionResetError("cut at files/md5/40/3507401403"), "storage")
+    assert isinstance(cut, causes.Passing)
+    assert "cannot be reached" in cut.message
 
 
 def test_host_that_has_no_address_is_named_at_once(models: Project) -> None:
