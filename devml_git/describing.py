@@ -16,7 +16,7 @@ from devml_git.measures import plain
 from devml_git.media import LinesChange, MediaChange
 from devml_git.tables import TableChange
 from devml_git.tensors import ModelChange
-from devml_git.wording import count, human
+from devml_git.wording import counted, human
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -100,14 +100,14 @@ def _headline(a: ArtifactChange) -> str:
     nfiles = ""
     pointer = a.new or a.old
     if pointer is not None and pointer.nfiles is not None:
-        nfiles = f"  {count(pointer.nfiles, 'file')}"
+        nfiles = f"  {counted(pointer.nfiles, 'file')}"
     return f"{a.change:<8}  {shown(name, 2 * _NAME)}{nfiles}  {sizes}".rstrip()
 
 
 def _counts(kinds: Mapping[str, int], of: str) -> str:
     total = sum(kinds.values())
     each = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
-    return f"{count(total, of)}: {each}"
+    return f"{counted(total, of)}: {each}"
 
 
 # -- what is inside ------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def _table(table: TableChange) -> Iterator[Line]:
         tone = _TONES.get(kind, "modified")
         yield tone, f"{_SIGNS[kind]} column {shown(name, _NAME)}  {_both(old, new)}"
     for name, cells in list((table.cells or {}).items())[:_FEW]:
-        yield "modified", f"{shown(name, _NAME)}: {count(cells, 'cell')}"
+        yield "modified", f"{shown(name, _NAME)}: {counted(cells, 'cell')}"
     for cell in table.examples:
         key = ", ".join(f"{k} {v}" for k, v in zip(table.key, cell.key, strict=True))
         change = f"{shown(cell.old, _NAME)} -> {shown(cell.new, _NAME)}"

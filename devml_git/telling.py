@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git.gate import shown
 from devml_git.measures import improved, is_number
-from devml_git.wording import count, human
+from devml_git.wording import counted, human
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -63,7 +63,7 @@ def _sizes(change: Change) -> str:
     side = change.new or change.old
     if side is None or side.size is None:
         return ""
-    files = f"{count(side.nfiles, 'file')}, " if side.nfiles is not None else ""
+    files = f"{counted(side.nfiles, 'file')}, " if side.nfiles is not None else ""
     was = change.old.size if change.old and change.new else None
     delta = "" if was is None else f" ({signed_size(side.size - was)})"
     return f"{files}{human(side.size)}{delta}"

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from devml_git import store
-from devml_git.errors import DvcFailed, Refused, UsageError
+from devml_git.errors import Refused, UsageError
 from devml_git.gathering import Gathered, gather
 from devml_git.plumbing import POINTER_PATHSPECS
 from devml_git.remote import Wanted, name_of
@@ -100,7 +100,7 @@ def verify(
     gathered = gather(ws.git, commits, ws.tree.stages, nested=ws.tree.nested)
     found.broken = sorted(gathered.broken.values())
     asked = "" if repair and remote is None else remote
-    inspection = _Inspection(ws, found, full=full, asked=asked, repairs=repair)
+    inspection = _Inspection(ws, found, full=full, asked=asked)
     inspection.look(_pointers(gathered))
     if repair:
         inspection.mend()
@@ -153,13 +153,10 @@ def _spread(
 class _Inspection:
     """What is known of every object: whether the cache has it whole, and whether a remote does."""
 
-    def __init__(
-        self, ws: Workspace, found: Verdicts, *, full: bool, asked: str | None, repairs: bool
-    ) -> None:
+    def __init__(self, ws: Workspace, found: Verdicts, *, full: bool, asked: str | None) -> None:
         self.ws = ws
         self.found = found
         self.full = full
-        self.repairs = repairs
         self.asked = asked  # as `verify`'s `remote`
         self.name_of = functools.cache(partial(name_of, ws.root))  # the configuration is read once
         self.here: dict[Key, str] = {}  # "good", "missing" or "corrupt"
@@ -224,10 +221,7 @@ class _Inspection:
 
     def _open(self, name: str) -> Remote:
         if name not in self.remotes:
-            there = self.remotes[name] = self.ws.remote(name)
-            absence = None if self.repairs else there.absence()
-            if absence is not None:  # nor does it show that anything is lost
-                raise DvcFailed(absence, hint="mount it; the first devml-git push makes it")
+            self.remotes[name] = self.ws.source(name)
         return self.remotes[name]
 
     def _open_directories(self, wanted: Sequence[tuple[str | None, Key]]) -> None:

@@ -99,11 +99,6 @@ def human(nbytes: int) -> str:
     raise AssertionError
 
 
-def count(number: int, what: str) -> str:
-    """Return how many of a thing there are: 1 file, 2 files."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def lost(paths: Iterable[str]) -> ContentLost:
     """Return the error for content that is nowhere to be had."""
     return ContentLost(

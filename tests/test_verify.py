@@ -173,11 +173,12 @@ def test_bad_copy_never_replaces_a_good_one(world: World) -> None:
     assert world.verdicts("--remote", "--full")["v3"] == "lost"
 
 
-def test_remote_directory_that_is_not_there_is_no_empty_one(world: World, tmp_path: Path) -> None:
+def test_remote_directory_that_is_not_there_is_told_of(world: World, tmp_path: Path) -> None:
     world.store.rename(tmp_path / "unmounted")
     ran = world.verify("--all", "--remote")
-    assert ran.status == 21
+    assert ran.status == 0
     assert "is a directory that is not there" in ran.err
+    assert set(world.verdicts("--remote").values()) == {"at-risk"}
     oid = world.oid("v2", "models/a.pt")
     world.here(oid).unlink()
     ran = devml("fetch", "--all", cwd=world.project.path)

@@ -21,7 +21,7 @@ from devml_git.plumbing import Git
 from devml_git.selecting import Named, Where
 from devml_git.showing import show as show_commit
 from devml_git.walking import Chosen, unknown_revision, walk
-from devml_git.wording import count, human
+from devml_git.wording import counted, human
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -270,7 +270,7 @@ def _held_lines(artifacts: Sequence[Held]) -> list[telling.Line]:
     for held in artifacts:
         p = held.pointer
         size = "" if p.size is None else human(p.size)
-        files = "" if p.nfiles is None else count(p.nfiles, "file")
+        files = "" if p.nfiles is None else counted(p.nfiles, "file")
         rows.append((p.path, size, files, held.content or p.why_left_alone or "never stored"))
     widths = [max((len(gate.shown(r[i], 4096)) for r in rows), default=0) for i in range(3)]
     styles: dict[Any, str] = {"here": "green", "remote": "cyan", "nowhere": "red"}
