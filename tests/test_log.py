@@ -536,3 +536,16 @@ def test_long_histories_are_one_walk_and_begin_at_once(
     assert all(len(c.changes) == 1 for c in rest)
     assert until_first < (time.perf_counter() - began) / 3
     assert len(started) < 12
+
+
+def test_names_and_messages_that_look_like_the_next_commit_are_only_text(project: Project) -> None:
+    project.commit("one")
+    tree, parent = project.git("rev-parse", "HEAD^{tree}", "HEAD").out.split()
+    raw = project.write("raw", (
+        f"tree {tree}\nparent {parent}\nauthor \x01{parent} <\x01e> 1 +0000\n"
+        f"committer c <c> 1 +0000\n\n\x01{parent}\n"
+    ))  # fmt: skip
+    made = project.git("hash-object", "-w", "-t", "commit", "--literally", str(raw)).out.strip()
+    found = commits(project, made, "-n", "2")
+    assert [c["commit"] for c in found] == [made, parent]
+    assert (found[0]["author"], found[0]["subject"]) == (f"\x01{parent} <\x01e>", f"\x01{parent}")
