@@ -298,20 +298,24 @@ class _Measuring:
         pipelines = [d for d in map(self._declared, self.names) if d is not None]
         locked = [lock for lock in map(self._lock, self.names) if lock is not None]
         wanted = self._matching(self.config.metrics)
-        wanted |= dict.fromkeys(self._resolved([m for d in pipelines for m in d.metrics], locked))
-        tables = {f: self._table(f, lists=False) for f in self._bounded(wanted)}
+        declared_ones = self._resolved([m for d in pipelines for m in d.metrics], locked)
+        wanted |= self._bounded(dict.fromkeys(declared_ones))
+        tables = {f: self._table(f, lists=False) for f in wanted}
         metrics = {f: table for f, table in tables.items() if table is not None}
         params: Tables = {}
         keys: dict[str, list[str]] = {file: [] for file in self._matching(self.config.params)}
+        asked: dict[str, list[str]] = {}
         for d in pipelines:
             for file, some in d.params.items():
-                _add_keys(keys, file, some)
-        for file, wanted_keys in self._bounded(keys).items():
+                _add_keys(asked, file, some)
+        for file, used in self._bounded(asked).items():
+            _add_keys(keys, file, used)
+        for file, used in keys.items():
             table = self._table(file, lists=True)
             if table is None:
                 table = _used(locked, file)
             if table is not None:
-                chosen = _chooser(wanted_keys)
+                chosen = _chooser(used)
                 params[file] = {k: v for k, v in table.items() if chosen(k)}
         return Measures(metrics, params, tuple(dict.fromkeys(self.notes)))
 
