@@ -27,6 +27,7 @@ _HEAD = 1 << 16  # bytes in which a table's first row must end
 _COLUMNS = 200
 _METADATA = 100
 _CHARACTERS = 200  # of one value
+UNREAD = "no model that can be read"  # how the line begins that says why
 _TABLES = {".csv": ",", ".tsv": "\t"}
 
 
@@ -45,7 +46,7 @@ def summarise(path: Path, name: str, *, most: int | None = None) -> Summary:
             return _of_model(model, most)
     except models.Unreadable as e:
         plain = _no_model(path, name)
-        return Summary(plain.format, (), (f"no model that can be read: {e.why}", *plain.lines))
+        return Summary(plain.format, (), (f"{UNREAD}: {e.why}", *plain.lines))
 
 
 # -- models --------------------------------------------------------------------------------------
