@@ -119,6 +119,7 @@ class Door:
         self.closed = threading.Event()
         self._connections: set[socket.socket] = set()
         self._listener: socket.socket | None = None
+        self._held: socket.socket | None = None  # while refusing: the port stays ours
         self.port = 0
         self.open()
 
@@ -135,7 +136,10 @@ class Door:
 
     def open(self) -> None:
         """Accept connections, again."""
-        listener = socket.create_server((HOST, self.port), reuse_port=False)
+        listener, self._held = self._held, None
+        if listener is None:
+            listener = socket.create_server((HOST, self.port), reuse_port=False)
+        listener.listen()
         self._listener, self.port = listener, listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
@@ -146,6 +150,10 @@ class Door:
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)  # closing alone would not wake `accept`
             listener.close()
+            if not self.closed.is_set():  # bound, and not listening: connections are refused
+                self._held = socket.socket()
+                self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                self._held.bind((HOST, self.port))
         if seconds:
             timer = threading.Timer(seconds, self._open_again)
             timer.daemon = True
@@ -159,6 +167,8 @@ class Door:
         """End all connections, and what hangs."""
         self.closed.set()
         self.refuse()
+        if self._held is not None:
+            self._held.close()
         for connection in list(self._connections):
             _reset(connection)
 
