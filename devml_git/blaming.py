@@ -16,7 +16,7 @@ from devml_git.errors import DevmlError, Refused, UsageError
 from devml_git.gate import shown
 from devml_git.plumbing import is_lock
 from devml_git.summaries import Summaries, Summary, TensorSummary
-from devml_git.summarising import summarise
+from devml_git.summarising import UNREAD, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -99,10 +99,8 @@ def blame(
     reader = _Reader(ws, Contents(ws, fetch=fetch))
     summary = reader.read(pointer, member)
     if not summary.is_model:
-        why = summary.format or "none of the formats that are known"
-        raise UsageError(
-            f"{shown(path)} is no model but {why}", hint=_models_inside(reader, pointer, member)
-        )
+        inside = _models_inside(reader, pointer, member)
+        raise UsageError(f"{shown(path)} is {_no_model(summary)}", hint=inside)
     if not summary.tensors:
         raise UsageError(f"{shown(path)} ({summary.format}) has no tensors to tell apart")
     wanted = _chosen(summary.tensors, names)
@@ -132,6 +130,11 @@ def _chosen(tensors: Sequence[TensorSummary], names: Sequence[str]) -> list[Tens
             raise UsageError(f"no tensor is called {shown(name)}", hint=f"it has {some}{more}")
         meant |= found
     return [t for t in tensors if t.name in meant or not names]
+
+
+def _no_model(summary: Summary) -> str:
+    unread = next((line for line in summary.lines if line.startswith(UNREAD)), None)
+    return unread or f"no model but {summary.format or 'none of the formats that are known'}"
 
 
 def _models_inside(reader: _Reader, pointer: Pointer, member: str) -> str | None:
@@ -309,14 +312,22 @@ class _Walk:
     def _before_the_file(
         self, at: str, pointer: Pointer | None, here: dict[str, _Pending], member: str
     ) -> None:
-        """Go on under the path that the same content had in a parent, if there is one."""
+        """Go on under the path that the same content had in a parent, if there is one.
+
+        Of several, the one that is gone here was renamed; another is what was copied.
+        """
         parents = self.ws.git.parents([at]).get(at, []) if pointer is not None else []
         for parent in parents:
-            for other in self.ws.snapshot_at(parent).pointers.values():
-                if pointer and (other.oid, other.hash_name) == (pointer.oid, pointer.hash_name):
-                    trail = _Trail(other.file, other.path, member)
-                    self.stretches.append((parent, trail, here))
-                    return
+            alike = [
+                other
+                for other in self.ws.snapshot_at(parent).pointers.values()
+                if pointer and (other.oid, other.hash_name) == (pointer.oid, pointer.hash_name)
+            ]
+            if alike:
+                still = self.ws.snapshot_at(at).pointers
+                source = min(alike, key=lambda p: p.path in still)
+                self.stretches.append((parent, _Trail(source.file, source.path, member), here))
+                return
         self._settle(here.values())
 
     def _settle(self, found: Iterable[_Pending]) -> None:

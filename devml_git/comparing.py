@@ -79,15 +79,17 @@ class ArtifactChange:
         """Return how many files of a directory changed in this way."""
         return sum(f.change == change for f in self.files or ())
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return one entry of product.md's `artifacts`."""
+    def entries(self) -> list[dict[str, Any]]:
+        """Return its entries of product.md's `artifacts`; of a renamed one two, as `log` does."""
+        if self.source is not None:
+            come = replace(self, change="added", old=None, source=None).entries()
+            gone = ArtifactChange(self.source, "deleted", self.old, None).entries()
+            return [come[0] | {"moved_from": self.source}, *gone]
         pointers = {"old": self.old, "new": self.new}
         entry: dict[str, Any] = {"path": self.path, "change": self.change} | {
             side: {"oid": p.oid, "size": p.size, "nfiles": p.nfiles} if p else None
             for side, p in pointers.items()
         }
-        if self.source is not None:
-            entry["from"] = self.source
         if self.files is not None:
             kinds = ("added", "modified", "deleted", "moved")
             entry["files"] = {kind: self.count(kind) for kind in kinds}
@@ -97,7 +99,7 @@ class ArtifactChange:
                 entry.setdefault("models", []).append({"name": name, **inside.to_dict()})
             else:
                 entry |= inside.to_dict()
-        return entry | ({"notes": list(self.notes)} if self.notes else {})
+        return [entry | ({"notes": list(self.notes)} if self.notes else {})]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +126,11 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return product.md's `devml.diff/v1`; paths are relative to the repository's root."""
-        artifacts = [a.to_dict() for a in self.artifacts]
+        artifacts = [entry for a in self.artifacts for entry in a.entries()]
         metrics = [m.to_dict() for m in self.metrics]
         params = [m.to_dict() for m in self.params]
         for entry in (*artifacts, *metrics, *params):
-            for key in {"path", "from", "file"} & entry.keys():
+            for key in {"path", "moved_from", "file"} & entry.keys():
                 entry[key] = f"{self.prefix}{entry[key]}"
         return {
             "schema": "devml.diff/v1",

@@ -6,12 +6,13 @@ The table of product.md; unknown keys are an error that names the nearest known 
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
-import tomllib
+import stat
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from devml_git import gate
+from devml_git import gate, tomltext
 from devml_git.errors import UsageError
 from devml_git.place import write_text_safely
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 OWN_FILE = "devml.toml"
 PYPROJECT = "pyproject.toml"
 TABLE = "devml-git"
+_MOST_GLOBS = 200  # each is held against each file of each commit
 DEFAULT_LARGE_FILE = 10_000_000
 _UNITS = {
     "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
@@ -88,18 +90,29 @@ def load(root: Path) -> Config:
 
 
 def _read(root: Path, name: str) -> str | None:
+    """Return a file's text, None where there is none. A commit may make it a link to a device."""
     try:
-        return (root / name).read_text("utf-8")
+        with open(root / name, "rb", opener=_without_waiting) as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise UsageError(f"{name} is no regular file")
+            if about.st_size > tomltext.MAX_BYTES:
+                raise UsageError(f"{name} is larger than {tomltext.MAX_BYTES} bytes")
+            return file.read().decode("utf-8").replace("\r\n", "\n")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as e:
         raise UsageError(f"{name} cannot be read: {e}") from e
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def _toml(name: str, text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as e:
+        return tomltext.loads(text)
+    except ValueError as e:
         raise UsageError(f"{name} is not valid TOML: {e}", hint=f"mend {name}") from e
 
 
@@ -122,8 +135,8 @@ def _parse(table: Mapping[str, Any], name: str) -> Config:
     _known(hooks, [f.name for f in fields(Hooks)], name, "hooks.")
     return Config(
         track=_strings(table, "track", name),
-        metrics=_strings(table, "metrics", name, Config().metrics),
-        params=_strings(table, "params", name, Config().params),
+        metrics=_globs(table, "metrics", name, Config().metrics),
+        params=_globs(table, "params", name, Config().params),
         better=_better(table.get("better", {}), name),
         large_file=_bytes(table.get("large-file", DEFAULT_LARGE_FILE), name),
         integrity=_choice(table, "integrity", "sha256", name, ""),
@@ -178,6 +191,18 @@ def _strings(
         if "\n" in item or "\0" in item:
             raise UsageError(f"{file}: {gate.shown(key)}: {gate.shown(item)!r} is not one line")
     return tuple(value)
+
+
+def _globs(
+    table: Mapping[str, Any], key: str, file: str, default: tuple[str, ...]
+) -> tuple[str, ...]:
+    found = _strings(table, key, file, default)
+    if len(found) > _MOST_GLOBS:
+        raise UsageError(
+            f"{file}: {key} has more than {_MOST_GLOBS} entries",
+            hint=f'a glob means many files: {key} = ["runs/**/{key}.json"]',
+        )
+    return found
 
 
 def _better(value: object, file: str) -> dict[str, str]:

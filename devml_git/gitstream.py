@@ -163,12 +163,13 @@ def _entries(tokens: Iterator[str]) -> Iterator[Entry]:
     head: list[str] = []
     rows: list[Row] = []
     for token in tokens:
-        if token.startswith("\x01"):
+        # an author's name or a subject may begin with \x01, too: these are counted
+        if head and len(head) < len(_FIELDS):
+            head.append(token)
+        elif token.startswith("\x01"):
             if head:
                 yield _entry(head, rows)
             head, rows = [token[1:]], []
-        elif len(head) < len(_FIELDS):
-            head.append(token)
         elif token.lstrip("\n").startswith(":"):
             rows.append(_row(token, next(tokens, "")))
     if head:

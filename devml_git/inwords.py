@@ -15,7 +15,7 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from devml_git import pointers
+from devml_git import pointers, yamltext
 from devml_git.errors import ContentLost, DevmlError
 from devml_git.gate import shown
 from devml_git.nouns import Content
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from devml_git.plumbing import Git
     from devml_git.summaries import TensorSummary
 
-LARGE = 128 << 20  # bytes of one content that are hashed and read: a second at most
+LARGE = 128 << 20  # bytes of one content, packed or not, that are read: a second at most
 SHOWN = 300  # tensors or members that have a line each; more are grouped
 _OUTPUTS = 50  # of one dvc.lock
 _NAME = 300  # characters
@@ -92,7 +92,8 @@ class Known:
             whole = cache.size_of(oid, kind) <= LARGE
             if whole and not _proven(git, cache, oid, kind):
                 raise ContentLost("content is corrupt in the cache: devml-git verify --repair")
-            found = summarise(place, name, values=whole)
+            found = summarise(place, name, most=LARGE if whole else 0)
+            whole = whole and all(t.digest for t in found.tensors[:1])
         if whole:
             self._store.put(oid, kind, name, found)
         self.whole = self.whole and whole
@@ -120,9 +121,10 @@ def describe(text: bytes, known: Known, *, is_lock: bool) -> bytes:
     """Return the text of a pointer file in words, or with words below it.
 
     A `.dvc` file as `dvc add` writes it says nothing but what the words say, too. Raises Refused
-    for what is no pointer file, and one that has conflict markers is returned as it is.
+    for what is no pointer file; one with conflict markers, and one that takes long to read, is
+    returned as it is.
     """
-    if pointers.has_conflict_markers(text):
+    if pointers.has_conflict_markers(text) or yamltext.is_slow(text.decode("utf-8", "replace")):
         return text
     file = _SOMEWHERE + ("dvc.lock" if is_lock else "x.dvc")
     found = [p for p in pointers.read(file, text, _every_output(file, text)) if p.oid]

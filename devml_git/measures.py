@@ -13,12 +13,12 @@ import json
 import math
 import posixpath
 import re
-import tomllib
+import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from devml_git import yamltext
+from devml_git import tomltext, yamltext
 from devml_git.errors import Refused
 from devml_git.gate import shown
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from devml_git.config import Config
 
 MAX_BYTES = 1 << 20
+_MAX_PYTHON = 256 << 10  # a byte may take 500 once it is parsed
 _MAX_KEYS = 10_000
 _MAX_DEPTH = 32
 _BARE = re.compile(r"[^\s.\"'\[\]\x00-\x1f]+\Z")
@@ -60,10 +61,18 @@ def _parsed(suffix: str, text: bytes) -> Any:  # noqa: ANN401
     if suffix == ".json":
         return json.loads(decoded)
     if suffix == ".toml":
-        return tomllib.loads(decoded)
+        return tomltext.loads(decoded)
     if suffix == ".py":
-        return _assigned(ast.parse(decoded).body)
+        return _python(decoded)
     return yamltext.load_with_aliases("", decoded)
+
+
+def _python(text: str) -> dict[str, Any]:
+    if len(text) > _MAX_PYTHON:
+        raise ValueError(f"larger than {_MAX_PYTHON} bytes")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they would show a stranger's text as it is
+        return _assigned(ast.parse(text).body)
 
 
 def _assigned(body: Sequence[ast.stmt]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ the same names at the top). What cannot be read is a note in words and stops not
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import posixpath
 import re
 from dataclasses import dataclass, field
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 
 _TEMPLATE = re.compile(r"\$\{[^}]*\}")
 _GLOB = re.compile(r"[*?\[]")
+_MOST_ODD = 2
+# What one commit's dvc.yaml files may ask for: each of these is held against many, or looked up
+_MOST_FILES = 1000
+_MOST_PATTERNS = 100
+_MOST_DOTS = 100
 Tables = dict[str, dict[str, Any]]
 T = TypeVar("T")
 
@@ -167,16 +173,24 @@ def declared(file: str, text: bytes) -> Declared:
         return Declared()
     base = posixpath.dirname(file)
     metrics = _paths(data.get("metrics"), base)
-    params: dict[str, tuple[str, ...]] = dict.fromkeys(_paths(data.get("params"), base), ())
+    params: dict[str, list[str]] = {path: [] for path in _paths(data.get("params"), base)}
     outs: dict[str, bool] = {}
     for stage, place in _stages(data, base):
         metrics += _paths(stage.get("metrics"), place)
         for name, keys in _stage_params(stage.get("params"), place):
-            whole = not keys or params.get(name) == ()
-            params[name] = () if whole else (*params.get(name, ()), *keys)
+            _add_keys(params, name, keys)
         for key in ("outs", "metrics", "plots"):
             outs.update(_outs(stage.get(key), place))
-    return Declared(tuple(dict.fromkeys(metrics)), params, outs)
+    used = {name: tuple(dict.fromkeys(keys)) for name, keys in params.items()}
+    return Declared(tuple(dict.fromkeys(metrics)), used, outs)
+
+
+def _add_keys(params: dict[str, list[str]], name: str, keys: Sequence[str]) -> None:
+    """Add the keys that are used of a parameter file; none, there or here, means all of them."""
+    if not keys or params.get(name) == []:
+        params[name] = []
+    else:
+        params.setdefault(name, []).extend(keys)
 
 
 def _stages(data: Mapping[str, Any], base: str) -> Iterator[tuple[dict[str, Any], str]]:
@@ -237,10 +251,30 @@ def _matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
 
 
 def _as_regex(pattern: str) -> str:
-    """Return a glob from the root as a regular expression; only `**` leaves a directory."""
-    parts = re.split(r"(\*\*/?|\*|\?)", pattern.removeprefix("/"))
-    wild = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return "".join(wild.get(part, re.escape(part)) for part in parts)
+    """Return a glob from the root as a regular expression; only `**` leaves a directory.
+
+    What a wildcard has passed over is never tried again (atomic groups): nothing is lost, since
+    all within a component, and all `**/`, are alike, and a hostile glob takes no exponential time.
+    A `**` that is no component's whole name cannot be had so: beyond the second it counts as `*`.
+    """
+    runs = re.split(r"(?:(?<=/)|^)\*\*/", pattern.removeprefix("/"))
+    if sum(run.count("**") for run in runs) > _MOST_ODD:
+        runs = [re.sub(r"\*\*+", "*", run) for run in runs]
+    first, *rest = ("/".join(map(_component, run.split("/"))) for run in runs)
+    if not rest:
+        return first
+    between = "".join(f"(?>(?:[^/]*+/)*?{run})" for run in rest[:-1])
+    return f"{first}{between}(?:[^/]*+/)*{rest[-1]}"
+
+
+def _component(glob: str) -> str:
+    if "**" in glob:
+        return ".*".join(map(_component, glob.split("**")))
+    first, *rest = (re.escape(part).replace(r"\?", "[^/]") for part in glob.split("*"))
+    if not rest:
+        return first
+    between = "".join(f"(?>[^/]*?{part})" for part in rest[:-1])
+    return f"{first}{between}[^/]*{rest[-1]}"
 
 
 # -- reading them --------------------------------------------------------------------------------
@@ -264,20 +298,25 @@ class _Measuring:
         pipelines = [d for d in map(self._declared, self.names) if d is not None]
         locked = [lock for lock in map(self._lock, self.names) if lock is not None]
         wanted = self._matching(self.config.metrics)
-        wanted |= dict.fromkeys(self._resolved([m for d in pipelines for m in d.metrics], locked))
-        metrics = {f: t for f in wanted if (t := self._table(f, lists=False)) is not None}
+        declared_ones = self._resolved([m for d in pipelines for m in d.metrics], locked)
+        wanted |= self._bounded(dict.fromkeys(declared_ones))
+        tables = {f: self._table(f, lists=False) for f in wanted}
+        metrics = {f: table for f, table in tables.items() if table is not None}
         params: Tables = {}
-        keys: dict[str, tuple[str, ...]] = dict.fromkeys(self._matching(self.config.params), ())
+        keys: dict[str, list[str]] = {file: [] for file in self._matching(self.config.params)}
+        asked: dict[str, list[str]] = {}
         for d in pipelines:
             for file, some in d.params.items():
-                whole = not some or keys.get(file) == ()
-                keys[file] = () if whole else (*keys.get(file, ()), *some)
-        for file, some in keys.items():
+                _add_keys(asked, file, some)
+        for file, used in self._bounded(asked).items():
+            _add_keys(keys, file, used)
+        for file, used in keys.items():
             table = self._table(file, lists=True)
             if table is None:
                 table = _used(locked, file)
             if table is not None:
-                params[file] = {k: v for k, v in table.items() if not some or _chosen(k, some)}
+                chosen = _chooser(used)
+                params[file] = {k: v for k, v in table.items() if chosen(k)}
         return Measures(metrics, params, tuple(dict.fromkeys(self.notes)))
 
     def _matching(self, patterns: Sequence[str]) -> dict[str, None]:
@@ -289,8 +328,17 @@ class _Measuring:
     def _resolved(self, paths: Iterable[str], locked: Sequence[_Locked]) -> Iterator[str]:
         """Yield paths; what a template names, from what the stages have locked."""
         outs = [path for lock in locked for path in lock.outs]
-        for path in paths:
-            yield from (fnmatch.filter(outs, path) if "*" in path else [path])
+        known = dict.fromkeys(paths)
+        yield from (path for path in known if "*" not in path)
+        for path in self._bounded({p: None for p in known if "*" in p}, _MOST_PATTERNS):
+            yield from fnmatch.filter(outs, path)
+
+    def _bounded(self, files: dict[str, T], most: int = _MOST_FILES) -> dict[str, T]:
+        """Return so many files, and note it if that are not all."""
+        if len(files) <= most:
+            return files
+        self.notes.append(f"{len(files)} files of metrics or parameters: {most} are read")
+        return dict(itertools.islice(files.items(), most))
 
     def _text(self, path: str) -> bytes | None:
         try:
@@ -354,8 +402,22 @@ def _used(locked: Sequence[_Locked], file: str) -> dict[str, Any] | None:
     return {str(k): v for table in tables for k, v in table.items()} or None
 
 
-def _chosen(key: str, wanted: Sequence[str]) -> bool:
-    return any(
-        key == w or key.startswith(f"{w}.") or fnmatch.fnmatchcase(key, w)
-        or fnmatch.fnmatchcase(key, f"{w}.*") for w in wanted
-    )  # fmt: skip
+def _chooser(wanted: Sequence[str]) -> Callable[[str], bool]:
+    """Return whether a key is wanted: one of these or below one, by `*` too (none: every key).
+
+    Of very many patterns all is wanted.
+    """
+    names = frozenset(wanted)
+    globs = [w for w in names if _GLOB.search(w)]
+    if not wanted or len(globs) > _MOST_PATTERNS:
+        return lambda _: True
+
+    def chosen(key: str) -> bool:
+        dots = itertools.islice(re.finditer(r"\.", key), _MOST_DOTS)
+        return (
+            key in names
+            or any(key[: dot.start()] in names for dot in dots)
+            or any(fnmatch.fnmatchcase(key, g) or fnmatch.fnmatchcase(key, f"{g}.*") for g in globs)
+        )
+
+    return chosen

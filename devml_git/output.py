@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _LINE = 1 << 16
 _PATIENCE = 0.7  # seconds of work before a bar is worth showing
+# DEL, C1, line separators and bidi controls (as gate.shown); C0 and halves, JSON escapes itself
+_CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _STYLES = {
     "clean": "green", "modified": "yellow", "new": "cyan", "deleted": "red", "missing": "red",
     "stale": "magenta", "conflict": "bold red", "ok": "green", "warn": "yellow", "fail": "red",
@@ -49,6 +51,12 @@ def _write(stream: Any, text: str) -> bool:  # noqa: ANN401
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return False
     return True
+
+
+def _json(value: object, indent: int | None = 2) -> str:
+    """Return JSON that a terminal can be shown: controls that JSON allows are escaped, too."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
+    return _CONTROLS.sub(lambda m: f"\\u{ord(m.group()):04x}", text)
 
 
 def _coloured(stream: Any) -> bool:  # noqa: ANN401
@@ -132,10 +140,7 @@ class Output:
         """Print one JSON document with a list whose items are printed as they come."""
         rest = iter(items)
         first = next(rest, None)  # what fails at once has printed nothing
-        texts = (
-            json.dumps(item, indent=2, ensure_ascii=False, default=str)
-            for item in (() if first is None else itertools.chain([first], rest))
-        )
+        texts = (_json(item) for item in (() if first is None else itertools.chain([first], rest)))
         head = f'{{\n"schema": {json.dumps(schema)},\n{json.dumps(name)}: ['
         for n, text in enumerate(texts):
             if not _write(sys.stdout, f"{',' if n else head}\n{text}"):
@@ -145,7 +150,7 @@ class Output:
 
     def document(self, value: Mapping[str, Any]) -> None:
         """Print one JSON document to stdout."""
-        _write(sys.stdout, json.dumps(value, indent=2, ensure_ascii=False, default=str))
+        _write(sys.stdout, _json(value))
 
     def remark(self, line: str) -> None:
         """Print one line to stderr, unless quiet."""
@@ -183,7 +188,7 @@ class Output:
         """Print an error to stderr, as two lines or as product.md's `devml.error/v1`."""
         if as_json:
             error = {"schema": "devml.error/v1", "code": code, "message": message, "hint": hint}
-            _write(sys.stderr, json.dumps(error, ensure_ascii=False))
+            _write(sys.stderr, _json(error, indent=None))
             return
         lines = re.split(r"\n(?=  )", message)  # an indented list; no other line can be forged
         _write(sys.stderr, "error: " + "\n".join(shown(line, _LINE) for line in lines))

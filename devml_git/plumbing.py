@@ -561,8 +561,16 @@ class Git:
         """Return the commit id of `rev`. Raises UsageError for an unknown revision."""
         sha = self.commit_of(rev)
         if sha is None:
-            raise UsageError(f"unknown revision {shown(rev)!r}", hint="git log --oneline --all")
+            raise self.unknown(rev)
         return sha
+
+    @staticmethod
+    def unknown(rev: str) -> UsageError:
+        """Return the error for what names no commit; of HEAD, that there is none yet."""
+        if rev == "HEAD":
+            hint = 'git commit, or devml-git snapshot -m "..."'
+            return UsageError("there is no commit yet", hint=hint)
+        return UsageError(f"unknown revision {shown(rev)!r}", hint="git log --oneline --all")
 
     def merge_base(self, one: str, other: str) -> str:
         """Return the newest commit that two commits both descend from. Raises UsageError."""

@@ -145,6 +145,7 @@ class Where:
         if mark is None:
             raise self._wrong("a comparison is missing: one of > >= < <= == !=")
         right = self._operand()
+        left, right = _key(left, right), _key(right, left)
         if left[0] != "name":
             left, right, mark = right, left, _TURNED.get(mark, mark)
         if left[0] != "name":
@@ -173,6 +174,12 @@ def _tokens(text: str) -> list[tuple[str, str]]:
         found.append((str(token.lastgroup), token[str(token.lastgroup)]))
         at = token.end()
     return found
+
+
+def _key(operand: tuple[str, str], other: tuple[str, str]) -> tuple[str, str]:
+    """A key that has dots in it is a name as `log` prints it, in double quotes: `"a.b" > 1`."""
+    quoted = operand[0] == "text" and operand[1].startswith('"')
+    return ("name", operand[1]) if quoted and other[0] == "number" else operand
 
 
 def _literal(kind: str, text: str) -> Any:  # noqa: ANN401

@@ -27,13 +27,15 @@ _HEAD = 1 << 16  # bytes in which a table's first row must end
 _COLUMNS = 200
 _METADATA = 100
 _CHARACTERS = 200  # of one value
+UNREAD = "no model that can be read"  # how the line begins that says why
 _TABLES = {".csv": ",", ".tsv": "\t"}
 
 
-def summarise(path: Path, name: str, *, values: bool = True) -> Summary:
+def summarise(path: Path, name: str, *, most: int | None = None) -> Summary:
     """Return what is in a file that is called `name`.
 
-    Without `values` only a model's names, types and shapes are looked at: no tensor is read.
+    Of a model whose tensors have more than `most` bytes, decompressed, only names, types and shapes
+    are looked at: none of them is read.
     Raises StorageFailed where the file cannot be read just now.
     """
     try:
@@ -41,23 +43,23 @@ def summarise(path: Path, name: str, *, values: bool = True) -> Summary:
         if model is None:
             return _no_model(path, name)
         with model:
-            return _of_model(model, values=values)
+            return _of_model(model, most)
     except models.Unreadable as e:
         plain = _no_model(path, name)
-        return Summary(plain.format, (), (f"no model that can be read: {e.why}", *plain.lines))
+        return Summary(plain.format, (), (f"{UNREAD}: {e.why}", *plain.lines))
 
 
 # -- models --------------------------------------------------------------------------------------
 
 
-def _of_model(model: Model, *, values: bool) -> Summary:
+def _of_model(model: Model, most: int | None) -> Summary:
     rows = [TensorSummary(t.name, t.dtype, t.shape, "") for t in model.tensors.values()]
     sizes = [t.nbytes for t in model.tensors.values()]
 
     def read(i: int) -> None:
         rows[i] = _row(model, rows[i].name)
 
-    if values:
+    if most is None or sum(sizes) <= most:
         in_parallel(read, sorted(range(len(rows)), key=lambda i: -sizes[i]), sizes)
     lines = [f"note: {shown(note, _CHARACTERS)}" for note in model.notes]
     lines += _metadata(model.metadata)

@@ -23,8 +23,10 @@ def main(argv: list[str] | None = None) -> int:
     """Print one file; return the exit status, 0 also where there were no words for it."""
     file, common = sys.argv[1:] if argv is None else argv
     with open(file, "rb") as f:
-        text = f.read()
-    sys.stdout.buffer.write(text if _is_for_a_patch() else _words(text, file, common))
+        text = f.read(_LARGEST + 1)
+        sys.stdout.buffer.write(text if _is_for_a_patch() else _words(text, file, common))
+        while text := f.read(_LARGEST):  # what is larger: no more of it in memory at once
+            sys.stdout.buffer.write(text)
     sys.stdout.flush()
     return 0
 

@@ -168,17 +168,13 @@ def _explained(git: Git, chosen: Chosen, error: GitFailed) -> DevmlError:
 
 
 def unknown_revision(git: Git, rev: str) -> UsageError:
-    """Return the error for what names no commit."""
-    if rev == "HEAD":
-        return UsageError(
-            "there is no commit yet", hint='git commit, or devml-git snapshot -m "..."'
-        )
-    if rev and "\0" not in rev and os.path.lexists(git.top / rev):
+    """Return the error for what names no commit, but may be a path."""
+    if rev not in {"", "HEAD"} and "\0" not in rev and os.path.lexists(git.top / rev):
         return UsageError(
             f"{gate.shown(rev)!r} is a path, not a revision",
             hint=f"devml-git log -- {gate.shown(rev)}",
         )
-    return UsageError(f"unknown revision {gate.shown(rev)!r}", hint="git log --oneline --all")
+    return git.unknown(rev)
 
 
 def arguments(chosen: Chosen) -> list[str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_YAML_DEPTH = 32
 _MAX_ALIASES = 200
 _MAX_SLOW_BYTES = 256 << 10  # four seconds of ruamel
+_MAX_QUICK_BYTES = 2 << 20  # two of `quick`
 
 _NOT_PLAIN = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n", "~"})
 _INT = re.compile(r"-?(?:0|[1-9][0-9]*)\Z")
@@ -92,6 +93,17 @@ def load_with_aliases(file: str, text: str) -> Any:  # noqa: ANN401
     Aliases make one value stand at many places: walk over the result within bounds.
     """
     return load(file, text, aliases=_MAX_ALIASES)
+
+
+def is_slow(text: str) -> bool:
+    """Whether reading a text may take more than a few seconds, by size and by style."""
+    if not _MAX_SLOW_BYTES < len(text) <= _MAX_QUICK_BYTES:
+        return len(text) > _MAX_QUICK_BYTES
+    try:
+        quick(text)
+    except Unsure:
+        return True
+    return False
 
 
 def _check_events(file: str, events: Iterable[Any], aliases: int) -> None:

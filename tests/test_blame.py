@@ -120,6 +120,16 @@ def test_renamed_model_is_followed_and_the_old_path_named(trained: Project) -> N
     assert [line.split("]")[1].strip() for line in lines] == [MODEL, MODEL, MODEL, ""]
 
 
+def test_of_models_with_the_same_content_the_renamed_one_is_followed(project: Project) -> None:
+    project.differential = False
+    save(project, "older", 1, 2, path="models/best.safetensors")
+    save(project, "trained", 1, 5)
+    save(project, "promoted", 1, 5, path="models/best.safetensors")
+    project.git("mv", f"{MODEL}.dvc", "models/new.safetensors.dvc")
+    project.commit("moved")
+    assert blamed(project, path="models/new.safetensors") == {"0": "trained", "1": "trained"}
+
+
 def test_older_content_that_is_not_here_leaves_a_doubt(trained: Project) -> None:
     drop(trained, "b")
     assert blamed(trained) == {"0": "a", "1": "d?b", "2": "d?b", "3": "d?b"}
@@ -178,12 +188,14 @@ WRONG = {
     "two revisions": (["a", "b", "--", MODEL], "b stands before `--`: one REV at most"),
     "an option": (["--", "--output=x"], "--output=x is no artifact"),
     "outside": (["../x"], "outside of the repository"),
+    "truncated": (["models/cut.safetensors"], "is no model that can be read: it ends too early"),
     "a pickle": (["models/p.pkl"], "has no tensors to tell apart"),
 }
 
 
 def test_what_cannot_be_answered_is_said(trained: Project) -> None:
     trained.write("models/t.csv", "a,b\n")
+    trained.write("models/cut.safetensors", weights(1)[:60])
     trained.write("models/p.pkl", b"\x80\x04}q\x00.")
     trained.commit("more")
     trained.git("tag", "set-up", trained.git("rev-list", "--max-parents=0", "HEAD").out.strip())
@@ -204,7 +216,7 @@ def test_unborn_branch_and_hostile_names(project: Project) -> None:
     assert "\u202e" not in out
     assert len(out.splitlines()) == 1
     project.git("checkout", "-q", "--orphan", "new")
-    assert "unknown revision 'HEAD'" in devml("blame", MODEL, cwd=project.path).err
+    assert "there is no commit yet" in devml("blame", MODEL, cwd=project.path).err
 
 
 def test_from_a_subdirectory_and_by_the_pointers_path(trained: Project) -> None:

@@ -229,3 +229,23 @@ def test_edit_follows_no_link(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="symbolic link"):
         config.change_track(tmp_path, add="x")
     assert (tmp_path / "elsewhere").read_text() == "track = []\n"
+
+
+@pytest.mark.parametrize("name", ["devml.toml", "pyproject.toml"])
+def test_link_to_a_device_and_what_is_endless_is_told(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match="no regular file"):
+        config.load(tmp_path)
+    (tmp_path / name).unlink()
+    (tmp_path / name).write_text("# devml-git\n" + "a." * 600_000 + "a=1")
+    with pytest.raises(UsageError, match="larger than"):
+        config.load(tmp_path)
+    (tmp_path / name).write_text("# devml-git\n" + "a." * 50_000 + "a=1")
+    with pytest.raises(UsageError, match="dotted parts"):
+        config.load(tmp_path)
+
+
+def test_globs_without_number_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "devml.toml").write_text(f"metrics = {['*.json'] * 201}")
+    with pytest.raises(UsageError, match="more than 200"):
+        config.load(tmp_path)

@@ -169,7 +169,8 @@ def test_unborn_branch(project: Project) -> None:
     assert changes(diff(project)) == {"models/a.pt": "added"}
     project.devml("snapshot")
     assert changes(diff(project, "--staged")) == {"models/a.pt": "added"}
-    assert "there is no commit yet" in refused(project, "HEAD", "--")
+    for args in (["HEAD", "--"], ["HEAD"]):
+        assert "there is no commit yet" in refused(project, *args)
 
 
 def test_unmerged_pointer_is_left_out_and_named(models: Project) -> None:
@@ -183,13 +184,17 @@ def test_unmerged_pointer_is_left_out_and_named(models: Project) -> None:
         assert "models/a.pt.dvc is unmerged: left out" in found["notes"]
 
 
-def test_renamed_artifact_is_one_change(models: Project) -> None:
+def test_renamed_artifact_is_one_line_and_in_json_added_and_deleted(models: Project) -> None:
     models.git("mv", "models/a.pt.dvc", "models/b.pt.dvc")
     models.commit("renamed")
-    (change,) = diff(models, "HEAD~1", "HEAD")["artifacts"]
-    assert (change["path"], change["change"], change["from"]) == (
-        "models/b.pt", "renamed", "models/a.pt",
+    come, gone = diff(models, "HEAD~1", "HEAD")["artifacts"]
+    assert (come["path"], come["change"], come["old"], come["moved_from"]) == (
+        "models/b.pt", "added", None, "models/a.pt",
     )  # fmt: skip
+    assert (gone["path"], gone["change"], gone["new"]) == ("models/a.pt", "deleted", None)
+    assert come["new"] == gone["old"]
+    told = models.devml("diff", "HEAD~1", "HEAD").out
+    assert told == "renamed   models/a.pt -> models/b.pt  500 B\n"
 
 
 def test_exec_bit_alone_is_a_change(models: Project) -> None:

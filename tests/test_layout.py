@@ -20,7 +20,7 @@ FLOORS = (
         "errors", "progress", "gate", "place", "locks", "nouns", "rule",
     ),
     (
-        "index", "plumbing", "gitstream", "manifest", "operations", "journal", "rules", "config", "ignoring", "yamltext", "pointers", "record", "rescue", "streams",
+        "index", "plumbing", "gitstream", "manifest", "operations", "journal", "rules", "tomltext", "config", "ignoring", "yamltext", "pointers", "record", "rescue", "streams",
         "tripwire", "history", "intake", "cache", "store", "trust", "causes", "patience", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering",
         "published", "verified", "measures", "measuring", "treefacts", "following", "walking", "models.dtypes", "models.model", "models.source", "models.inflate",
         "models.archive", "models.safetensor", "models.npy", "models.described", "models.opcodes", "models.pickled", "models.torch_file", "models.pickles",

@@ -130,7 +130,7 @@ def test_commits_are_those_of_git_log(models: Project) -> None:
         ["--all"], ["v1..main"], ["v1...side"], ["main", "^v2"], ["-n", "2"], ["--first-parent"],
         ["--reverse"], ["--author=ann"], ["--grep=side [01]"], ["--until=2000-01-01"], ["v2"],
         ["--since=2000-01-01"], ["--author=ann", "-n", "1"], ["side", "main"], ["--reverse", "-n", "3"],
-        ["v1..v1"], ["-n", "0"], ["main^@"],
+        ["v1..v1"], ["-n", "0"], ["main^@"], ["-2"], ["-3", "main"], ["--grep", "-3"],
     ):  # fmt: skip
         theirs = run("git", "log", "--format=%s", *args, cwd=models.path).out.splitlines()
         assert subjects(models, *args) == theirs, args
@@ -266,7 +266,8 @@ def test_where_keeps_the_commits_that_fit(measured: Project) -> None:
     assert subjects(measured, "--where", "not (accuracy >= 0.9 or arch != 'mlp')") == [
         "v4", "v3", "v1", "set up"
     ]  # fmt: skip
-    assert subjects(measured, "--where", '`"a.b"` = 3') == ["v3"]
+    for key in ('`"a.b"` = 3', '"a.b" == 3', '3 = "a.b"', 'metrics.json:"a.b" = 3'):
+        assert subjects(measured, "--where", key) == ["v3"]
 
 
 def test_columns_make_a_table(measured: Project) -> None:
@@ -402,7 +403,9 @@ BAD = [
     (["--grep=["], "no regular expression", "git-log"),
     (["--graph", "--", "data"], "--graph draws every commit", ""),
     (["--where", "a >"], "something to compare is missing", "--where"),
+    (["--where", ""], "something to compare is missing", "--where"),
     (["-n", "x"], "invalid value", "--help"),
+    (["-n", "-3"], "invalid value", "--help"),
     (["--", "../outside"], "outside of the repository", ""),
     (["--best", "lr", "--json"], "nothing says which way", "--max"),
     (["--snapshots", "v1"], "--snapshots lists all of them", ""),
@@ -536,3 +539,16 @@ def test_long_histories_are_one_walk_and_begin_at_once(
     assert all(len(c.changes) == 1 for c in rest)
     assert until_first < (time.perf_counter() - began) / 3
     assert len(started) < 12
+
+
+def test_names_and_messages_that_look_like_the_next_commit_are_only_text(project: Project) -> None:
+    project.commit("one")
+    tree, parent = project.git("rev-parse", "HEAD^{tree}", "HEAD").out.split()
+    raw = project.write("raw", (
+        f"tree {tree}\nparent {parent}\nauthor \x01{parent} <\x01e> 1 +0000\n"
+        f"committer c <c> 1 +0000\n\n\x01{parent}\n"
+    ))  # fmt: skip
+    made = project.git("hash-object", "-w", "-t", "commit", "--literally", str(raw)).out.strip()
+    found = commits(project, made, "-n", "2")
+    assert [c["commit"] for c in found] == [made, parent]
+    assert (found[0]["author"], found[0]["subject"]) == (f"\x01{parent} <\x01e>", f"\x01{parent}")

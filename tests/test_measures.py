@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from devml_git import measures, pointers, yamltext
 from devml_git.config import Config
 from devml_git.errors import Refused
 from devml_git.measures import Measured, better, changes, flatten, improved, load
-from devml_git.measuring import Committed, Lying, Stored, measure
+from devml_git.measuring import Committed, Lying, Stored, _matcher, measure
 from devml_git.plumbing import Git
 from tests.world import Project
 
@@ -335,3 +336,70 @@ def test_better_is_what_the_configuration_says(
     config = Config(better={"accuracy": "higher", "*loss": "lower", "x.json:time": "lower"})
     assert improved(config, Measured(file, key, old, new)) is said
     assert (better(config, file, key) is None) or key != "other"
+
+
+# -- hostile -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ".".join(["a"] * 500_000) + "=1",
+        '[" a" . ' + "'b c' .\t" * 100_000 + "c]",
+        "\n".join(f"k{i} = {{{'a.' * 40}a=1}}" for i in range(9)),
+        "a=" + "[" * 100_000,
+    ],
+)
+def test_toml_keys_without_end_are_refused_at_once(text: str) -> None:
+    with pytest.raises(Refused, match="dotted parts|nested too deep"):
+        load("params.toml", text.encode())
+
+
+def test_long_texts_in_toml_are_no_keys() -> None:
+    text = 'a = "' + "x.y" * 1000 + '"\nb.c.d = "e"\n'
+    assert load("params.toml", text.encode()) == {"a": "x.y" * 1000, "b": {"c": {"d": "e"}}}
+
+
+def test_python_warns_of_nothing_that_a_stranger_wrote() -> None:
+    assert load("params.py", b"a = '\\d'") == {"a": "\\d"}  # warnings are errors here
+
+
+def test_a_pipeline_that_asks_for_very_much_is_bounded() -> None:
+    many = "".join(f"    - k{i}\n" for i in range(50_000))
+    named = "".join(f"  - m{i}.json\n" for i in range(2000))
+    files = {
+        "dvc.yaml": f"metrics:\n{named}stages:\n  s:\n    params:\n{many}",
+        "params.yaml": "".join(f"k{i}: {i}\n" for i in range(9000)),
+        "m0.json": '{"a": 1}',
+    }
+    found = measured(files)
+    assert len(found.params["params.yaml"]) == 9000
+    assert found.metrics["m0.json"] == {"a": 1}
+    assert found.notes == ("2000 files of metrics or parameters: 1000 are read",)
+
+
+def test_parameters_are_wanted_by_name_prefix_and_glob() -> None:
+    files = {
+        "dvc.yaml": "stages: {s: {params: [a, b.c, 'd*', e.f.g]}}",
+        "params.yaml": "{a: {x: 1}, b: {c: 2, d: 3}, dx: {y: 4}, e: {f: 5}, ab: 6}",
+    }
+    assert measured(files, params=()).params["params.yaml"] == {"a.x": 1, "b.c": 2, "dx.y": 4}
+
+
+@pytest.mark.parametrize(
+    "glob", ["*a" * 12 + "b", "**/a" * 20 + "b", "**a" * 20 + "b", "a**b**c*d"]
+)
+def test_hostile_globs_take_no_time(glob: str) -> None:
+    assert not _matcher([glob])("a/" * 300 + "a" * 255)
+
+
+GLOBS = st.lists(st.sampled_from(["a", "b", "/", "*", "?", "**/", "**"]), max_size=8).map("".join)
+
+
+@given(GLOBS, st.text("ab/", max_size=12))
+def test_globs_match_as_plain_backtracking_does(glob: str, path: str) -> None:
+    assume("***" not in glob and not re.search(r"[^/]\*\*/", glob) and glob.count("**") <= 2)
+    parts = re.split(r"(\*\*/?|\*|\?)", glob.removeprefix("/"))
+    wild = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    plain = "".join(wild.get(part, re.escape(part)) for part in parts)
+    assert _matcher([glob])(path) is (re.fullmatch(plain, path) is not None)

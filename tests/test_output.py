@@ -231,3 +231,13 @@ def test_closed_pipe_is_no_error(project: Project) -> None:
     ran = run("bash", "-c", command, cwd=project.path, check=False)
     assert ran.err == ""
     assert ran.status in {0, 141}
+
+
+def test_json_on_a_terminal_has_no_raw_controls(capfd: pytest.CaptureFixture[str]) -> None:
+    hostile = {"a\x9b\x7f": "\u202e\u2066\x1b[2J\udc9b\u2028é"}
+    Output().document(hostile)
+    Output().stream("s", "items", [hostile])
+    Output().error("\x9b", None, 1, as_json=True)
+    done = capfd.readouterr()
+    assert not set(done.out + done.err) & set("\x9b\x7f\u202e\u2066\x1b\u2028")
+    assert json.loads(done.out[: done.out.index("}") + 1]) == hostile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from functools import cache
 
@@ -75,6 +76,14 @@ def _other(e: Exception, out: Output, *, as_json: bool) -> int:
     return _OUR_BUG
 
 
+def _counted(args: list[str]) -> list[str]:
+    """Write `-3`, which the parser does not know, as `-n3`, but for `--grep -3`."""
+    return [
+        re.sub(r"^-(?=\d+$)", "-n", arg) if last != "--grep" else arg
+        for last, arg in zip(["", *args], args, strict=False)
+    ]
+
+
 def _before_dashes(args: list[str]) -> list[str]:
     return args[: args.index("--")] if "--" in args else args
 
@@ -100,6 +109,7 @@ def _sort_out(argv: list[str]) -> tuple[list[str], State]:
         plain_help = tail[1:] in (["--help"], ["-h"])
         return [*head, *(tail if plain_help else [tail[0], "--", *tail[1:]])], state
     rest = [a for a in _before_dashes(tail) if a not in _GLOBAL]
+    rest = _counted(rest) if command == "log" else rest
     after = tail[len(_before_dashes(tail)) :]
     if command in _SEES_DASHES and after:  # the parser takes the first `--` away
         rest.append("--")

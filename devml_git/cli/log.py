@@ -111,8 +111,8 @@ def log(
         tuple(revs), everything, first_parent, since, until, author, grep, merges, tuple(paths),
         topo=graph,
     )  # fmt: skip
-    expression = Where(where) if where else None
-    name = Named(best) if best else None
+    expression = None if where is None else Where(where)
+    name = None if best is None else Named(best)
     table = [Named(c.strip()) for c in columns.split(",") if c.strip()] if columns else None
     if name is not None and table is None:
         table = [name]

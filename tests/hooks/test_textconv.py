@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -445,3 +447,32 @@ def test_search_for_a_hash_finds_it(trained: Project) -> None:
     oid = trained.object(f"{MODEL}.dvc")
     name = oid.parent.name + oid.name
     assert trained.git("log", "--format=%s", f"-S{name}").out == "v2\n"
+
+
+def test_content_that_inflates_is_looked_at_by_header_only(
+    unread: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = io.BytesIO()
+    np.savez_compressed(packed, zeros=np.zeros(100_000))
+    unread.write("models/bomb.npz", packed.getvalue())
+    unread.commit("bomb")
+    monkeypatch.setattr(inwords, "LARGE", 100_000)
+    known = Known(unread.path / ".git", unread.path)
+    text = unread.bytes("models/bomb.npz.dvc")
+    assert "names and shapes only" in describe(text, known, is_lock=False).decode()
+    assert not known.whole
+    monkeypatch.undo()
+    assert "norm 0" in describe(text, known, is_lock=False).decode()
+
+
+@pytest.mark.parametrize("lines", [10_000, 60_000])
+def test_pointer_that_takes_long_to_read_is_shown_as_it_is(tmp_path: Path, lines: int) -> None:
+    style = (
+        "- {path: aaaaaaaa, md5: bbbbbb}\n"
+        if lines == 10_000
+        else "- path: a\n  md5: " + "0" * 32 + "\n"
+    )
+    text = ("outs:\n" + style * lines).encode()
+    began = time.monotonic()
+    assert describe(text, Known(tmp_path, tmp_path), is_lock=False) == text
+    assert time.monotonic() - began < 2
