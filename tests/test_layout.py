@@ -20,7 +20,8 @@ FLOORS = (
         "errors", "progress", "gate", "place", "locks", "nouns", "rule",
     ),
     (
-        "index", "plumbing", "gitstream", "manifest", "operations", "journal", "rules", "tomltext", "config", "ignoring", "yamltext", "pointers", "record", "rescue", "streams",
+        "index", "plumbing.programs", "plumbing.names", "plumbing.calls", "plumbing.settings", "plumbing.objects", "plumbing.past", "plumbing.exchange",
+        "plumbing.staging", "plumbing.aside", "plumbing", "gitstream", "manifest", "operations", "journal", "rules", "tomltext", "config", "ignoring", "yamltext", "pointers", "record", "rescue", "streams",
         "tripwire", "history", "intake", "cache", "store", "trust", "causes", "patience", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering",
         "published", "verified", "measures", "measuring", "treefacts", "following", "walking", "models.dtypes", "models.model", "models.source", "models.inflate",
         "models.archive", "models.safetensor", "models.npy", "models.described", "models.opcodes", "models.pickled", "models.torch_file", "models.pickles",
