@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from devml_git import gate, moving, plumbing, snapshotting, store, tripwire, trust
+from devml_git import arming, gate, moving, plumbing, snapshotting, store, tripwire, trust
 from devml_git.errors import ContentLost, DevmlError, Refused
 from devml_git.instep import bring_in_step
 from devml_git.nouns import State
@@ -310,7 +310,7 @@ def _moved(ws: Workspace, event: str, command: Collection[str]) -> Told:
         tripwire.disarm(ws.git)
     else:
         with contextlib.suppress(DevmlError, OSError):
-            ws.arm_pointers()
+            arming.arm_pointers(ws)
     return told
 
 
@@ -404,4 +404,4 @@ def _rearm(ws: Workspace) -> None:
     observed = ws.observe(check_cache=False)
     ws.settle(observed)
     with contextlib.suppress(DevmlError, OSError):
-        ws.arm(observed)
+        arming.arm(ws, observed)

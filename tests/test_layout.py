@@ -28,7 +28,7 @@ FLOORS = (
         "models.protobuf", "models.onnx_file", "models.gguf_file", "models.hdf_file", "models.sharded", "models", "kept", "summaries", "summarising",
     ),
     (
-        "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "supply", "workspace", "contents", "restoring",
+        "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "supply", "looking", "workspace", "arming", "contents", "restoring",
         "instep", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying",
         "showing", "events", "leftovers", "doctor", "sides", "distance", "tensors", "media", "tables", "inspecting", "notebook", "comparing", "describing", "inwords",
         "blaming", "arrays", "reading",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devml_git import gate, savepoints, settling, switching
+from devml_git import arming, gate, savepoints, settling, switching
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import StorageFailed, UsageError
 from devml_git.rescuing import set_aside_here
@@ -91,7 +91,7 @@ def _settle_down(ws: Workspace) -> None:
     ws.refresh()
     observed = ws.observe(check_cache=False)
     ws.settle(observed)
-    ws.arm(observed)
+    arming.arm(ws, observed)
 
 
 def _tell(done: Done, to: str | None) -> None:

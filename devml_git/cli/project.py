@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from devml_git import arming, plumbing, setup, store, trust
 from devml_git import doctor as doctor_module
-from devml_git import plumbing, setup, store, trust
 from devml_git.cli.context import out, prefix, repo_paths, workspace
 from devml_git.instep import bring_in_step
 from devml_git.nouns import State
@@ -74,7 +74,7 @@ def _set_up(git: Git, track: list[str], *, hooks: bool, content: bool) -> None:
             for line in done_lines(bring_in_step(ws, cause="init", fetch=True)):
                 o.answer(line.removeprefix("devml-git: "))
         ws.refresh()
-        ws.arm(ws.observe())
+        arming.arm(ws, ws.observe())
     _suggest(done.suggestions)
 
 
@@ -173,7 +173,7 @@ def untrack(
         for note in done.notes:
             o.remark(f"note: {note}")
         ws.refresh()
-        ws.arm(ws.observe())
+        arming.arm(ws, ws.observe())
 
 
 def trust_remote(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devml_git import gate, savepointing, setup
+from devml_git import arming, gate, savepointing, setup
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import UsageError
 from devml_git.nouns import State
@@ -179,7 +179,7 @@ def _snapshot(ws: Workspace, wanted: list[str]) -> bool:
     ws.refresh()
     observed = ws.observe()
     ws.settle(observed)
-    ws.arm(observed)
+    arming.arm(ws, observed)
     return bool(lines)
 
 

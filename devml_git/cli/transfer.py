@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from devml_git import fetching, plumbing, pushing
+from devml_git import arming, fetching, plumbing, pushing
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import GitFailed
 from devml_git.instep import bring_in_step
@@ -103,6 +103,6 @@ def pull(ctx: typer.Context) -> None:
         ws.refresh()
         observed = ws.observe(check_cache=False)
         ws.settle(observed)
-        ws.arm(observed)
+        arming.arm(ws, observed)
     if done.missing:
         raise lost(done.missing)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devml_git import gate, operations, undoing
+from devml_git import arming, gate, operations, undoing
 from devml_git.cli.context import out, workspace
 from devml_git.errors import StorageFailed, UsageError
 from devml_git.wording import done_lines, listed
@@ -57,7 +57,7 @@ def undo(
         ws.refresh()
         observed = ws.observe(check_cache=False)
         ws.settle(observed)
-        ws.arm(observed)
+        arming.arm(ws, observed)
     if as_json:
         out().document(_document(done, prefix))
     else:

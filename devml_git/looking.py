@@ -1,0 +1,297 @@
+"""What is in a worktree: its pointers, and what lies at their places, with its hashes."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from devml_git import config as config_module
+from devml_git import gate, store
+from devml_git.cache import Corrupt
+from devml_git.errors import DevmlError, NotARepository, StorageFailed
+from devml_git.gate import shown
+from devml_git.journal import Journal
+from devml_git.location import cache_setting, open_cache
+from devml_git.nouns import LEGACY, MD5, Content, Pointer
+from devml_git.place import Stat, wait_out_the_grain, write_text_safely
+from devml_git.plumbing import Git
+from devml_git.progress import SILENT, Progress
+from devml_git.record import Record
+from devml_git.rules import Rules
+from devml_git.scan import Work, recall, scan
+from devml_git.tree import read_commit, read_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
+    from typing import Self
+
+    from devml_git.config import Config
+    from devml_git.nouns import Snapshot
+    from devml_git.pointers import PipelineOut
+    from devml_git.record import Materialised
+    from devml_git.tree import Tree
+
+
+class Looking:
+    """An open worktree: P and W of the three-way rule. `workspace.Workspace` knows R, too."""
+
+    def __init__(self, git: Git, *, progress: Progress = SILENT) -> None:
+        _require_project(git)
+        self.git = git
+        self.root = git.top
+        self.progress = progress
+        self.config: Config = config_module.load(self.root)
+        self.cache = open_cache(git)
+        self.record = Record(git.private)
+        self.rules = Rules(self.root, self.config.track)
+        self.journal = Journal(git)
+        self.warnings: list[str] = []
+        self.moved_from: str | None = None  # what HEAD was, where git has moved it already
+        self.unfit: dict[str, str] = {}  # matches of rules that cannot be artifacts, and why
+        if self.record.rebuilt:
+            self.warnings.append("the record was broken: it has been set aside and begun anew")
+
+    @classmethod
+    def discover(cls, start: Path | None = None, *, progress: Progress = SILENT) -> Self:
+        """Open the workspace around `start` (default: the current directory)."""
+        return cls(Git.discover(start), progress=progress)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.record.close()
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The pointers as they lie in the worktree, read once."""
+        tree = read_tree(self.git, self._stages)
+        self.journal.saw_index(tree.indexed)
+        return tree
+
+    def _stages(self, yamls: list[str]) -> dict[str, PipelineOut]:
+        return store.pipeline_outs(
+            self.root, self.git.shared, yamls, self.record.pipeline, self.record.set_pipeline
+        )
+
+    def refresh(self) -> None:
+        """Forget what was read of the worktree: git, or we, have changed it."""
+        self.__dict__.pop("tree", None)
+        self.__dict__.pop("ignores", None)
+
+    def reload(self) -> None:
+        """Read the configuration and its track rules anew, and what they decide."""
+        self.config = config_module.load(self.root)
+        self.rules = Rules(self.root, self.config.track)
+        self.refresh()
+
+    def snapshot_at(self, commit: str) -> Snapshot:
+        """Return the snapshot of a commit: the pointers in its tree."""
+        return read_commit(self.git, commit, self.tree)
+
+    @cached_property
+    def ignores(self) -> Any:  # noqa: ANN401
+        """DVC's ignore filter for this workspace, or None where nothing is ignored."""
+        return store.ignore_filter(self.root, self.tree.dvcignores)
+
+    @cached_property
+    def _file_mode(self) -> bool:
+        return self.git.config("core.fileMode") != "false"
+
+    def exec_bits(self, work: Work) -> frozenset[str]:
+        """Return the files with an exec bit, none where the file system has no such thing."""
+        return work.executable() if self._file_mode else frozenset()
+
+    def look(self, path: str) -> Work:
+        """Look at one place, with the hashes that are known."""
+        work = scan(self.root, path, self.cache, self.ignores)
+        recall(work, self.record.hashes(path))
+        return work
+
+    def learn(self, works: Iterable[Work], *, store_content: bool) -> None:
+        """Compute all unknown hashes of these places, and remember them.
+
+        What git could write over before any hook runs goes into the cache in the same read.
+        """
+        todo = [(w, name) for w in works if not w.odd for name in w.unknown()]
+        if not todo:
+            return
+        wait_out_the_grain(max(w.files[name].stat.newest_ns for w, name in todo))
+        if not store_content:
+            self._keep_exposed(todo)
+            todo = [(w, name) for w, name in todo if name not in w.oids]
+        self._take_up(todo, store_content=store_content)
+
+    def _keep_exposed(self, todo: Iterable[tuple[Work, str]]) -> None:
+        """Put those files into the cache whose very path some commit holds in git itself.
+
+        Git replaces an ignored file by the one it tracks at another revision without a question;
+        `instep.bring_in_step` finds out afterwards. A full disk is no error here.
+        """
+        held = self.git.ever_held({work.path for work, _ in todo})
+        exposed = [(w, n) for w, n in todo if (f"{w.path}/{n}" if n else w.path) in held]
+        try:
+            self._take_up(exposed, store_content=True)
+        except StorageFailed as e:
+            self.warnings.append(f"not kept, though git could write over it: {e.message}")
+
+    def ensure_stored(self, works: Iterable[Work]) -> None:
+        """Put those files into the cache whose hash is known but whose content it lacks."""
+        todo = [(w, n) for w in works for n, oid in w.oids.items() if not self.cache.has(oid)]
+        self._take_up(todo, store_content=True)
+
+    def _take_up(self, todo: Sequence[tuple[Work, str]], *, store_content: bool) -> None:
+        if not todo:
+            return
+        sources = [work.source(self.root, name) for work, name in todo]
+        self.progress.start(
+            "snapshot" if store_content else "hashing", sum(s.size for s in sources)
+        )
+        try:
+            run = self.cache.put if store_content else self.cache.hash
+            stored = run(sources, self.progress)
+        finally:
+            self.progress.finish()
+        remembered: dict[str, list[tuple[str, Stat, str]]] = {}
+        for (work, name), one in zip(todo, stored, strict=True):
+            work.oids[name] = one.oid
+            work.files[name] = replace(work.files[name], stat=one.stat)
+            if one.quiet and not work.files[name].link:
+                remembered.setdefault(work.path, []).append((name, one.stat, one.oid))
+        with self.record.writing():
+            for path, rows in remembered.items():
+                self.record.remember(path, rows)
+
+    def new_artifacts(self) -> tuple[list[str], list[str]]:
+        """Return what the rules match and no pointer names: new paths, and paths git holds.
+
+        A path whose record is known is not new: its pointer was removed on purpose. Nor is what
+        was put there as a member of such a directory.
+        """
+        known = self.tree.snapshot.pointers
+        materialised = self.record.materialised()
+        broken = {b.file.removesuffix(".dvc") for b in self.tree.snapshot.broken}
+        sparse = {f.removesuffix(".dvc") for f in self.tree.sparse}
+        matches = [path for path, _ in self.rules.find(self.git)] if self.rules else []
+        gone = {p: r for p, r in materialised.items() if p not in known}
+        ours = self._put_there({p: r for p, r in gone.items() if _above_any(p, matches)})
+        found = []
+        for path in matches:
+            gate.path(path, "track rules")
+            skip = path in materialised or path in broken or path in sparse
+            inner = _inside_any(path, known) or _inside_any(path, self.tree.nested)
+            if path not in known and not skip and not inner and path not in ours:
+                found.append(path)
+        tracked = self.git.tracked_among(found) if found else set()
+        held = {f for f in found if f in tracked or any(t.startswith(f"{f}/") for t in tracked)}
+        return [f for f in found if f not in held], sorted(held)
+
+    def _put_there(self, without: Mapping[str, Materialised]) -> set[str]:
+        """Return the files of directories that we know of and that have no pointer now.
+
+        All that lies in one that was untracked counts.
+        """
+        put = set()
+        for path, r in without.items():
+            work = self.look(path) if not r.token else None
+            names = self.members_of(r.oid) if work is None else work.files
+            put |= {f"{path}/{name}" for name in names or ()}
+        return put
+
+    def _fit(self, paths: Iterable[str]) -> dict[str, Work]:
+        """Look at new matches of rules, and leave out what cannot be an artifact: it is noted.
+
+        A link beside the models (`latest.pt`) must not stop every commit.
+        """
+        self.unfit = {}
+        fit = {}
+        for path in paths:
+            work = self.look(path)
+            if work.odd:
+                self.unfit[path] = f"{work.odd}: not tracked"
+            elif work.kind == "dir" and not work.files:
+                self.unfit[path] = f"{gate.shown(path)} is empty: tracked once it has a file"
+            else:
+                fit[path] = work
+        return fit
+
+    def members_of(self, oid: str | None) -> dict[str, str] | None:
+        """Return a directory's files (name to oid), or None when the cache has no such manifest."""
+        if oid is None or not oid.endswith(".dir") or not self.cache.has(oid):
+            return None
+        with contextlib.suppress(Corrupt, DevmlError):
+            return self.cache.manifest(oid)
+        return None
+
+    def lying(self, work: Work) -> Pointer | None:
+        """Return what lies at a place as a pointer would say it, or None where nothing does.
+
+        Its files need not be in the cache; the manifest of a directory is, afterwards.
+        """
+        if work.kind not in {"file", "dir"} or (work.kind == "file" and not work.files):
+            return None
+        self.learn([work], store_content=False)
+        oid = work.oid()
+        if oid is None:
+            return None
+        hash_name = MD5
+        if not self.cache.has(oid):
+            if self.cache.has(oid, LEGACY):
+                hash_name = LEGACY
+            else:
+                oid = self.content_of(work).oid
+        nfiles = len(work.files) if work.kind == "dir" else None
+        return Pointer(
+            work.path, f"{work.path}.dvc", oid, work.size, nfiles, self.exec_bits(work), hash_name
+        )
+
+    def content_of(self, work: Work) -> Content:
+        """Return what a pointer says of a place whose files are in the cache.
+
+        Stores the manifest of a directory.
+        """
+        executable = self.exec_bits(work)
+        if work.kind == "file":
+            return Content(work.oids[""], work.size, None, executable)
+        members = {name: work.oids[name] for name in work.files}
+        oid, _ = self.cache.put_manifest(members)
+        return Content(oid, work.size, len(members), executable)
+
+
+def _require_project(git: Git) -> None:
+    """Raise NotARepository where nothing was ever set up.
+
+    At a revision from before that, what was set up in this clone counts. A sparse checkout in
+    cone mode leaves `.dvc` out; DVC cannot work without it: it is written back from the index.
+    """
+    if not store.is_project(git.top):
+        for entry in git.index_entries(":(literal).dvc/config", ":(literal).dvc/.gitignore"):
+            (text,) = git.blobs([entry.blob])
+            write_text_safely(git.top, entry.path, text, create=True)
+    if git.config(cache_setting(git)) is not None:
+        return
+    try:
+        store.require_project(git.top)
+    except NotARepository as e:
+        below = [shown(p.prefix) for p in git.projects()]
+        if not below:
+            raise
+        raise NotARepository(
+            e.message, hint=f"cd to one of its projects: {', '.join(below)}"
+        ) from e
+
+
+def _above_any(path: str, places: Iterable[str]) -> bool:
+    return any(place.startswith(f"{path}/") for place in places)
+
+
+def _inside_any(path: str, places: Collection[str]) -> bool:
+    cut = path.rfind("/")
+    while cut > 0:
+        if path[:cut] in places:
+            return True
+        cut = path.rfind("/", 0, cut)
+    return False
