@@ -8,6 +8,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from devml_git.errors import StorageFailed
 from devml_git.nouns import MD5
 from devml_git.place import storage_error, temporary_name, write_all
 from devml_git.streams import copy_hashing, fsync_directory, same_bytes
@@ -17,6 +18,27 @@ if TYPE_CHECKING:
 
     from devml_git.cache import Cache
     from devml_git.progress import Progress
+
+
+def _collision(oid: str) -> StorageFailed:
+    """Two contents made to have one MD5 (as anybody can, in seconds): DVC can keep only one."""
+    return StorageFailed(
+        f"other content with the same MD5 {oid} is in the cache: the two were made to collide",
+        hint="one of the two does not come from where it says; keep this file elsewhere",
+    )
+
+
+def _same(one: Path, two: Path) -> bool:
+    """Whether two files have the same bytes. Raises OSError."""
+    left = os.open(one, os.O_RDONLY)
+    try:
+        right = os.open(two, os.O_RDONLY)
+        try:
+            return same_bytes(left, right)
+        finally:
+            os.close(right)
+    finally:
+        os.close(left)
 
 
 class Batch:
@@ -44,23 +66,21 @@ class Batch:
         if self._already(oid, temp):
             self.drop(temp)
         else:
-            with self._lock:
-                other = self._pending.setdefault(oid, temp)
-            if other is not temp:
-                self.drop(temp)
+            self.add_pending(oid, temp)
 
     def add_bytes(self, oid: str, data: bytes) -> None:
         """Take bytes as the content of `oid`, unless the cache has them."""
         with self._lock:
-            if oid in self._pending:
-                return
+            pending = self._pending.get(oid)
+        if pending is not None:
+            if pending.read_bytes() != data:
+                raise _collision(oid)
+            return
         place = self._cache.object_path(oid)
-        try:
+        with contextlib.suppress(OSError):
             if place.read_bytes() == data:
                 return
-            self._cache.quarantine(oid)
-        except OSError:
-            pass
+            self._set_aside(oid)
         try:
             temp, out = self._new_temp(place.parent)
             try:
@@ -77,23 +97,25 @@ class Batch:
         with self._lock:
             other = self._pending.setdefault(oid, temp)
         if other is not temp:
+            if not _same(other, temp):
+                raise _collision(oid)
             self.drop(temp)
 
     def _already(self, oid: str, temp: Path) -> bool:
         """Whether the cache has these bytes; a corrupt object of that name is set aside."""
-        try:
-            two = os.open(self._cache.object_path(oid), os.O_RDONLY)
-        except OSError:
+        place = self._cache.object_path(oid)
+        if not os.access(place, os.R_OK):
             return False
-        one = os.open(temp, os.O_RDONLY)
-        try:
-            if same_bytes(one, two):
-                return True
-        finally:
-            os.close(one)
-            os.close(two)
-        self._cache.quarantine(oid)
+        if _same(place, temp):
+            return True
+        self._set_aside(oid)
         return False
+
+    def _set_aside(self, oid: str) -> None:
+        """Move a corrupt object out of the way; one whose bytes are its name's stays."""
+        if self._cache.verify(oid):
+            raise _collision(oid)
+        self._cache.quarantine(oid)
 
     def _new_temp(self, directory: Path) -> tuple[Path, int]:
         self._cache.make_directory(directory)

@@ -169,6 +169,37 @@ def test_corrupt_object_of_the_same_name_is_set_aside_and_replaced(
     assert [p.read_bytes() for p in aside] == [wrong]
 
 
+# Two blocks with one MD5 (Wang and others, 2004), from which any content can go on
+_TWIN = (
+    "d131dd02c5e6eec4693d9a0698aff95c2fcab58712467eab4004583eb8fb7f8955ad340609f4b30283e488832571415a"
+    "085125e8f7cdc99fd91dbdf280373c5bd8823e3156348f5bae6dacd436c919c6dd53e2b487da03fd02396306d248cda0"
+    "e99f33420f577ee8ce54b67080a80d1ec69821bcb6a8839396f9652b6ff72a70"
+)
+TWINS = [
+    bytes.fromhex(_TWIN),
+    bytes(b ^ (0x80 if i in {19, 45, 59, 83, 109, 123} else 0) for i, b in enumerate(bytes.fromhex(_TWIN))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one after the other", "in one go"])
+@pytest.mark.parametrize("more", [b"", bytes(3 << 20)], ids=["small", "large"])
+def test_two_contents_made_to_have_one_md5_are_told_and_the_first_one_stays(
+    more: bytes, together: bool, cache: Cache, tmp_path: Path
+) -> None:
+    first, second = (
+        source(tmp_path, name, data + more) for name, data in zip("ab", TWINS, strict=True)
+    )
+    oid = hashlib.md5(TWINS[0] + more).hexdigest()
+    assert hashlib.md5(TWINS[1] + more).hexdigest() == oid
+    if not together:
+        cache.put([first])
+    with pytest.raises(StorageFailed, match=f"same MD5 {oid}.*collide"):
+        cache.put([first, second] if together else [second])
+    assert cache.has(oid) is not together
+    assert together or cache.object_path(oid).read_bytes() == TWINS[0] + more
+    assert not (cache.root / "quarantine").exists()
+
+
 @pytest.mark.parametrize("how", ["grow", "rewrite", "touch", "truncate"])
 @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
 def test_file_that_keeps_changing_is_refused_by_name_and_leaves_nothing(
