@@ -25,15 +25,15 @@ $(READY): pyproject.toml
 	@# half an environment (no ensurepip, Python upgraded since) is made anew, not built upon
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { \
 		echo "error: no virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not long"
 
 test-long: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,long]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev,long]'
 	$(BIN)/python -m pytest -m long --timeout 3600
 	$(BIN)/python -m coverage run -m pytest -n 0 $(CORE:%=tests/test_%.py)
 	$(BIN)/python -m coverage report
@@ -42,7 +42,7 @@ test-long: $(READY)
 # in a venv of their own: they are large, and the tests need none of them
 test-models: $(READY)
 	$(PYTHON) -m venv build/models-venv
-	build/models-venv/bin/python -m pip install --quiet --disable-pip-version-check \
+	build/models-venv/bin/python -m pip install -qq --disable-pip-version-check \
 		torch==2.13.0 numpy safetensors onnx gguf h5py keras scikit-learn joblib
 	build/models-venv/bin/python -W ignore -m tests.models.write build/model-files
 	DEVML_MODEL_FILES="$(CURDIR)/build/model-files" $(BIN)/python -m pytest tests/models/test_real_files.py
