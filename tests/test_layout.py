@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -174,6 +175,13 @@ def test_docs_name_the_same_order() -> None:
     for n, floor in enumerate(FLOORS[:3]):
         (row,) = [line for line in text.splitlines() if line.startswith(f"| {n} ")]
         assert tuple(row.split("`")[1::2]) == floor
+
+
+def test_every_directory_of_the_package_is_in_the_wheel() -> None:
+    with (PACKAGE.parent / "pyproject.toml").open("rb") as f:
+        listed = set(tomllib.load(f)["tool"]["setuptools"]["packages"])
+    there = {".".join(f.parent.relative_to(PACKAGE.parent).parts) for f in PACKAGE.rglob("*.py")}
+    assert listed == there | {"devml_git._hooks"}
 
 
 # -- start-up ------------------------------------------------------------------------------------
