@@ -494,6 +494,26 @@ def test_corrupt_object_never_comes_out(
     assert os.listdir(here) == []
 
 
+@pytest.mark.parametrize("sorts", ["before", "after"])
+def test_wrong_bytes_are_found_by_every_reader_whichever_way_their_hash_sorts(
+    sorts: str, cache: Cache, tmp_path: Path, here: int
+) -> None:
+    right = next(
+        d for d in (b"[%d]" % n for n in range(1000)) if (md5(d) > md5(b"wrong")) is (sorts == "before")
+    )  # fmt: skip
+    oid, wrong = put(cache, tmp_path, right), cache.new_temporary()
+    for place in (cache.object_path(oid), cache.object_path(f"{oid}.dir"), wrong):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        place.write_bytes(b"wrong")
+    assert not cache.verify(oid)
+    assert not cache.adopt(oid, wrong, "md5")
+    with pytest.raises(Corrupt):
+        cache.manifest(f"{oid}.dir")
+    with pytest.raises(Corrupt):
+        cache.write_out(oid, here, "y", executable=False)
+
+
 def test_object_that_is_gone_is_lost_and_leaves_no_file(cache: Cache, here: int) -> None:
     with pytest.raises(ContentLost):
         cache.write_out("a" * 32, here, "y", executable=False)
@@ -749,3 +769,19 @@ def test_quarantine_keeps_the_bytes_and_says_where(cache: Cache, tmp_path: Path)
     assert aside.read_bytes() == SMALL
     assert not cache.has(oid)
     assert cache.quarantine(oid) is None
+    put(cache, tmp_path, SMALL, "again")
+    second = cache.quarantine(oid)
+    assert second not in {None, aside}
+
+
+def test_cache_whose_directories_are_not_there_yet_is_made(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "on" / "a new" / "disk")
+    assert cache.has(put(cache, tmp_path, SMALL))
+
+
+def test_link_to_another_object_holds_nothing(cache: Cache, tmp_path: Path, here: int) -> None:
+    oids = sorted(put(cache, tmp_path, data, data.decode()) for data in (b"one", b"two"))
+    for one, other in (oids, oids[::-1]):
+        os.symlink(cache.object_path(one), one, dir_fd=here)
+        assert cache.holds(one, here, one)
+        assert not cache.holds(other, here, one)
