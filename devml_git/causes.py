@@ -80,12 +80,20 @@ def explained(raised: BaseException, name: str, asks: str = "") -> DvcFailed:
     return DvcFailed(message, hint=hint)
 
 
+_NO_BUCKET = re.compile(
+    r"(bucket|container) does not exist|no such (bucket|container)", re.IGNORECASE
+)
+
+
 def is_absent(error: FileNotFoundError) -> bool:
     """Return whether the error says that nothing is there, and not that nobody could say so.
 
     fsspec's HTTP raises it for whatever goes wrong when it asks for a file, refused connections
-    and 500 included, with the fault as its cause (2026.9 `http.py`, `_info`).
+    and 500 included, with the fault as its cause (2026.9 `http.py`, `_info`). S3's raises it where
+    the whole bucket is not there, too: that is a wrong address, and no empty remote.
     """
+    if _NO_BUCKET.search(str(error)):
+        return False
     cause = error.__cause__
     if cause is None or isinstance(cause, (FileNotFoundError, LookupError)):
         return True

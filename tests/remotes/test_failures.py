@@ -357,6 +357,19 @@ def test_etags_that_are_no_md5_are_found_out_by_reading_one_object(
     assert len(read) <= 2
 
 
+def test_bucket_that_is_not_there_is_a_wrong_address_and_no_empty_remote(
+    models: Project, storages: Storages
+) -> None:
+    prepared(models, storages("s3"))
+    models.git("push", "-q", "origin", "main")
+    models.dvc("remote", "modify", "--local", "storage", "url", "s3://no-such-bucket/x")
+    for command in ("verify --remote", "push --all"):
+        ran = models.devml(*command.split(), check=False)
+        assert ran.status == 21, command
+        assert "bucket does not exist" in ran.err
+        assert "dvc remote list" in ran.err
+
+
 def test_same_digest_under_two_hash_names_is_two_objects(
     models: Project, storages: Storages
 ) -> None:
