@@ -216,3 +216,16 @@ def test_push_through_many_faults_is_complete_or_refused(
     monkeypatch.setattr(remote, "PAUSES", (0.05, 0.1, 0.2))
     shutil.copytree(history, tmp_path / "project", symlinks=True)
     push_through_faults(Project(tmp_path / "project"), storages(KINDS[seed % 4]), seed)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["-n"], "nothing is checked out; once it is: devml-git init"), (["--sparse"], "git hooks installed")],
+)  # fmt: skip
+def test_clone_of_which_nothing_or_little_is_checked_out_says_how_to_go_on(
+    models: Project, tmp_path: Path, options: list[str], said: str
+) -> None:
+    ran = devml("clone", "--no-content", "-q", *options, str(models.path), "clone", cwd=tmp_path)
+    assert ran.status == 0
+    assert said in ran.out
+    assert run("git", "status", "--porcelain", cwd=tmp_path / "clone").out.count("M ") == 0

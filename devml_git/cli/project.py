@@ -91,8 +91,14 @@ def clone(
     place = plumbing.clone(ctx.args)
     os.chdir(place)
     git = Git.discover()
-    if not store.is_project(git.top):
-        out().answer("no DVC project at its root; to make it one: devml-git init")
+    if not store.is_project(git.top) and not git.index_entries(":(literal).dvc/config"):
+        later = not git.index_entries() and git.present(["HEAD:.dvc/config"])[0]
+        why = (
+            "nothing is checked out; once it is"
+            if later
+            else "no DVC project at its root; to make it one"
+        )
+        out().answer(f"{why}: devml-git init")
         return
     _set_up(git, [], hooks=True, content=not no_content)
     with workspace(writes=False) as ws:
