@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from devml_git import gate
 from devml_git.errors import UsageError
 from devml_git.output import Output
-from devml_git.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from devml_git.workspace import Workspace
 
 
 @dataclass(slots=True)
@@ -44,6 +45,8 @@ def out() -> Output:
 @contextlib.contextmanager
 def workspace(*, writes: bool = True) -> Iterator[Workspace]:
     """Open the workspace around the current directory; `writes` holds the worktree's lock."""
+    from devml_git.workspace import Workspace  # `log` never opens one, and is felt to start
+
     with Workspace.discover(progress=out().progress()) as ws:
         try:
             if writes:
