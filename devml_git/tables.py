@@ -12,7 +12,7 @@ import glob
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from devml_git import media
+from devml_git import headers, media
 from devml_git.errors import Refused
 from devml_git.gate import shown
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _FORMATS = {
     ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet",
 }  # fmt: skip
-_EXTRA = "rows are compared with: pip install 'devml-git[tables]'"
 _MOST_ROWS = 100_000_000
 _MOST_BYTES = 8 << 30
 _MOST_BYTES_BY_KEY = 1 << 30  # both sides are held in memory
@@ -106,7 +105,7 @@ def compare(
     try:
         return _with_polars(old, new, form, key)
     except ImportError:
-        why = _EXTRA
+        why = headers.TABLES_EXTRA
     except Refused as e:
         why = e.message
     lines = [None if p is None or form == "parquet" else media.count_lines(p) for p in (old, new)]
@@ -141,8 +140,7 @@ def _refusing() -> Iterator[None]:
     except pl.exceptions.NoDataError as e:
         raise Refused("empty, so no table") from e
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as e:
-        first = next((line for line in str(e).splitlines() if line.strip()), type(e).__name__)
-        raise Refused(f"not read as a table: {shown(first, 200)}") from e
+        raise headers.refusal(e) from e
 
 
 class _Table:
