@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from devml_git import headers
 from devml_git.gate import shown
 from devml_git.measures import plain
 from devml_git.media import LinesChange, MediaChange
@@ -137,7 +138,8 @@ def _gist(inside: Inside) -> str:
             return f"text: {_both(*inside.lines)} lines"
         return f"text: {_both(*inside.lines)} lines, +{inside.added} -{inside.removed}"
     if isinstance(inside, MediaChange):
-        return f"{inside.kind}: {_both(_facts(inside.old), _facts(inside.new))}"
+        sides = [f and headers.in_words(f) for f in (inside.old, inside.new)]
+        return f"{inside.kind}: {_both(*sides)}"
     return ""
 
 
@@ -146,16 +148,6 @@ def _both(old: object, new: object) -> str:
     if old is None or new is None or old == new:
         return shown(new if old is None else old, _NAME)
     return f"{shown(old, _NAME)} -> {shown(new, _NAME)}"
-
-
-def _facts(facts: Mapping[str, Any] | None) -> str | None:
-    if facts is None:
-        return None
-    if "width" in facts:
-        return f"{facts['format']} {facts['width']}x{facts['height']} {facts['mode']}"
-    seconds = facts["seconds"]
-    length = "?" if seconds is None else f"{seconds:.2f}"
-    return f"{length} s, {facts['rate'] or '?'} Hz, {facts['channels'] or '?'} channels"
 
 
 def _rows(table: TableChange) -> str:

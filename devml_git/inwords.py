@@ -12,6 +12,7 @@ import hashlib
 import math
 import os
 import re
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -86,17 +87,16 @@ class Known:
 
         name, kind = pointer.path, pointer.hash_name
         if pointer.is_dir:
-            found, whole = _of_directory(cache, oid, kind)
+            found = _of_directory(cache, oid, kind)
         else:
             place = cache.object_path(oid, kind)
-            whole = cache.size_of(oid, kind) <= LARGE
-            if whole and not _proven(git, cache, oid, kind):
+            small = cache.size_of(oid, kind) <= LARGE
+            if small and not _proven(git, cache, oid, kind):
                 raise ContentLost("content is corrupt in the cache: devml-git verify --repair")
-            found = summarise(place, name, most=LARGE if whole else 0)
-            whole = whole and all(t.digest for t in found.tensors[:1])
-        if whole:
-            self._store.put(oid, kind, name, found)
-        self.whole = self.whole and whole
+            found = summarise(place, name, most=LARGE if small else 0)
+            found = replace(found, whole=found.whole and small)
+        self._store.put(oid, kind, name, found)
+        self.whole = self.whole and found.whole
         return found
 
 
@@ -202,8 +202,8 @@ def _group(tensors: Sequence[TensorSummary]) -> str:
     return "  ".join(words)
 
 
-def _of_directory(cache: Cache, oid: str, kind: str) -> tuple[Summary, bool]:
-    """Return a directory's members as lines, and whether all that is shown of them is here."""
+def _of_directory(cache: Cache, oid: str, kind: str) -> Summary:
+    """Return a directory's members as lines; it is whole if all that is shown of them is here."""
     from devml_git.cache import Corrupt
 
     try:
@@ -222,7 +222,7 @@ def _of_directory(cache: Cache, oid: str, kind: str) -> tuple[Summary, bool]:
             rows = (f"{names[i]} {members[names[i]]}" for i in inside)
             text = f"{len(inside):,} files  {_digest(rows)}"
         lines.append(f"{shown(key, _NAME)}  {text}")
-    return Summary("", (), tuple(lines)), whole
+    return Summary("", (), tuple(lines), whole=whole)
 
 
 def _digest(rows: Iterable[str]) -> str:

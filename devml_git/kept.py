@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FILE = "kept.db"
 MOST = 64 << 20  # bytes, all values together, as they are stored
 _LARGEST = 256 << 20  # bytes of one value, unpacked
-_VERSION = 1  # of the table and of all that is in it; another one is forgotten
+_VERSION = 2  # of the table and of all that is in it; another one is forgotten
 _TABLE = "CREATE TABLE kept (key TEXT PRIMARY KEY, written REAL NOT NULL, data BLOB NOT NULL)"
 _BROKEN = frozenset({"SQLITE_NOTADB", "SQLITE_CORRUPT"})
 

@@ -1,28 +1,19 @@
-"""Images, recordings and text: what their headers say, and how many lines changed.
-
-Only headers are read: by Pillow and tinytag, an optional extra. No pixel and no sound is decoded.
-"""
+"""Images, recordings and text: what their headers say (headers.py), and how many lines changed."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from devml_git.gate import shown
+from devml_git import headers
+from devml_git.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from devml_git.headers import Facts
     from devml_git.plumbing import Git
 
-    Facts = Mapping[str, str | int | float | None]
-
-_IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
-_DECODERS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")  # Pillow's others have no business here
-_AUDIO = (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aiff", ".wma")
-_EXTRA = "sizes and lengths are read with: pip install 'devml-git[media]'"
 _HEAD = 8192  # bytes that decide whether a file is text, as git's
 _MOST_TEXT = 64 << 20  # bytes that git is asked to compare line by line
 _CHUNK = 1 << 20
@@ -32,8 +23,7 @@ _CHUNK = 1 << 20
 class MediaChange:
     """What the headers of an image or recording say; a side is None where there is none.
 
-    `kind` is "image" (format, width and height in pixels, mode) or "audio" (seconds, rate in
-    samples a second, channels).
+    `kind` is "image" or "audio"; what is told of each: headers.facts.
     """
 
     kind: str
@@ -68,44 +58,22 @@ def compare(
 
     None for what is neither image, recording nor text.
     """
-    ending = f".{name.lower().rpartition('.')[2]}"
-    if ending in _IMAGES:
-        return _headers("image", old, new, _image)
-    if ending in _AUDIO:
-        return _headers("audio", old, new, _audio)
+    kind = headers.kind_of(name)
+    if kind is not None:
+        return _headers(kind, old, new)
     if all(_is_text(p) for p in (old, new) if p is not None):
         return _text(git, old, new), []
     return None, []
 
 
-def _headers(
-    kind: str, old: Path | None, new: Path | None, read: Callable[[Path], Facts]
-) -> tuple[MediaChange | None, list[str]]:
+def _headers(kind: str, old: Path | None, new: Path | None) -> tuple[MediaChange | None, list[str]]:
     try:
-        old_facts, new_facts = (None if p is None else read(p) for p in (old, new))
+        sides = [None if p is None else headers.facts(p, kind) for p in (old, new)]
     except ImportError:
-        return None, [_EXTRA]
-    except Exception as e:  # noqa: BLE001 - a hostile file: whatever a decoder makes of it
-        return None, [f"no {kind} that can be read: {shown(e) or type(e).__name__}"]
-    return MediaChange(kind, old_facts, new_facts), []
-
-
-def _image(path: Path) -> Facts:
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of billions of pixels: none of them is decoded
-        with Image.open(path, formats=_DECODERS) as image:
-            width, height = image.size
-            return {"format": image.format, "width": width, "height": height, "mode": image.mode}
-
-
-def _audio(path: Path) -> Facts:
-    from tinytag import TinyTag
-
-    with path.open("rb") as f:
-        tag = TinyTag.get(file_obj=f, filename=None, tags=False, image=False)
-    return {"seconds": tag.duration, "rate": tag.samplerate, "channels": tag.channels}
+        return None, [headers.MEDIA_EXTRA]
+    except Refused as e:
+        return None, [e.message]
+    return MediaChange(kind, sides[0], sides[1]), []
 
 
 def _is_text(path: Path) -> bool:

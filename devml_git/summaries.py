@@ -42,13 +42,15 @@ class TensorSummary:
 @dataclass(frozen=True, slots=True)
 class Summary:
     """One content: `format` ("safetensors", "table", "text"... or "" for what nobody knows),
-    `tensors` of a model in its file's order, and what else there is to say, in `lines`.
+    `tensors` of a model in its file's order, and what else there is to say, in `lines`. `whole` is
+    False where another look may find more: too large for this one, or an extra is not installed.
     """
 
     format: str
     tensors: tuple[TensorSummary, ...] = ()
     lines: tuple[str, ...] = ()
     is_model: bool = False
+    whole: bool = True
 
     def to_bytes(self) -> bytes:
         """Return it as it is kept: JSON."""
@@ -80,8 +82,9 @@ class Summaries:
         return None
 
     def put(self, oid: str, hash_name: str, name: str, summary: Summary) -> None:
-        """Keep what was found of an object."""
-        self._kept.put(_key(oid, hash_name, name), summary.to_bytes())
+        """Keep what was found of an object, if that is all there is."""
+        if summary.whole:
+            self._kept.put(_key(oid, hash_name, name), summary.to_bytes())
 
 
 def _key(oid: str, hash_name: str, name: str) -> str:

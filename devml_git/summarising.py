@@ -1,4 +1,4 @@
-"""Content read into a summary: each tensor's digest and numbers, a table's columns, a text's lines.
+"""Content read into a summary: tensors' digests and numbers, columns, headers of media, lines.
 
 Nothing of a file is executed; memory stays at a few blocks, however large the file is.
 """
@@ -9,15 +9,18 @@ import csv
 import hashlib
 import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from devml_git import models
+from devml_git import headers, models
+from devml_git.errors import Refused
 from devml_git.gate import shown
+from devml_git.models import hdf_file
 from devml_git.streams import in_parallel
 from devml_git.summaries import Summary, TensorSummary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from devml_git.models import Model
@@ -28,6 +31,7 @@ _COLUMNS = 200
 _METADATA = 100
 _CHARACTERS = 200  # of one value
 UNREAD = "no model that can be read"  # how the line begins that says why
+_NOT_COUNTED = "large: its lines are not counted"
 _TABLES = {".csv": ",", ".tsv": "\t"}
 
 
@@ -35,18 +39,18 @@ def summarise(path: Path, name: str, *, most: int | None = None) -> Summary:
     """Return what is in a file that is called `name`.
 
     Of a model whose tensors have more than `most` bytes, decompressed, only names, types and shapes
-    are looked at: none of them is read.
+    are looked at; of another file that is larger, only the names of a table's columns.
     Raises StorageFailed where the file cannot be read just now.
     """
     try:
         model = models.read(path, name)
         if model is None:
-            return _no_model(path, name)
+            return _no_model(path, name, most)
         with model:
             return _of_model(model, most)
     except models.Unreadable as e:
-        plain = _no_model(path, name)
-        return Summary(plain.format, (), (f"{UNREAD}: {e.why}", *plain.lines))
+        plain = _no_model(path, name, most)
+        return replace(plain, lines=(f"{UNREAD}: {e.why}", *plain.lines))
 
 
 # -- models --------------------------------------------------------------------------------------
@@ -59,11 +63,13 @@ def _of_model(model: Model, most: int | None) -> Summary:
     def read(i: int) -> None:
         rows[i] = _row(model, rows[i].name)
 
-    if most is None or sum(sizes) <= most:
+    small = most is None or sum(sizes) <= most
+    if small:
         in_parallel(read, sorted(range(len(rows)), key=lambda i: -sizes[i]), sizes)
     lines = [f"note: {shown(note, _CHARACTERS)}" for note in model.notes]
     lines += _metadata(model.metadata)
-    return Summary(model.format, tuple(rows), tuple(lines), is_model=True)
+    whole = small and hdf_file.NO_H5PY not in model.notes
+    return Summary(model.format, tuple(rows), tuple(lines), is_model=True, whole=whole)
 
 
 def _row(model: Model, name: str) -> TensorSummary:
@@ -103,10 +109,40 @@ def _metadata(values: Any) -> Iterator[str]:  # noqa: ANN401 - what a file says 
         yield f"and {len(items) - _METADATA} more of its metadata"
 
 
-# -- tables and text -----------------------------------------------------------------------------
+# -- tables, images, recordings, text ------------------------------------------------------------
 
 
-def _no_model(path: Path, name: str) -> Summary:
+def _no_model(path: Path, name: str, most: int | None) -> Summary:
+    small = most is None or path.stat().st_size <= most
+    kind = headers.kind_of(name)
+    if kind is not None:
+        return _of_media(path, kind) if small else Summary(kind, whole=False)
+    if name.lower().endswith(".parquet"):
+        return _of_parquet(path)
+    return _of_text(path, name) if small else _of_large_text(path, name)
+
+
+def _of_media(path: Path, kind: str) -> Summary:
+    try:
+        return Summary(kind, (), (headers.in_words(headers.facts(path, kind)),))
+    except ImportError:
+        return Summary(kind, (), (headers.MEDIA_EXTRA,), whole=False)
+    except Refused as e:
+        return Summary("", (), (e.message,))
+
+
+def _of_parquet(path: Path) -> Summary:
+    try:
+        rows, types = headers.parquet(path)
+    except ImportError:
+        return Summary("parquet", (), (headers.TABLES_EXTRA,), whole=False)
+    except Refused as e:
+        return Summary("", (), (e.message,))
+    columns = [f"{name} {kind}" for name, kind in types.items()]
+    return Summary("parquet", (), (f"rows: {rows:,}", *_column_lines(columns)))
+
+
+def _of_text(path: Path, name: str) -> Summary:
     with path.open("rb") as file:
         head = file.read(_HEAD)
         count, last, chunk = 0, b"", head
@@ -115,17 +151,32 @@ def _no_model(path: Path, name: str) -> Summary:
                 return Summary("")
             count, last = count + chunk.count(b"\n"), chunk[-1:]
             chunk = file.read(1 << 20)
+    lines = count + (last not in {b"", b"\n"})
+    return _of_head(head, name, f"lines: {lines:,}")
+
+
+def _of_large_text(path: Path, name: str) -> Summary:
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if b"\0" in head:
+        return Summary("", whole=False)
+    return replace(_of_head(head, name, _NOT_COUNTED), whole=False)
+
+
+def _of_head(head: bytes, name: str, counted: str) -> Summary:
+    """Return what a text is that begins so, and has so many lines."""
     text = _decoded(head)
     if text is None:
         return Summary("")
-    lines = count + (last not in {b"", b"\n"})
     columns = _columns(text, name)
-    counted = f"lines: {lines:,}"
     if columns is None:
         return Summary("text", (), (counted,))
+    return Summary("table", (), (counted, *_column_lines(columns)))
+
+
+def _column_lines(columns: Sequence[str]) -> list[str]:
     more = [f"and {len(columns) - _COLUMNS} more columns"] if len(columns) > _COLUMNS else []
-    named = [f"column {shown(c, _CHARACTERS)}" for c in columns[:_COLUMNS]]
-    return Summary("table", (), (counted, *named, *more))
+    return [*(f"column {shown(c, _CHARACTERS)}" for c in columns[:_COLUMNS]), *more]
 
 
 def _decoded(head: bytes) -> str | None:

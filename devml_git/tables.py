@@ -7,12 +7,13 @@ Rows without a key are compared as a multiset of 64-bit hashes, 8 bytes of memor
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import glob
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from devml_git import media
+from devml_git import headers, media
 from devml_git.errors import Refused
 from devml_git.gate import shown
 
@@ -25,13 +26,16 @@ if TYPE_CHECKING:
 _FORMATS = {
     ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet",
 }  # fmt: skip
-_EXTRA = "rows are compared with: pip install 'devml-git[tables]'"
 _MOST_ROWS = 100_000_000
 _MOST_BYTES = 8 << 30
 _MOST_BYTES_BY_KEY = 1 << 30  # both sides are held in memory
 _SAMPLE = 1000  # rows from which the types of a CSV's columns are told
 _EXAMPLES = 5
+_HEAD = 64 << 10  # bytes
+_CHUNK = 4 << 20
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x9c", b"x\xda")  # gzip, zstd, zlib
+_UNITS: tuple[Literal["ms", "us", "ns"], ...] = ("ms", "us", "ns")  # of time, the finest last
 _NEW = "\0new"  # marks the new side's columns in a join; no name of a column has a NUL in it
 
 
@@ -106,7 +110,7 @@ def compare(
     try:
         return _with_polars(old, new, form, key)
     except ImportError:
-        why = _EXTRA
+        why = headers.TABLES_EXTRA
     except Refused as e:
         why = e.message
     lines = [None if p is None or form == "parquet" else media.count_lines(p) for p in (old, new)]
@@ -138,11 +142,8 @@ def _refusing() -> Iterator[None]:
 
     try:
         yield
-    except pl.exceptions.NoDataError as e:
-        raise Refused("empty, so no table") from e
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as e:
-        first = next((line for line in str(e).splitlines() if line.strip()), type(e).__name__)
-        raise Refused(f"not read as a table: {shown(first, 200)}") from e
+        raise headers.refusal(e) from e
 
 
 class _Table:
@@ -150,14 +151,19 @@ class _Table:
 
     def __init__(self, path: Path, form: str) -> None:
         with path.open("rb") as f:
-            head = f.read(4)
-        if form != "parquet" and head.startswith(_PACKED):
-            raise Refused("compressed: not looked into")
+            head = f.read(_HEAD)
+        if form != "parquet":
+            _check(head, form)
         if path.stat().st_size > _MOST_BYTES:
             raise Refused(f"larger than {_MOST_BYTES >> 30} GiB: only counted")
         self.path, self.form = path, form
         self.size = path.stat().st_size
-        self.types = {n: str(t) for n, t in self._typed().collect_schema().items()}
+        self._quote = _quote(path, self._separator) if form in {"csv", "tsv"} else None
+        self.types = {}
+        self._schema: pl.Schema | None = None
+        if self.size or form == "parquet":
+            self._schema = self._typed().collect_schema()
+            self.types = {n: str(t) for n, t in self._schema.items()}
 
     def _typed(self) -> pl.LazyFrame:
         import polars as pl
@@ -165,9 +171,15 @@ class _Table:
         if self.form == "parquet":
             return pl.scan_parquet(self.path, glob=False)
         if self.form == "jsonl":
-            return pl.scan_ndjson(glob.escape(str(self.path)), infer_schema_length=None)
+            place = glob.escape(str(self.path))  # that all lines are read for the types, once
+            return pl.scan_ndjson(place, schema=self._schema, infer_schema_length=None)
+        return self._scanned(infer_schema_length=_SAMPLE)
+
+    def _scanned(self, **how: Any) -> pl.LazyFrame:  # noqa: ANN401 - polars' options
+        import polars as pl
+
         return pl.scan_csv(
-            self.path, glob=False, separator=self._separator, infer_schema_length=_SAMPLE
+            self.path, glob=False, separator=self._separator, quote_char=self._quote, **how
         )
 
     @property
@@ -175,17 +187,59 @@ class _Table:
         return "\t" if self.form == "tsv" else ","
 
     def frame(self) -> pl.LazyFrame:
-        """Return the rows; cells of CSV and TSV as they are written."""
+        """Return the rows; cells of CSV and TSV as they are written, but for quotes."""
         import polars as pl
 
         if self.form in {"csv", "tsv"}:
-            return pl.scan_csv(self.path, glob=False, separator=self._separator, infer_schema=False)
+            frame = self._scanned(infer_schema=False)
+            return frame.with_columns(pl.all().fill_null(""))  # `,,` and `,"",` are one thing
         return self._typed()
 
     def rows(self) -> int:
+        """Return how many rows there are; a file without a byte has none."""
         import polars as pl
 
+        if not self.types:
+            return 0
         return int(self.frame().select(pl.len()).collect(engine="streaming").item())
+
+
+def _check(head: bytes, form: str) -> None:
+    """Raise Refused for a text that begins so and cannot be read as a table."""
+    if head.startswith(_PACKED):
+        raise Refused("compressed: not looked into")
+    if head.startswith(_UTF16):
+        raise Refused("in UTF-16: only UTF-8 is read as a table")
+    if form == "jsonl" and head.startswith(codecs.BOM_UTF8):
+        raise Refused("begins with a byte order mark: no JSON lines")
+    if b"\r" in head and b"\n" not in head:
+        raise Refused("its lines end with carriage returns alone: not read as a table")
+
+
+def _quote(path: Path, separator: str) -> str | None:
+    """Return the mark that quotes fields, None where one only stands within them (`5" pipe`).
+
+    polars takes any such mark for the beginning of a quoted text, and what follows for a part of
+    it. RFC 4180: a quoted field begins and ends with one. Raises Refused where both are there, or
+    one is never closed.
+    """
+    import numpy as np
+
+    before = np.frombuffer(f'\n\r"{separator}'.encode(), np.uint8)
+    count, begins, within, last = 0, 0, 0, b"\n"
+    with path.open("rb") as f:
+        while chunk := f.read(_CHUNK):
+            data = np.frombuffer(last + chunk.removeprefix(codecs.BOM_UTF8), np.uint8)
+            at = np.flatnonzero(data[1:] == ord('"'))
+            opening = data[at[count % 2 :: 2]]  # what stands before each that opens a text
+            fitting = int(np.isin(opening, before).sum())
+            begins, within = begins + fitting, within + opening.size - fitting
+            count, last = count + at.size, chunk[-1:]
+    if within and not begins:
+        return None
+    if within or count % 2:
+        raise Refused('a " within a field that is not quoted, or never closed: not read as a table')
+    return '"'
 
 
 def _columns(
@@ -206,13 +260,28 @@ class _Pair:
     rows: tuple[int | None, int | None]
 
     def compared(self, key: tuple[str, ...]) -> tuple[TableChange, list[str]]:
+        """Compare the rows: by key, or by content where that does not tell them apart."""
+        import polars as pl
+
+        if not self.old.types or not self.new.types:  # not a byte in it
+            old_rows, new_rows = self.rows
+            change = TableChange(
+                self.form, self.columns, self.rows, added=new_rows, removed=old_rows
+            )
+            return change, []
+        common, unlike = self._common()
         notes = []
-        common = [n for n in self.new.types if n in self.old.types]
-        if any(None in types for types in self.columns.values()):
+        if unlike:
+            names = ", ".join(shown(n, 100) for n in unlike[:_EXAMPLES])
+            notes.append(f"rows are compared without what has another type altogether: {names}")
+        if len(common) + len(unlike) < max(len(self.old.types), len(self.new.types)):
             notes.append(f"rows are compared over the {len(common)} columns that both sides have")
         if not common:
             return TableChange(self.form, self.columns, self.rows), notes
-        old, new = self._alike(common)
+        old, new = (
+            side.frame().select(pl.col(n).cast(t) for n, t in common.items())
+            for side in (self.old, self.new)
+        )
         why = self._no_key(key, old, new) if key else None
         if why is not None:
             notes.append(f"compared by content: {why}")
@@ -222,19 +291,12 @@ class _Pair:
         change = TableChange(self.form, self.columns, self.rows, added=added, removed=removed)
         return change, notes
 
-    def _alike(self, names: Sequence[str]) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-        """Return both sides' common columns; where types differ, in one that holds both."""
-        import polars as pl
-
-        old, new = self.old.frame().select(names), self.new.frame().select(names)
-        before, after = old.collect_schema(), new.collect_schema()
-        casts = []
-        for name in names:
-            one, two = before[name], after[name]
-            if one != two:
-                both = pl.Float64() if one.is_numeric() and two.is_numeric() else pl.String()
-                casts.append(pl.col(name).cast(both))
-        return old.with_columns(casts), new.with_columns(casts)
+    def _common(self) -> tuple[dict[str, pl.DataType], list[str]]:
+        """Return the columns of both sides with types that hold both, and those without any."""
+        before, after = (side.frame().collect_schema() for side in (self.old, self.new))
+        types = {n: _both(before[n], after[n]) for n in after if n in before}
+        fitting = {n: t for n, t in types.items() if t is not None}
+        return fitting, [n for n in types if n not in fitting]
 
     def _no_key(self, key: tuple[str, ...], old: pl.LazyFrame, new: pl.LazyFrame) -> str | None:
         """Return why rows cannot be told apart by a key, or None."""
@@ -243,7 +305,7 @@ class _Pair:
         names = old.collect_schema().names()
         missing = [k for k in key if k not in names]
         if missing:
-            return f"the key column {shown(missing[0])} is not on both sides"
+            return f"the key column {shown(missing[0])} is not on both sides, or not alike"
         if max(self.old.size, self.new.size) > _MOST_BYTES_BY_KEY:
             return f"larger than {_MOST_BYTES_BY_KEY >> 30} GiB"
         for side, frame in (("old", old), ("new", new)):
@@ -276,6 +338,23 @@ class _Pair:
             added=(self.rows[1] or 0) - both, removed=(self.rows[0] or 0) - both, changed=changed,
             cells={n: c for n, c in zip(others, cells, strict=True) if c}, examples=examples,
         )  # fmt: skip
+
+
+def _both(one: pl.DataType, two: pl.DataType) -> pl.DataType | None:
+    """Return the type in which cells of two types are compared, None where there is none."""
+    import polars as pl
+
+    if one == two:
+        return two
+    if one.is_integer() and two.is_integer():
+        return pl.Int128()
+    if one.is_numeric() and two.is_numeric():
+        return pl.Float64()
+    if isinstance(one, pl.Datetime) and two in {pl.Datetime(u, one.time_zone) for u in _UNITS}:
+        return max(one, two, key=lambda t: _UNITS.index(getattr(t, "time_unit", "ms")))
+    if any(t.is_nested() or t == pl.Binary() for t in (one, two)):
+        return None
+    return pl.String()
 
 
 def _first_cell(row: Mapping[str, Any], key: Sequence[str], others: Sequence[str]) -> Cell:

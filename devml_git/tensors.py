@@ -6,37 +6,40 @@ mapped memory is let go of behind them.
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import math
-import mmap
 import os
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from devml_git.distance import Sums, differing, sums, work_type
-from devml_git.errors import DevmlError
+from devml_git.errors import DevmlError, Refused
 from devml_git.gate import shown
 from devml_git.models.dtypes import numpy_dtype
+from devml_git.models.model import let_go
 from devml_git.progress import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
     from devml_git.models import Model, Tensor
+    from devml_git.models.model import Part
     from devml_git.progress import Progress
 
     Array = NDArray[Any]
+    _Box = tuple[slice, ...]
 
 _SPAN = 4 << 20  # elements that one thread takes at once
 _BLOCK = 64 << 10  # elements: what is computed with stays in the processor's cache
 _HEAD = 64 << 10  # bytes by which renamed tensors are looked for
-_AHEAD = 8  # spans that wait for a thread; of packed files, each is unpacked in memory
+_AHEAD = 8  # spans that wait for a thread
+_OTHER_ORDER = "packed, too large for memory, and in another order than on the other side"
+_UNPACKED = 256 << 20  # bytes of a packed tensor that are unpacked in memory
 
 
 # -- what is found -------------------------------------------------------------------------------
@@ -197,7 +200,7 @@ def _measured(
         try:
             for name in names:
                 pair = _Pair(old, new, name, progress)
-                waiting.append((pair, [pool.submit(pair.differing, s) for s in pair.spans()]))
+                waiting.append((pair, pair.begun(pool)))
                 while sum(len(futures) for _, futures in waiting) > _AHEAD:
                     yield from _finished(*waiting.popleft(), pool, notes)
             while waiting:
@@ -212,10 +215,10 @@ def _finished(
 ) -> Iterator[tuple[str, Numbers | None]]:  # fmt: skip
     try:
         found = [f.result() for f in futures]
-        alike = [s for s, sums in zip(pair.spans(), found, strict=True) if sums is None]
-        if len(alike) == len(found):
+        if all(sums is None for sums in found):
             yield pair.name, None
             return
+        alike = [s for s, sums in zip(pair.spans(), found, strict=True) if sums is None]
         lengths = pool.map(pair.sums, alike)  # what is the same counts for cosine and length
         yield pair.name, pair.numbers([*(s for s in found if s is not None), *lengths])
     except DevmlError as e:
@@ -226,7 +229,7 @@ def _finished(
 
 @dataclass(slots=True)
 class _Pair:
-    """One tensor that both models have, in the same shape."""
+    """One tensor that both models have, in the same shape. A span is a box in it."""
 
     old: Model
     new: Model
@@ -236,47 +239,78 @@ class _Pair:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def sides(self) -> tuple[Array, Array]:
-        """Return both arrays, flat where that costs no copy; what is packed is unpacked once."""
+        """Return both arrays, flat where they lie alike; what is packed is unpacked once."""
         with self._lock:
             if self._sides is None:
-                a, b = self.old.array(self.name), self.new.array(self.name)
-                if a.flags.f_contiguous and b.flags.f_contiguous:
-                    a, b = a.T, b.T  # any order will do, if it is the same one
-                self._sides = (_flat(a), _flat(b))
+                for part in self._parts():
+                    if part.pieces is not None and part.tensor.nbytes > _UNPACKED:
+                        raise Refused(_OTHER_ORDER)
+                self._sides = _alike(self.old.array(self.name), self.new.array(self.name))
             return self._sides
+
+    def _parts(self) -> tuple[Part, Part]:
+        return self.old.part(self.name), self.new.part(self.name)
+
+    def is_stream(self) -> bool:
+        """Whether a side is packed, and both can be read from their beginning in the same order."""
+        orders = {p.fortran for p in self._parts() if p.pieces is not None}
+        both = all(p.pieces is not None for p in self._parts())
+        return orders == {False} or (both and orders == {True})
 
     def have_numbers(self) -> bool:
         """Whether both types are ones that can be computed with."""
-        kinds = [numpy_dtype(m.tensors[self.name].dtype) for m in (self.old, self.new)]
+        kinds = [numpy_dtype(p.tensor.dtype) for p in self._parts()]
         return all(k is not None and work_type(k) is not None for k in kinds)
 
-    def spans(self) -> list[slice]:
-        """Return what one thread takes at once, in elements, or bytes where there are none."""
-        one, two = self.old.tensors[self.name], self.new.tensors[self.name]
-        if one.dtype != two.dtype and not self.have_numbers():
+    def spans(self) -> list[_Box]:
+        """Return what one thread takes at once."""
+        one, two = (p.tensor for p in self._parts())
+        if (one.dtype != two.dtype and not self.have_numbers()) or not two.nbytes:
             return []
-        whole = numpy_dtype(two.dtype) is not None
-        count = two.elements if whole else two.nbytes
-        return [slice(i, min(i + _SPAN, count)) for i in range(0, count, _SPAN)]
+        if self.is_stream():
+            return [()]
+        shape = self.sides()[1].shape
+        return list(_boxes(shape, _SPAN if len(shape) == 1 else _SPAN // 4))
 
-    def blocks(self, span: slice) -> Iterator[tuple[Array, Array]]:
-        """Yield both sides of a span in blocks, and let go of the memory it was mapped to."""
-        a, b = self.sides()
-        for i in range(span.start, min(span.stop, a.size), _BLOCK):
-            cut = slice(i, min(i + _BLOCK, span.stop))
-            yield _piece(a, cut), _piece(b, cut)
-        _let_go(a, span)
-        _let_go(b, span)
+    def begun(self, pool: ThreadPoolExecutor) -> list[Future[Sums | None]]:
+        """Return what threads are at, span by span."""
+        try:
+            return [pool.submit(self.differing, span) for span in self.spans()]
+        except DevmlError as e:
+            failed: Future[Sums | None] = Future()
+            failed.set_exception(e)
+            return [failed]
 
-    def differing(self, span: slice) -> Sums | None:
+    def blocks(self, span: _Box) -> Iterator[tuple[Array, Array]]:
+        """Yield both sides of a span in flat blocks, and let go of the memory it was mapped to."""
+        if self.is_stream():
+            yield from zip(self._pieces(self.old), self._pieces(self.new), strict=True)
+            return
+        a, b = (side[span] for side in self.sides())
+        for box in _boxes(a.shape, _BLOCK):
+            yield a[box].reshape(-1), b[box].reshape(-1)  # a copy where they lie scattered
+        let_go(a)
+        let_go(b)
+
+    def _pieces(self, model: Model) -> Iterator[Array]:
+        """Yield one side of a stream, so many elements at once."""
+        part = model.part(self.name)
+        if part.pieces is not None:
+            return part.pieces(_BLOCK)
+        dtype = numpy_dtype(part.tensor.dtype)
+        return model.blocks(self.name, _BLOCK * (1 if dtype is None else dtype.itemsize))
+
+    def differing(self, span: _Box) -> Sums | None:
         """Return the sums of a span, or None at the cost of one look where nothing differs."""
-        a, b = self.sides()
-        self.progress.advance((span.stop - span.start) * b.dtype.itemsize)
-        if a.dtype == b.dtype and not any(differing(*two) for two in self.blocks(span)):
-            return None
-        return self.sums(span)
+        self.progress.advance(self._nbytes(span))
+        return None if all(_same(a, b) for a, b in self.blocks(span)) else self.sums(span)
 
-    def sums(self, span: slice) -> Sums:
+    def _nbytes(self, span: _Box) -> int:
+        if self.is_stream():
+            return self.new.tensors[self.name].nbytes
+        return int(math.prod(s.stop - s.start for s in span) * self.sides()[1].itemsize)
+
+    def sums(self, span: _Box) -> Sums:
         """Return the sums of a span."""
         import numpy as np
 
@@ -294,7 +328,10 @@ class _Pair:
         total = Sums()
         for part in parts:
             total.add(part)
-        changed = total.changed / self.sides()[0].size
+        one, two = (p.tensor for p in self._parts())
+        if not total.changed and one.dtype == two.dtype:  # the order of bytes is another
+            return None
+        changed = total.changed / (two.elements if self.is_stream() else self.sides()[1].size)
         if not self.have_numbers():
             return Numbers(changed)
         old, new, moved = (float(np.sqrt(x)) for x in (total.aa, total.bb, total.dd))
@@ -320,27 +357,30 @@ def _clamped(cosine: float) -> float:
     return max(-1.0, min(1.0, cosine))  # rounding may take it a hair beyond; NaN stays
 
 
-def _flat(array: Array) -> Array:
-    return array.reshape(-1) if array.flags.c_contiguous else array
+def _alike(a: Array, b: Array) -> tuple[Array, Array]:
+    """Return two arrays flat if their elements lie in the same order, else as they are."""
+    order = sorted(range(a.ndim), key=lambda axis: -a.strides[axis])
+    one, two = a.transpose(order), b.transpose(order)
+    if one.flags.c_contiguous and two.flags.c_contiguous:
+        return one.reshape(-1), two.reshape(-1)
+    return a, b
 
 
-def _piece(array: Array, cut: slice) -> Array:
-    return array[cut] if array.ndim == 1 else array.flat[cut]
+def _boxes(shape: Sequence[int], most: int) -> Iterator[_Box]:
+    """Cut a shape into boxes of at most so many elements, near each other on every axis."""
+    box = list(shape)
+    while (count := math.prod(box)) > most:
+        longest = box.index(max(box))
+        box[longest] = max(-(-box[longest] // 2), most * box[longest] // count)
+    cuts = [
+        [slice(i, min(i + n, size)) for i in range(0, size, n)]
+        for size, n in zip(shape, box, strict=True)
+    ]
+    return itertools.product(*cuts)
 
 
-def _let_go(array: Array, span: slice) -> None:
-    """Tell the system that a span of a mapped file is done with: it counts as our memory."""
-    base: Any = array
-    while base is not None and not isinstance(base, mmap.mmap):
-        base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
-    if base is None or array.ndim != 1 or not hasattr(base, "madvise"):
-        return
-    import numpy as np
-
-    with contextlib.suppress(ValueError, OSError):  # unmapped meanwhile: it is let go of
-        began = array[span].ctypes.data - np.frombuffer(base, np.uint8).ctypes.data
-        began -= began % mmap.PAGESIZE
-        base.madvise(mmap.MADV_DONTNEED, began, (span.stop - span.start) * array.itemsize)
+def _same(a: Array, b: Array) -> bool:
+    return a.dtype == b.dtype and not differing(a, b)
 
 
 # -- renamed -------------------------------------------------------------------------------------
@@ -352,25 +392,25 @@ def _renamed(old: Model, new: Model, notes: list[str]) -> Iterator[tuple[str, Te
     come = [t for t in new.tensors.values() if t.name not in old.tensors and t.nbytes]
     forms = {(t.dtype, t.shape) for t in gone} & {(t.dtype, t.shape) for t in come}
     try:
-        known: dict[tuple[object, ...], deque[Tensor]] = {}
+        known: dict[tuple[object, ...], list[Tensor]] = {}
         for tensor in (t for t in gone if (t.dtype, t.shape) in forms):
-            known.setdefault(_looks(old, tensor), deque()).append(tensor)
+            known.setdefault(_looks(old, tensor), []).append(tensor)
         for tensor in come:
             if (tensor.dtype, tensor.shape) in forms:
-                alike = known.get(_looks(new, tensor))
-                if alike and _same_bytes(old.raw(alike[0].name), new.raw(tensor.name)):
-                    change = TensorChange(tensor.name, "renamed", alike.popleft(), tensor)
-                    yield tensor.name, change
+                alike = known.get(_looks(new, tensor), [])
+                found = next((t for t in alike if _is_same(old, t, new, tensor)), None)
+                if found is not None:
+                    alike.remove(found)
+                    yield tensor.name, TensorChange(tensor.name, "renamed", found, tensor)
     except DevmlError as e:
         notes.append(f"renamed tensors are not looked for: {e.message}")
 
 
 def _looks(model: Model, tensor: Tensor) -> tuple[object, ...]:
-    return tensor.dtype, tensor.shape, hash(model.raw(tensor.name)[:_HEAD].tobytes())
+    head = next(iter(model.blocks(tensor.name, _HEAD)))
+    return tensor.dtype, tensor.shape, hash(head.tobytes())
 
 
-def _same_bytes(a: Array, b: Array) -> bool:
-    import numpy as np
-
-    step = _BLOCK * 8
-    return all(np.array_equal(a[i : i + step], b[i : i + step]) for i in range(0, a.size, step))
+def _is_same(old: Model, one: Tensor, new: Model, two: Tensor) -> bool:
+    pairs = zip(old.blocks(one.name, _HEAD), new.blocks(two.name, _HEAD), strict=True)
+    return all(_same(a, b) for a, b in pairs)

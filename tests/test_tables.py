@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import sys
+import time
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -108,13 +110,12 @@ def test_parquet_with_nan_null_and_another_type(tmp_path: Path) -> None:
     [
         ("t.csv", "a,b\n1,2\n1,2,3\n", "not read as a table: found more fields"),
         ("t.csv", "a,b\né,2\n".encode("latin-1"), "not read as a table: invalid utf-8"),
-        ("t.csv", "", "empty"),
         ("t.csv", gzip.compress(b"a,b\n1,2\n"), "compressed: not looked into"),
         ("t.jsonl", "nonsense\n", "not read as a table"),
         ("t.jsonl", '{"a":' * 50_000 + "1" + "}" * 50_000, "not read as a table"),
         ("t.parquet", b"PAR1 and no more PAR1", "not read as a table"),
     ],
-    ids=["ragged", "latin-1", "empty", "gzip", "no json", "deep json", "torn parquet"],
+    ids=["ragged", "latin-1", "gzip", "no json", "deep json", "torn parquet"],
 )
 def test_what_is_no_table_is_counted_in_lines_and_said_so(
     tmp_path: Path, name: str, text: str | bytes, words: str
@@ -140,3 +141,107 @@ def test_name_of_a_file_is_no_glob(tmp_path: Path) -> None:
         (tmp_path / name).write_text(f'{{"a": {n}}}\n' * (n + 1))
     change, _ = tables.compare(None, tmp_path / "a[1]*.jsonl", "a[1]*.jsonl")
     assert change.rows == (None, 1)
+
+
+def test_quote_within_a_field_quotes_nothing(tmp_path: Path) -> None:
+    old, new = 'id\tpipe\n1\t5"\n2\t6" x\n3\t7\n', 'id\tpipe\n1\t5"\n2\t6" x\n3\t8\n'
+    change, notes = compared(tmp_path, old, new, "t.tsv", "id")
+    assert (change.rows, change.cells, notes) == ((3, 3), {"pipe": 1}, [])
+
+
+@pytest.mark.parametrize("text", ['a,b\n1,"2\n', 'a,b\n"x, y",5" z\n'])
+def test_quotes_that_can_be_read_in_two_ways_are_said_so(tmp_path: Path, text: str) -> None:
+    change, (note,) = compared(tmp_path, text, text)
+    assert note.startswith('a " within a field that is not quoted, or never closed')
+    assert change.lines == (2, 2)
+
+
+def test_quotes_are_followed_from_piece_to_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_CHUNK", 1)
+    text = 'a,"b ""c"""\n"x\n\ny",""\n'
+    change, notes = compared(tmp_path, text, text.replace("x", "z"))
+    assert (change.rows, change.added, notes) == ((1, 1), 1, [])
+
+
+def test_empty_cell_is_one_thing_quoted_or_not(tmp_path: Path) -> None:
+    change, _ = compared(tmp_path, "a,b\n1,\n", 'a,b\n1,""\n')
+    assert (change.added, change.removed) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("t.csv", "a,b\n1,2\n".encode("utf-16"), "in UTF-16"),
+        ("t.jsonl", b'\xef\xbb\xbf{"a": 1}\n', "byte order mark"),
+        ("t.csv", b"a,b\r1,2\r", "carriage returns alone"),
+    ],
+)
+def test_encoding_that_is_not_read_is_named(
+    tmp_path: Path, name: str, text: bytes, words: str
+) -> None:
+    _, (note,) = compared(tmp_path, text, text, name)
+    assert words in note
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
+def test_empty_file_is_a_table_without_rows(tmp_path: Path, name: str) -> None:
+    row = "a\n1\n" if name == "t.csv" else '{"a": 1}\n'
+    change, notes = compared(tmp_path, "", row, name)
+    assert (change.rows, change.added, change.removed, notes) == ((0, 1), 1, 0, [])
+
+
+def test_integers_of_two_widths_are_compared_to_the_last_digit(tmp_path: Path) -> None:
+    sides = [
+        parquet(tmp_path, id=[1, 2], x=pl.Series([2**53 + n, 5], dtype=kind))
+        for n, kind in ((0, pl.Int64), (1, pl.UInt64))
+    ]
+    change, _ = compared(tmp_path, *sides, "t.parquet", "id")
+    assert change.cells == {"x": 1}
+
+
+def test_times_of_two_units_and_lists_of_two_types(tmp_path: Path) -> None:
+    when = [datetime(2020, 1, 1), datetime(2021, 1, 1)]  # noqa: DTZ001 - as tables have them
+    sides = [
+        parquet(
+            tmp_path,
+            id=[1, n],
+            t=pl.Series(when, dtype=pl.Datetime(unit)),
+            x=pl.Series([[1], [2]], dtype=pl.List(kind)),
+        )
+        for n, unit, kind in ((2, "ms", pl.Int64), (3, "us", pl.Float64))
+    ]  # fmt: skip
+    change, notes = compared(tmp_path, *sides, "t.parquet", "id")
+    assert (change.added, change.removed, change.changed) == (1, 1, 0)
+    assert notes == ["rows are compared without what has another type altogether: x"]
+
+
+def test_types_of_json_lines_are_found_out_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inferred = []
+    scan = pl.scan_ndjson
+
+    def scanned(*args: object, **how: object) -> pl.LazyFrame:
+        inferred.append(how["schema"] is None)
+        return scan(*args, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pl, "scan_ndjson", scanned)
+    compared(tmp_path, '{"a": 1}\n', '{"a": 2}\n', "t.jsonl", "a")
+    assert sum(inferred) == 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("form", ["csv", "parquet", "jsonl"])
+def test_a_million_rows_in_bounded_time_and_memory(tmp_path: Path, form: str) -> None:
+    ids = pl.int_range(1_000_000, eager=True)
+    old = pl.DataFrame({"id": ids, "text": "row " + (ids % 999).cast(pl.String), "x": ids / 7})
+    new = old.with_columns(pl.when(pl.col("id") % 1000 == 5).then(0).otherwise("x").alias("x"))
+    write = {"csv": "write_csv", "parquet": "write_parquet", "jsonl": "write_ndjson"}[form]
+    getattr(old, write)(tmp_path / "old")
+    getattr(new.tail(-10).reverse(), write)(tmp_path / "new")
+    began = time.monotonic()
+    change, _ = tables.compare(tmp_path / "old", tmp_path / "new", f"t.{form}", ["id"])
+    assert (change.added, change.removed, change.cells) == (0, 10, {"x": 999})
+    assert time.monotonic() - began < 30

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import h5py
 import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from devml_git import describing, distance, models, tensors
-from devml_git.progress import Progress
+from devml_git.models import archive, hdf_file
 from devml_git.tensors import ModelChange, Numbers, TensorChange
 
 RNG = np.random.default_rng(7)
@@ -186,15 +188,87 @@ def test_models_of_two_formats_are_compared_by_name(tmp_path: Path) -> None:
     agrees(only(change).numbers, old, new)
 
 
-@pytest.mark.parametrize("orders", ["FF", "FC", "CF"])
-def test_arrays_in_fortran_order_are_compared_element_by_element(
-    tmp_path: Path, orders: str
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2)], ids=str)
+@pytest.mark.parametrize("packed", ["", "old", "new", "old new"])
+def test_arrays_that_lie_otherwise_are_compared_element_by_element(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, axes: tuple[int, ...], packed: str
 ) -> None:
-    old, new = RNG.standard_normal((2, 70, 31, 3))
-    for side, array, order in zip(("old", "new"), (old, new), orders, strict=True):
-        np.save(tmp_path / f"{side}.npy", np.array(array, order=order))
-    change = compared_files(tmp_path / "old.npy", tmp_path / "new.npy", ("m.npy", "m.npy"))
+    monkeypatch.setattr(tensors, "_SPAN", 4000)
+    monkeypatch.setattr(tensors, "_BLOCK", 100)
+    old, new = RNG.standard_normal((2, 7, 1, 31, 20))
+    new[:3] = old[:3]
+    for side, array, order in (("old", old, "C"), ("new", new, "F")):
+        put = np.savez_compressed if side in packed else np.savez
+        lies = np.array(array.transpose(axes), order=order)  # type: ignore[call-overload]
+        put(tmp_path / f"{side}.npz", w=lies, same=np.ones_like(lies))
+    change = compared_files(tmp_path / "old.npz", tmp_path / "new.npz", ("m.npz", "m.npz"))
+    agrees(only(change).numbers, old.ravel(), new.ravel())
+    assert change.unchanged == 1
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_packed_arrays_are_compared_without_being_unpacked_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: Literal["C", "F"]
+) -> None:
+    old = RNG.standard_normal((130, 700)).astype(np.float32)
+    new = old.copy()
+    new[100:] += 1
+    monkeypatch.setattr(archive, "IN_MEMORY", 1000)
+    for side, array in (("old", old), ("new", new)):
+        arrays = {"w": np.array(array, order=order), f"{side}name": np.array(old[:30])}
+        np.savez_compressed(tmp_path / f"{side}.npz", **arrays)
+    change = compared_files(tmp_path / "old.npz", tmp_path / "new.npz", ("m.npz", "m.npz"))
+    by = {t.name: t for t in change.tensors}
+    agrees(by["w"].numbers, old, new)
+    assert (by["newname"].change, change.notes) == ("renamed", ())
+
+
+def test_large_packed_arrays_in_two_orders_are_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensors, "_UNPACKED", 1000)
+    for side, order in (("old", "C"), ("new", "F")):
+        lies = np.array(RNG.standard_normal((30, 30)), order=order)  # type: ignore[call-overload]
+        np.savez_compressed(tmp_path / f"{side}.npz", w=lies)
+    change = compared_files(tmp_path / "old.npz", tmp_path / "new.npz", ("m.npz", "m.npz"))
+    (note,) = change.notes
+    assert note.startswith("tensor w: packed, too large for memory, and in another order")
+
+
+def test_damage_of_a_packed_array_is_a_note(tmp_path: Path) -> None:
+    array = RNG.standard_normal(30_000)
+    np.savez_compressed(tmp_path / "old.npz", w=array)
+    data = bytearray((tmp_path / "old.npz").read_bytes())
+    central = data.rindex(b"PK\x01\x02")
+    data[central + 16] ^= 1  # its checksum
+    (tmp_path / "new.npz").write_bytes(data)
+    change = compared_files(tmp_path / "old.npz", tmp_path / "new.npz", ("m.npz", "m.npz"))
+    assert "w.npy' is damaged: its checksum says so" in change.notes[0]
+
+
+@pytest.mark.parametrize("chunks", [(7, 3, 11), (1, 30, 11), (40, 1, 1)], ids=str)
+@pytest.mark.parametrize("slab", [100, 3000, 1 << 20])
+def test_data_sets_in_chunks_are_compared_slab_by_slab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunks: tuple[int, ...], slab: int
+) -> None:
+    old, new = RNG.standard_normal((2, 40, 30, 11))
+    monkeypatch.setattr(hdf_file, "_SLAB", slab)
+    monkeypatch.setattr(hdf_file, "_IN_MEMORY", 1000)
+    for side, array, how in (("old", old, chunks), ("new", new, True)):
+        with h5py.File(tmp_path / side, "w") as f:
+            f.create_dataset("w", data=array, chunks=how, compression="gzip")
+            f.create_dataset("same", data=old, chunks=how)
+    change = compared_files(tmp_path / "old", tmp_path / "new", ("m.h5", "m.h5"))
     agrees(only(change).numbers, old, new)
+    assert (change.unchanged, change.notes) == (1, ())
+
+
+def test_another_order_of_bytes_is_no_change(tmp_path: Path) -> None:
+    old = RNG.standard_normal(100).astype("<f4")
+    np.save(tmp_path / "old.npy", old)
+    np.save(tmp_path / "new.npy", old.astype(">f4"))
+    change = compared_files(tmp_path / "old.npy", tmp_path / "new.npy", ("m.npy", "m.npy"))
+    assert (change.tensors, change.unchanged) == ((), 1)
 
 
 def test_compressed_and_big_endian_arrays_are_compared(tmp_path: Path) -> None:
@@ -214,28 +288,41 @@ def test_text_and_dates_are_compared_by_their_bytes(tmp_path: Path) -> None:
     assert (change.name, change.numbers) == ("words", Numbers(0.5))
 
 
-def test_mapped_memory_is_let_go_of(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["modified", "renamed", "reordered"])
+def test_mapped_memory_is_let_go_of(tmp_path: Path, way: str) -> None:
     """What a span was mapped to must not pile up as memory of ours."""
 
     def resident() -> int:
         text = Path("/proc/self/status").read_text()
         return int(text.split("RssFile:")[1].split()[0]) << 10
 
-    old = np.ones(24 << 20, np.float32)
-    save_file({"w": old}, tmp_path / "old")
-    save_file({"w": old * 2}, tmp_path / "new")
+    old = np.ones((24 << 10, 1 << 10), np.float32)
+    names = ("m.npz", "m.npz")
+    np.savez(tmp_path / names[0], **{f"a{i}": part for i, part in enumerate(np.split(old, 4))})
+    new = old * 2 if way != "renamed" else old
+    order: Literal["C", "F"] = "F" if way == "reordered" else "C"
+    letter = "b" if way == "renamed" else "a"
+    parts = {f"{letter}{i}": np.array(p, order=order) for i, p in enumerate(np.split(new, 4))}
+    np.savez(tmp_path / "new", **parts)
     before = resident()
     seen = []
-    one, two = models.read(tmp_path / "old", "m"), models.read(tmp_path / "new", "m")
+    one, two = models.read(tmp_path / "m.npz", "m.npz"), models.read(tmp_path / "new.npz", "m.npz")
     assert one is not None
     assert two is not None
 
-    class Watching(Progress):
-        def advance(self, nbytes: int) -> None:
+    def look(stop: threading.Event) -> None:
+        while not stop.wait(0.001):
             seen.append(resident())
 
+    stop = threading.Event()
+    watching = threading.Thread(target=look, args=(stop,))
     with one, two:
-        assert only(tensors.compare(one, two, Watching())).numbers is not None
+        watching.start()
+        try:
+            assert len(tensors.compare(one, two).tensors) == 4
+        finally:
+            stop.set()
+            watching.join()
         seen.append(resident())
     assert max(seen) - before < 160 << 20  # of 192 MiB; two threads hold at most 64
     assert seen[-1] - before < 20 << 20

@@ -158,6 +158,24 @@ class Archive:
             return self.source.view(self.start(member) + offset, length)
         return np.frombuffer(self.read(member, IN_MEMORY), np.uint8)[offset : offset + length]
 
+    def pieces(self, member: Member, offset: int, length: int, step: int) -> Iterator[Bytes]:
+        """Yield a part of a member, `step` bytes at a time; its end is where damage is known."""
+        import numpy as np
+
+        try:
+            with self.stream(member) as stream:
+                crc = zlib.crc32(stream.read(offset))
+                for at in range(0, length, step):
+                    data = stream.read(min(step, length - at))
+                    if len(data) < min(step, length - at):
+                        raise Damaged("it ends too early")
+                    crc = zlib.crc32(data, crc)
+                    yield np.frombuffer(data, np.uint8)
+                if offset + length == member.size and crc != member.crc:
+                    raise Damaged("its checksum says so")
+        except Damaged as e:
+            raise self.source.wrong(f"its member {shown(member.name)!r} is damaged: {e}") from e
+
     def read(self, member: Member, most: int) -> bytes:
         """Return a whole member, decompressed and checked, unless it is larger than `most`."""
         if member.size > most:

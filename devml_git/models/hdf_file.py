@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import json
 import math
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 MAGIC = b"\x89HDF\r\n\x1a\n"
 WEIGHTS, CONFIG, ABOUT = "model.weights.h5", "config.json", "metadata.json"
 NO_H5PY = "HDF5 is read with h5py: pip install 'devml-git[hdf5]'"
-_IN_MEMORY = 1 << 30  # bytes
+_IN_MEMORY = 1 << 30  # bytes of one data set
+_UNPACKED = 256 << 20  # bytes of all weights, where the archive that holds them is compressed
+_SLAB = 32 << 20  # bytes of a data set that are read at once
 _MAX_CONFIG = 64 << 20  # bytes
 _MAX_DEPTH = 50
 _MAX_TEXT = 2000  # characters
@@ -65,7 +68,7 @@ def read_keras(archive: Archive) -> Model:
             functools.partial(archive.view, member),
             metadata,
         )
-    content = archive.read(member, _IN_MEMORY)
+    content = archive.read(member, _UNPACKED)
 
     def view(offset: int, nbytes: int) -> Bytes:
         import numpy as np
@@ -189,7 +192,8 @@ class _Hdf5:
         at = data.id.get_offset()
         if at is None or data.chunks is not None:
             whole = functools.partial(self._whole, name, data)
-            self.listing.add(name, dtype.name, shape, nbytes, lambda: _flat(whole()), whole)
+            pieces = functools.partial(self._pieces, data) if shape else None
+            self.listing.add(name, dtype.name, shape, nbytes, lambda: _flat(whole()), whole, pieces)
             return
 
         def raw() -> Bytes:
@@ -205,11 +209,22 @@ class _Hdf5:
         """Return a data set in pieces or compressed: in memory."""
         if data.size * data.dtype.itemsize > _IN_MEMORY:
             raise self._source.wrong(f"{shown(name)!r} is compressed, and too large for memory")
+        return self._read(data, ())
+
+    def _pieces(self, data: h5py.Dataset, count: int) -> Iterator[Array]:
+        """Yield a data set's elements in row-major order, at most so many at once."""
+        for box in _slabs(data):
+            flat = self._read(data, box).reshape(-1)
+            yield from (flat[i : i + count] for i in range(0, flat.size, count))
+            del flat  # before the next is read
+
+    def _read(self, data: h5py.Dataset, box: tuple[int | slice, ...]) -> Array:
+        import numpy as np
+
         try:
-            found: Array = data[()]
+            return np.asarray(data[box])
         except (OSError, RuntimeError, ValueError, KeyError) as e:
             raise self._source.wrong(f"HDF5 says: {shown(e)}") from e
-        return found
 
     def attributes(self, file: h5py.File) -> dict[str, Any]:
         """Return the file's own attributes that are texts or numbers."""
@@ -234,6 +249,24 @@ def _identity(item: Any) -> object:  # noqa: ANN401 - h5py has no types
 
     about = h5py.h5o.get_info(item.id)
     return about.fileno, about.addr
+
+
+def _slabs(data: h5py.Dataset) -> Iterator[tuple[int | slice, ...]]:
+    """Yield boxes that follow each other in row-major order: whole chunks, where those are small.
+
+    Else chunks are unpacked several times over.
+    """
+    shape = data.shape
+    axis, inner = 0, math.prod(shape[1:]) * data.dtype.itemsize
+    while inner > _SLAB and axis < len(shape) - 1:
+        axis += 1
+        inner //= max(1, shape[axis])
+    chunk = data.chunks[axis] if data.chunks else 1
+    step = max(1, _SLAB // max(1, inner))
+    step -= step % chunk if step > chunk else 0
+    for outer in itertools.product(*map(range, shape[:axis])):
+        for at in range(0, shape[axis], step):
+            yield (*outer, slice(at, at + step))
 
 
 def _flat(array: Array) -> Bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import mmap
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
@@ -79,12 +80,16 @@ class Part:
     """A tensor and how its content is had, when it is asked for.
 
     `raw` returns the stored bytes, flat; `form`, where there is one, the array: it is more than
-    these bytes in another type and shape.
+    these bytes in another type and shape. `pieces`, where content is packed and need not be
+    unpacked as a whole, yields its elements flat, at most so many at once; they are in Fortran's
+    order where `fortran` says so.
     """
 
     tensor: Tensor
     raw: Callable[[], Bytes]
     form: Callable[[], Array] | None = None
+    pieces: Callable[[int], Iterator[Array]] | None = None
+    fortran: bool = False
 
     def array(self) -> Array:
         """Return the tensor's array (see Model.array)."""
@@ -155,14 +160,23 @@ class Model:
     def blocks(self, name: str, size: int = BLOCK) -> Iterator[Array]:
         """Yield one tensor in flat pieces of at most `size` bytes, in row-major order.
 
-        No piece is larger in memory than that, whatever the tensor's strides. Raises as `raw`.
+        No piece is larger in memory than that, whatever the tensor's strides; what is packed is
+        unpacked as it goes. A piece is let go of when the next one is asked for. Raises as `raw`.
         """
+        part = self._parts[name]
+        if part.pieces is not None and not part.fortran:
+            dtype = numpy_dtype(part.tensor.dtype)
+            yield from part.pieces(max(1, size // (1 if dtype is None else dtype.itemsize)))
+            return
         array = self.array(name)
         step = max(1, size // max(1, array.dtype.itemsize))
         contiguous = array.flags.c_contiguous
         flat = array.reshape(-1) if contiguous else array.flat
         for start in range(0, array.size, step):
             yield flat[start : start + step]
+            if contiguous:
+                let_go(flat[start : start + step])
+        let_go(array)
 
     def close(self) -> None:
         """Close the file. Arrays handed out stay valid: each keeps what it is mapped from."""
@@ -195,9 +209,12 @@ class Listing(dict[str, Part]):
         nbytes: int,
         raw: Callable[[], Bytes],
         form: Callable[[], Array] | None = None,
+        pieces: Callable[[int], Iterator[Array]] | None = None,
+        *,
+        fortran: bool = False,
     ) -> None:
-        """Add one tensor; raises as `take`."""
-        self.take(Part(Tensor(clean(name), dtype, shape, nbytes), raw, form))
+        """Add one tensor (see Part); raises as `take`."""
+        self.take(Part(Tensor(clean(name), dtype, shape, nbytes), raw, form, pieces, fortran))
 
     def wrong(self, why: str) -> Unreadable:
         """Return the error to raise: the file cannot be read, and why."""
@@ -228,6 +245,27 @@ class Listing(dict[str, Part]):
             if len(sizes) == len(value):
                 return sizes
         raise self.wrong(f"tensor {shown(name)!r} has no shape that can be")
+
+
+def let_go(array: Array) -> None:
+    """Tell the system that mapped memory is done with for now: it counts as ours while it is there.
+
+    Of an array that is not contiguous: all of the file.
+    """
+    base: Any = array
+    while base is not None and not isinstance(base, mmap.mmap):
+        base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
+    if base is None or not hasattr(base, "madvise"):
+        return
+    import numpy as np
+
+    with contextlib.suppress(ValueError, OSError):  # unmapped meanwhile: it is let go of
+        began, length = 0, len(base)
+        if array.flags.forc:
+            began = array.ctypes.data - np.frombuffer(base, np.uint8).ctypes.data
+            length = array.nbytes + began % mmap.PAGESIZE
+            began -= began % mmap.PAGESIZE
+        base.madvise(mmap.MADV_DONTNEED, began, length)
 
 
 def clean(text: str) -> str:

@@ -17,7 +17,7 @@ from devml_git.models.model import Listing, Model
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import numpy as np
 
@@ -88,9 +88,16 @@ def read_npz(archive: Archive) -> Model:
 def _add_member(archive: Archive, listing: Listing, member: Member, name: str) -> None:
     with archive.stream(member) as stream:
         dtype, fortran, shape, start = _header(stream, listing)
+    nbytes = math.prod(shape) * dtype.itemsize
+
+    def pieces(count: int) -> Iterator[Array]:
+        unpacked = archive.pieces(member, start, nbytes, count * dtype.itemsize)
+        return (piece.view(dtype) for piece in unpacked)
+
     _add(
         listing, name, (dtype, fortran, shape), member.size - start,
         lambda nbytes: archive.view(member, start, nbytes),
+        None if member.stored else pieces,
     )  # fmt: skip
 
 
@@ -100,6 +107,7 @@ def _add(
     header: tuple[np.dtype[Any], bool, tuple[int, ...]],
     there: int,
     view: Callable[[int], Bytes],
+    pieces: Callable[[int], Iterator[Array]] | None = None,
 ) -> int:
     """Add one array whose data has `there` bytes at the most; return how many it has."""
     dtype, fortran, shape = header
@@ -110,7 +118,8 @@ def _add(
     def form() -> Array:
         return view(nbytes).view(dtype).reshape(shape, order="F" if fortran else "C")
 
-    listing.add(name, dtype.name, shape, nbytes, functools.partial(view, nbytes), form)
+    raw = functools.partial(view, nbytes)
+    listing.add(name, dtype.name, shape, nbytes, raw, form, pieces, fortran=fortran)
     return nbytes
 
 

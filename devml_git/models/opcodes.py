@@ -7,6 +7,7 @@ lists, tuples, pairs and plain values, and a description for everything else (de
 from __future__ import annotations
 
 import functools
+import re
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,9 @@ MAX_OPCODES = 4_000_000
 _SHORT = 4096  # bytes: longer texts and byte strings stay where they are
 _LONGEST_NUMBER = 256  # bytes
 _MAX_MEMO = 1 << 32
+_ESCAPED = re.compile(
+    rb"""(?:[^\\]|\\(?:[\\'"abfnrtv\n]|x[0-9a-fA-F]{2}|[0-3]?[0-7]{1,2}))*+""", re.DOTALL
+)
 
 
 def interpret(
@@ -235,9 +239,11 @@ def _name(machine: _Machine) -> str:
 
 
 def _repr(line: bytes) -> bytes | str:
-    """Return the string of Python 2 whose repr this is."""
+    """Return the string of Python 2 whose repr this is; of what is none, Python would warn."""
     import codecs
 
+    if not _ESCAPED.fullmatch(line[1:-1]):
+        raise Malformed("a text with an escape that no repr has")
     content = bytes(codecs.escape_decode(line[1:-1])[0])
     return content.decode("ascii") if content.isascii() else content
 

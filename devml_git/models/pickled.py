@@ -6,6 +6,7 @@ NumPy's own ways to pickle an array are understood (ndarray.__reduce__ and __red
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import re
@@ -83,7 +84,7 @@ class ArrayWorld(World):
                     import numpy as np
 
                     return np.frombuffer(content, number)[0].item()
-            case "numpy.numeric._frombuffer", (content, dtype, shape, order):
+            case "numpy.numeric._frombuffer", (bytes() | Blob() as content, dtype, shape, order):
                 return self.leaf(content, dtype, shape, fortran=order == "F") or made
         return made
 
@@ -107,7 +108,8 @@ class ArrayWorld(World):
             case Made(args=(str(code), *_), state=state) if _CODE.fullmatch(code):
                 order = state[1] if isinstance(state, tuple) and len(state) > 1 else "="
                 code = code.replace("M", "i").replace("m", "i")  # times are numbers of their unit
-                return np.dtype(f"{order}{code}" if order in {"<", ">"} else code)
+                with contextlib.suppress(TypeError):  # no such width: b8
+                    return np.dtype(f"{order}{code}" if order in ("<", ">") else code)
         return None
 
     def _structured(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from devml_git import inwords, kept
 from devml_git.inwords import Known, describe, grouped
@@ -107,6 +108,14 @@ def test_directory_is_shown_by_member_and_table_by_column(trained: Project) -> N
     ]  # fmt: skip
     lines = without_digests(changed(trained.git("show", "v2", "--", "models/t.csv.dvc").out))
     assert lines[2:] == ["-  lines: 2", "+  lines: 3", "-  column city", "+  column town"]
+
+
+def test_image_is_shown_by_its_size(trained: Project) -> None:
+    for n in (1, 2):
+        Image.new("RGB", (10 * n, 20)).save(trained.path / "models/i.png")
+        trained.commit(f"image {n}")
+    lines = changed(see(trained, "diff", "HEAD~1"))
+    assert lines[2:] == ["-  PNG 10x20 RGB", "+  PNG 20x20 RGB"]
 
 
 def test_blame_of_the_pointer_is_by_tensor(trained: Project) -> None:

@@ -27,6 +27,19 @@ def test_damaged_file_is_unreadable_or_a_result(name: str) -> None:
     campaign(name, FIRST, 25)
 
 
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [
+        ("checkpoint.ckpt", 20682662),  # an escape that Python warns of
+        ("line-3.pkl", 20682044),  # a type of numbers that there is not
+        ("line-5.pkl", 20683962),  # an array's content that is none
+        ("mixed.joblib", 20684440),  # an order of bytes that cannot be hashed
+    ],
+)
+def test_damage_that_was_found(name: str, seed: int) -> None:
+    campaign(name, seed, 1)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_many_damaged_files(name: str) -> None:

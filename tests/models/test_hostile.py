@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -612,3 +613,14 @@ def test_onnx_without_its_ending_is_known_by_its_structure(tmp_path: Path) -> No
     assert model is not None
     assert model.format == "onnx"
     assert read(tmp_path, b"\x08\x08 and no protocol buffer at all", "model") is None
+
+
+def test_hdf5_scalar_within_the_header_is_read(tmp_path: Path) -> None:
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_layout(h5py.h5d.COMPACT)
+    with h5py.File(tmp_path / "m.h5", "w") as f:
+        space = h5py.h5s.create(h5py.h5s.SCALAR)
+        h5py.h5d.create(f.id, b"step", h5py.h5t.IEEE_F32LE, space, layout)
+        f["step"][()] = 7
+    with models.read(tmp_path / "m.h5", "m.h5") as model:  # type: ignore[union-attr]
+        assert model.array("step").tolist() == 7
