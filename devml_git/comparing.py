@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate, inspecting, notebook, sides
+from devml_git.amounts import counted
 from devml_git.contents import Contents
 from devml_git.errors import ContentLost, DevmlError, UsageError
 from devml_git.measures import changes, improved
@@ -447,7 +448,7 @@ class _Looking:
                 left = left if left is None or not (inside or said) else left - 1
                 yield replace(file, inside=inside)
         if skipped:
-            notes.append(f"{skipped} more changed files were not looked into: --all")
+            notes.append(f"not looked into: {counted(skipped, 'more changed file')} (--all)")
 
 
 def _files(before: Mapping[str, str], after: Mapping[str, str]) -> list[FileChange]:

@@ -16,11 +16,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from devml_git import pointers, yamltext
+from devml_git.amounts import counted, human
 from devml_git.errors import ContentLost, DevmlError
 from devml_git.gate import shown
 from devml_git.nouns import Content
 from devml_git.summaries import Summaries, Summary
-from devml_git.wording import human
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -153,8 +153,8 @@ def _relative(pointer: Pointer) -> str:
 
 
 def _in_words(pointer: Pointer, known: Known) -> list[str]:
-    files = "" if pointer.nfiles is None else f", {pointer.nfiles:,} files"
-    size = "" if pointer.size is None else f", {pointer.size:,} bytes"
+    files = "" if pointer.nfiles is None else f", {counted(pointer.nfiles, 'file')}"
+    size = "" if pointer.size is None else f", {counted(pointer.size, 'byte')}"
     lines = [shown(_relative(pointer), _NAME), f"{pointer.hash_name} {pointer.oid}{size}{files}"]
     lines += [
         f"executable {shown(name, _NAME)}".rstrip() for name in sorted(pointer.executable)[:SHOWN]
@@ -170,7 +170,8 @@ def _in_words(pointer: Pointer, known: Known) -> list[str]:
 def _summary_lines(summary: Summary) -> Iterator[str]:
     if summary.is_model:
         numbers = sum(math.prod(t.shape) for t in summary.tensors)
-        yield f"{summary.format}: {len(summary.tensors):,} tensors, {numbers:,} numbers"
+        counts = counted(len(summary.tensors), "tensor"), counted(numbers, "number")
+        yield f"{summary.format}: {', '.join(counts)}"
         if summary.tensors and not summary.tensors[0].digest:
             yield _LARGE_NOTE
     elif summary.format:
@@ -194,7 +195,7 @@ def _tensor(tensor: TensorSummary) -> str:
 
 def _group(tensors: Sequence[TensorSummary]) -> str:
     types = ", ".join(sorted({t.dtype for t in tensors})[:4])
-    words = [f"{len(tensors):,} tensors, {types}"]
+    words = [f"{counted(len(tensors), 'tensor')}, {types}"]
     if tensors[0].digest:
         words.append(_digest(f"{t.name} {t.identity}" for t in tensors))
     if all(t.norm is not None for t in tensors):
@@ -220,7 +221,7 @@ def _of_directory(cache: Cache, oid: str, kind: str) -> tuple[Summary, bool]:
             text = f"{members[key][:_DIGEST]}  {size}"
         else:
             rows = (f"{names[i]} {members[names[i]]}" for i in inside)
-            text = f"{len(inside):,} files  {_digest(rows)}"
+            text = f"{counted(len(inside), 'file')}  {_digest(rows)}"
         lines.append(f"{shown(key, _NAME)}  {text}")
     return Summary("", (), tuple(lines)), whole
 

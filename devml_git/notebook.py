@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, overload
 
 from devml_git import telling
+from devml_git.amounts import counted, human
 from devml_git.gate import shown
-from devml_git.wording import human
+from devml_git.wording import value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -64,7 +65,7 @@ def _of_history(commits: Sequence[Commit], config: Config) -> str:
         ]
         for c in commits[:_ROWS]
     ]  # fmt: skip
-    more = f"and {len(commits) - _ROWS} more commits" if len(commits) > _ROWS else ""
+    more = f"and {counted(len(commits) - _ROWS, 'more commit')}" if len(commits) > _ROWS else ""
     return _table(["commit", "date", "author", "subject", "changed"], rows, more)
 
 
@@ -100,7 +101,7 @@ def _size(side: Mapping[str, Any] | None) -> str:
 
 
 def _value(value: Any) -> str:  # noqa: ANN401
-    return "" if value is None else telling.value_text(value)
+    return "" if value is None else value_text(value)
 
 
 def _text(line: Iterable[tuple[str, str]]) -> str:

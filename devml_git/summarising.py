@@ -123,7 +123,7 @@ def _no_model(path: Path, name: str) -> Summary:
     counted = f"lines: {lines:,}"
     if columns is None:
         return Summary("text", (), (counted,))
-    more = [f"and {len(columns) - _COLUMNS} more columns"] if len(columns) > _COLUMNS else []
+    more = [f"and {len(columns) - _COLUMNS} more"] if len(columns) > _COLUMNS else []
     named = [f"column {shown(c, _CHARACTERS)}" for c in columns[:_COLUMNS]]
     return Summary("table", (), (counted, *named, *more))
 

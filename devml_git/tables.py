@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from devml_git import media
+from devml_git.amounts import counted
 from devml_git.errors import Refused
 from devml_git.gate import shown
 
@@ -209,7 +210,8 @@ class _Pair:
         notes = []
         common = [n for n in self.new.types if n in self.old.types]
         if any(None in types for types in self.columns.values()):
-            notes.append(f"rows are compared over the {len(common)} columns that both sides have")
+            columns = counted(len(common), "column")
+            notes.append(f"rows are compared over the {columns} that both sides have")
         if not common:
             return TableChange(self.form, self.columns, self.rows), notes
         old, new = self._alike(common)
@@ -250,7 +252,8 @@ class _Pair:
             counts = frame.select(pl.len().alias("n"), pl.struct(key).n_unique().alias("u"))
             n, u = counts.collect(engine="streaming").row(0)
             if n != u:
-                return f"{n - u} rows of the {side} side repeat a key ({shown(', '.join(key))})"
+                keys = shown(", ".join(key))
+                return f"rows of the {side} side that repeat a key ({keys}): {n - u:,}"
         return None
 
     def _by_key(

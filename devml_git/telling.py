@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from devml_git.amounts import counted, human, number, signed_size
 from devml_git.gate import shown
-from devml_git.measures import improved, is_number
-from devml_git.wording import counted, human
+from devml_git.measures import improved
+from devml_git.wording import from_to, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +20,6 @@ Line = list[tuple[str, str]]  # texts and their styles ("": none)
 _SHORT = 10  # digits of a commit's id
 _KINDS = {"added": "green", "modified": "yellow", "deleted": "red", "moved": "cyan"}
 _SHOWN = 20  # artifacts of a commit in log, and metrics or parameters of a file
-_WIDEST = 60  # characters of a value
 _COLUMN = 10  # at least so wide: the rows are printed as they come
 
 
@@ -55,7 +55,7 @@ def change_lines(changes: Sequence[Change], most: int) -> list[Line]:
         name = f"{c.moved_from} -> {c.path}" if c.moved_from else c.path
         lines.append([(f"{kind:<8}", _KINDS[kind]), (f"  {name}  {_sizes(c)}", "")])
     if len(told) > most:
-        lines.append([(f"and {len(told) - most} more artifacts: devml-git show", "")])
+        lines.append([(f"and {counted(len(told) - most, 'more artifact')}: devml-git show", "")])
     return lines
 
 
@@ -67,11 +67,6 @@ def _sizes(change: Change) -> str:
     was = change.old.size if change.old and change.new else None
     delta = "" if was is None else f" ({signed_size(side.size - was)})"
     return f"{files}{human(side.size)}{delta}"
-
-
-def signed_size(nbytes: int) -> str:
-    """Return a change of size: +1.2 MB."""
-    return f"{'-' if nbytes < 0 else '+'}{human(abs(nbytes))}"
 
 
 def measure_lines(
@@ -100,7 +95,7 @@ def _measured(one: Measured, config: Config | None) -> Line:
     if one.old is None:
         return [(f"{key} {value_text(one.new)}", "")]
     if config is None or one.difference is None:
-        return [(f"{key} {value_text(one.old)} -> {value_text(one.new)}", "")]
+        return [(f"{key} {from_to(one.old, one.new)}", "")]
     good = improved(config, one)
     word = {True: ", better", False: ", worse", None: ""}[good]
     style = {True: "green", False: "red", None: ""}[good]
@@ -135,16 +130,3 @@ def table_row(commit: Commit, values: Sequence[Any], names: Sequence[str]) -> Li
         for v, n in zip(values, names, strict=True)
     ]
     return [(e.commit[:_SHORT], "yellow"), ("  ".join(["", e.date[:10], *cells, e.subject]), "")]
-
-
-def value_text(value: Any) -> str:  # noqa: ANN401
-    """Return a metric or parameter as people read it."""
-    text = number(value) if is_number(value) else str(value)
-    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
-
-
-def number(value: float, sign: str = "") -> str:
-    """Return a number with six significant digits at most."""
-    if isinstance(value, int):
-        return format(value, f"{sign}d") if value.bit_length() < 128 else "huge"  # noqa: PLR2004
-    return format(value, f"{sign}.6g")

@@ -135,7 +135,7 @@ def test_older_content_that_is_not_here_leaves_a_doubt(trained: Project) -> None
     assert blamed(trained) == {"0": "a", "1": "d?b", "2": "d?b", "3": "d?b"}
     told = trained.devml("blame", MODEL)
     assert told.out.splitlines()[1].startswith(f"{trained.head('d')[:10]}?  ")
-    assert "? or in one of 1 older commits whose content is not here" in told.err
+    assert "? or earlier: the content of 1 older commit is not here" in told.err
     drop(trained, "a")
     assert blamed(trained) == {"0": "d?b?a", "1": "d?b?a", "2": "d?b?a", "3": "d?b?a"}
 

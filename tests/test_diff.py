@@ -390,7 +390,7 @@ def test_images_recordings_and_text(project: Project) -> None:
     text = "\n".join(told(project, "HEAD~1"))
     assert "text: 2 -> 3 lines, +1 -0" in text
     assert "image: PNG 10x20 RGB -> PNG 20x20 RGB" in text
-    assert "audio: 1.00 s, 8000 Hz, 1 channels -> 1.00 s, 8000 Hz, 2 channels" in text
+    assert "audio: 1.00 s, 8000 Hz, 1 channel -> 1.00 s, 8000 Hz, 2 channels" in text
 
 
 @pytest.mark.parametrize("name", ["i.png", "s.mp3"])
@@ -447,7 +447,7 @@ def test_few_files_of_a_directory_are_looked_into_unless_all_are_asked_for(
     assert looked("--all") == comparing.MOST + 3
     assert looked("--no-content") == 0
     assert any(
-        "3 more changed files were not looked into: --all" in x for x in told(project, "HEAD~1")
+        "not looked into: 3 more changed files (--all)" in x for x in told(project, "HEAD~1")
     )
 
 

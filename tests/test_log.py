@@ -459,7 +459,7 @@ def test_a_broken_pointer_is_named_and_the_walk_goes_on(models: Project) -> None
     assert "metrics.json" in found[0]["notes"][0]  # type: ignore[index]
     ran = models.devml("log")
     assert "cannot be followed: models/a.pt.dvc" in ran.out
-    assert "not read at 1 commits: metrics.json" in ran.err
+    assert "not read at 1 commit: metrics.json" in ran.err
 
 
 def test_shallow_and_partial_clones_are_read_from_pointers(models: Project, tmp_path: Path) -> None:

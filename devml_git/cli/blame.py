@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from devml_git import blaming, gate
+from devml_git.amounts import counted
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import UsageError
 
@@ -89,6 +90,6 @@ def _show(found: Blame) -> None:
     unsure = {c for line in found.tensors for c in line.possible}
     if unsure:
         o.remark(
-            f"? or in one of {len(unsure)} older commits whose content is not here: "
+            f"? or earlier: the content of {counted(len(unsure), 'older commit')} is not here: "
             "devml-git blame --fetch brings it"
         )

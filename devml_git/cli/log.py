@@ -12,6 +12,7 @@ import typer
 
 from devml_git import config as configuration
 from devml_git import gate, selecting, telling
+from devml_git.amounts import counted, human
 from devml_git.cli import savepoints as between
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import UsageError
@@ -21,7 +22,6 @@ from devml_git.plumbing import Git
 from devml_git.selecting import Named, Where
 from devml_git.showing import show as show_commit
 from devml_git.walking import Chosen, unknown_revision, walk
-from devml_git.wording import counted, human
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -132,7 +132,7 @@ def log(
             with out().paged(git.pager), contextlib.closing(Graph(git, chosen)) as drawing:
                 unread = _print(found, config, table, drawing if graph else None)
             for note, times in unread.most_common(_NOTES):
-                out().remark(f"warning: not read at {times} commits: {note}")
+                out().remark(f"warning: not read at {counted(times, 'commit')}: {note}")
     _tell_unseen([*(expression.names if expression else ()), *([name] if name else ())])
 
 
