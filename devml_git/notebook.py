@@ -18,8 +18,8 @@ from devml_git.wording import value_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from devml_git.changing import Commit
     from devml_git.config import Config
-    from devml_git.walking import Commit
 
 _ROWS = 200
 _LINES = 40  # of one cell

@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from devml_git import comparing, config, gate, models, savepointing, savepoints, trust
 from devml_git.arrays import Tensors
+from devml_git.choosing import Chosen
 from devml_git.contents import Contents
 from devml_git.errors import ContentLost, NotARepository, Refused, StorageFailed, UsageError
 from devml_git.notebook import History
@@ -26,7 +27,7 @@ from devml_git.place import Stat, storage_error, what_is
 from devml_git.plumbing import Git
 from devml_git.selecting import Where
 from devml_git.streams import SMALL
-from devml_git.walking import Chosen, walk
+from devml_git.walking import walk
 from devml_git.wording import listed
 from devml_git.workspace import Workspace
 

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate, savepoints
+from devml_git.choosing import Chosen, unknown_revision
 from devml_git.errors import DevmlError, DvcFailed, UsageError
-from devml_git.following import concerns
+from devml_git.following import Following, concerns
 from devml_git.remote import Remote, Wanted, name_of
-from devml_git.walking import Chosen, snapshot, unknown_revision, walk
+from devml_git.walking import snapshot, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from devml_git.changing import Commit
     from devml_git.nouns import Pointer
     from devml_git.savepoints import Savepoint
-    from devml_git.walking import Commit
     from devml_git.workspace import Workspace
 
 HERE, REMOTE, NOWHERE = "here", "remote", "nowhere"
@@ -69,24 +70,31 @@ class Shown:
 def show(ws: Workspace, rev: str, paths: Sequence[str] = (), *, fetch: bool) -> Shown:
     """Return the snapshot of a revision, or of a snapshot between commits.
 
-    `paths`: only these artifacts. `fetch`: what the cache lacks is asked of the DVC remotes;
-    nothing is transferred. Raises UsageError.
+    `paths`: only these artifacts, metrics and parameters, also of what changed. `fetch`: what the
+    cache lacks is asked of the DVC remotes; nothing is transferred. Raises UsageError.
     """
     sha = _commit(ws, rev)
     whole = snapshot(ws.git, ws.config, sha)
-    kept = {path: p for path, p in whole.pointers.items() if not paths or concerns(path, paths)}
-    if paths and not kept:
-        raise UsageError(
-            f"no artifact at {gate.shown(rev)} is {gate.shown(', '.join(paths))}",
-            hint=f"devml-git show {gate.shown(rev)}",
-        )
+    kept = {path: p for path, p in whole.pointers.items() if _meant(p, paths)}
     chosen = Chosen(revs=(sha,), alone=True)
     with contextlib.closing(walk(ws.git, ws.config, chosen, cache=lambda: ws.cache)) as walking:
         commit = next(walking)
+    if paths:
+        commit = Following(paths, lambda: ws.cache).narrowed(commit, frozenset(paths)).told()
+        measured = (*commit.measures.metrics, *commit.measures.params)
+        if not (kept or commit.changes or measured):
+            raise UsageError(
+                f"no artifact at {gate.shown(rev)} is {gate.shown(', '.join(paths))}",
+                hint=f"devml-git show {gate.shown(rev)}",
+            )
     where = whereabouts(ws, list(kept.values()), fetch=fetch)
     held = tuple(Held(p, where.get(path)) for path, p in sorted(kept.items()))
     broken = tuple(f"{b.file}: {b.why}" for b in whole.broken)
     return Shown(commit, held, broken, savepoints.at(ws.git, sha), ws.git.prefix)
+
+
+def _meant(pointer: Pointer, paths: Sequence[str]) -> bool:
+    return not paths or pointer.file in paths or concerns(pointer.path, paths)
 
 
 def _commit(ws: Workspace, rev: str) -> str:

@@ -12,9 +12,9 @@ from devml_git.wording import from_to, value_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from devml_git.changing import Change, Commit
     from devml_git.config import Config
     from devml_git.measures import Measured
-    from devml_git.walking import Change, Commit
 
 Line = list[tuple[str, str]]  # texts and their styles ("": none)
 _SHORT = 10  # digits of a commit's id
@@ -33,6 +33,7 @@ def commit_line(commit: Commit) -> Line:
 
 def detail_lines(commit: Commit, config: Config, *, most: int = _SHOWN) -> list[Line]:
     """Return what a commit changed: artifacts, metrics, parameters; at a merge, by parent."""
+    commit = commit.told()
     lines: list[Line] = []
     for parent, changes in commit.against:
         if changes:
@@ -47,16 +48,23 @@ def detail_lines(commit: Commit, config: Config, *, most: int = _SHOWN) -> list[
 
 def change_lines(changes: Sequence[Change], most: int) -> list[Line]:
     """Return a line for each artifact that changed, with its size and the change of size."""
-    sources = {c.moved_from for c in changes if c.moved_from}
-    told = [c for c in changes if c.new is not None or c.path not in sources]
+    told = worth_telling(changes)
     lines: list[Line] = []
     for c in told[:most]:
-        kind = "moved" if c.moved_from else c.kind
-        name = f"{c.moved_from} -> {c.path}" if c.moved_from else c.path
-        lines.append([(f"{kind:<8}", _KINDS[kind]), (f"  {name}  {_sizes(c)}", "")])
+        moved = c.moved_from is not None and not c.guessed
+        kind = "moved" if moved else c.kind
+        name = f"{c.moved_from} -> {c.path}" if moved else c.path
+        doubt = f"  (probably moved from {c.moved_from})" if c.guessed else ""
+        lines.append([(f"{kind:<8}", _KINDS[kind]), (f"  {name}  {_sizes(c)}{doubt}", "")])
     if len(told) > most:
         lines.append([(f"and {counted(len(told) - most, 'more artifact')}: devml-git show", "")])
     return lines
+
+
+def worth_telling(changes: Sequence[Change]) -> list[Change]:
+    """Return the changes without those that say only where a moved artifact had been."""
+    sources = {c.moved_from for c in changes if c.moved_from and not c.guessed}
+    return [c for c in changes if c.new is not None or c.path not in sources]
 
 
 def _sizes(change: Change) -> str:

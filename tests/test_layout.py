@@ -24,9 +24,9 @@ FLOORS = (
         "index", "plumbing.programs", "plumbing.names", "plumbing.calls", "plumbing.settings", "plumbing.objects", "plumbing.past", "plumbing.exchange",
         "plumbing.staging", "plumbing.aside", "plumbing", "gitstream", "manifest", "operations", "journal", "rules", "tomltext", "config", "ignoring", "yamltext", "pointers", "record", "rescue", "streams",
         "tripwire", "history", "intake", "cache", "store", "trust", "causes", "patience", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering",
-        "published", "verified", "measures", "measuring", "treefacts", "following", "walking", "models.dtypes", "models.model", "models.source", "models.inflate",
+        "published", "verified", "measures", "measuring", "treefacts", "choosing", "changing", "treereading", "models.dtypes", "models.model", "models.source", "models.inflate",
         "models.archive", "models.safetensor", "models.npy", "models.described", "models.opcodes", "models.pickled", "models.torch_file", "models.pickles",
-        "models.protobuf", "models.onnx_file", "models.gguf_file", "models.hdf_file", "models.sharded", "models", "kept", "summaries", "summarising",
+        "models.protobuf", "models.onnx_file", "models.gguf_file", "models.hdf_file", "models.sharded", "models", "kept", "summaries", "summarising", "likeness", "following", "walking",
     ),
     (
         "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "supply", "looking", "workspace", "arming", "contents", "restoring",

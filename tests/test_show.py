@@ -51,8 +51,27 @@ def test_text_tells_snapshot_measures_and_changes(plain: Project) -> None:
     assert "metrics\n    metrics.json\n      acc  0.5\n" in text
     assert "changed by it\n    metrics.json  acc 0.5\n" in text
     old = plain.devml("show", "v2", "--", "models").out
-    assert "data" not in old.split("changed by it")[0]
+    assert "data" not in old
     assert "modified  models/a.pt  500 B (+0 B)" in old
+
+
+def test_paths_limit_all_that_is_shown(plain: Project) -> None:
+    plain.write("metrics.json", '{"acc": 0.5}')
+    plain.write("params.yaml", "lr: 0.1\n")
+    plain.write("models/a.pt", "new")
+    plain.write("models/b.pt", "new")
+    plain.commit("measured")
+    found = plain.devml("show", "--json", "--", "models/a.pt.dvc").json
+    assert [a["path"] for a in found["artifacts"]] == ["models/a.pt"]
+    assert [c["path"] for c in found["changes"]] == ["models/a.pt"]
+    assert (found["metrics"], found["params"]) == ({}, {})
+    found = plain.devml("show", "--json", "--", "metrics.json").json
+    assert (found["artifacts"], found["changes"]) == ([], [])
+    assert (found["metrics"], found["params"]) == ({"metrics.json": {"acc": 0.5}}, {})
+    text = plain.devml("show", "HEAD", "--", "models/b.pt").out
+    assert ("models/b.pt" in text, "a.pt" in text, "acc" in text, "lr" in text) == (
+        True, False, False, False
+    )  # fmt: skip
 
 
 def test_content_is_here_on_the_remote_or_nowhere(plain: Project, tmp_path: Path) -> None:

@@ -87,6 +87,11 @@ def _show(found: Blame) -> None:
              f"{line.tensor.dtype} {list(line.tensor.shape)}", path)
         )  # fmt: skip
     o.table(rows)
+    for move in found.moves:
+        o.remark(
+            f"{move.path} was probably moved from {move.source}, and changed, in "
+            f"{move.commit[:_SHORT]}"
+        )
     unsure = {c for line in found.tensors for c in line.possible}
     if unsure:
         o.remark(

@@ -13,6 +13,7 @@ import typer
 from devml_git import config as configuration
 from devml_git import gate, selecting, telling
 from devml_git.amounts import counted, human
+from devml_git.choosing import Chosen, unknown_revision
 from devml_git.cli import savepoints as between
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import UsageError
@@ -21,14 +22,14 @@ from devml_git.location import open_cache
 from devml_git.plumbing import Git
 from devml_git.selecting import Named, Where
 from devml_git.showing import show as show_commit
-from devml_git.walking import Chosen, unknown_revision, walk
+from devml_git.walking import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from devml_git.changing import Commit
     from devml_git.config import Config
     from devml_git.showing import Held, Shown
-    from devml_git.walking import Commit
 
 _BEST = 10  # commits of --best without -n
 _NOTES = 5
@@ -152,7 +153,7 @@ def _print(
             head, details = telling.commit_line(commit), telling.detail_lines(commit, config)
             for line in _drawn(graph, commit, head, details):
                 o.line(line)
-        unread.update(commit.measures.notes)
+        unread.update(commit.told().measures.notes if table is None else commit.measures.notes)
         if o.deaf:  # the pager was left, or `| head` has enough
             break
     return unread

@@ -9,14 +9,15 @@ import typer
 
 from devml_git import gate, savepoints
 from devml_git.amounts import human
+from devml_git.choosing import Chosen
 from devml_git.cli.context import age_seconds, out, workspace
 from devml_git.errors import UsageError
-from devml_git.walking import Chosen, walk
+from devml_git.walking import walk
 from devml_git.wording import value_text
 
 if TYPE_CHECKING:
+    from devml_git.changing import Change
     from devml_git.savepoints import Savepoint
-    from devml_git.walking import Change
     from devml_git.workspace import Workspace
 
 _SHORT = 10  # digits of a commit's id that people read
