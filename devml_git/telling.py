@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Line = list[tuple[str, str]]  # texts and their styles ("": none)
 _SHORT = 10  # digits of a commit's id
 _KINDS = {"added": "green", "modified": "yellow", "deleted": "red", "moved": "cyan"}
+_FEW = 4  # metrics on a line of --oneline
 _SHOWN = 20  # artifacts of a commit in log, and metrics or parameters of a file
 _COLUMN = 10  # at least so wide: the rows are printed as they come
 
@@ -29,6 +30,21 @@ def commit_line(commit: Commit) -> Line:
     refs = f"  ({e.refs})" if e.refs else ""
     return [(e.commit[:_SHORT], "yellow"), (f"  {e.date[:10]}  {e.author}  ", ""),
             (e.subject, "bold"), (refs, "cyan")]  # fmt: skip
+
+
+def one_line(commit: Commit, config: Config) -> Line:
+    """Return a commit in one line: id, refs, subject, how many artifacts it changed, and the
+    metrics that it did. At a merge: what differs from the first parent.
+    """
+    e = commit.entry
+    line: Line = [(e.commit[:_SHORT], "yellow"), (f" ({e.refs})" if e.refs else "", "cyan")]
+    line.append((f" {e.subject}", "bold"))
+    changed = len(worth_telling(commit.changes))
+    line.append((f"  {counted(changed, 'artifact')}" if changed else "", "green"))
+    metrics = commit.told().metrics
+    for one in metrics[:_FEW]:
+        line += [("  ", ""), *_measured(one, config)]
+    return [*line, (f"  and {len(metrics) - _FEW} more" if len(metrics) > _FEW else "", "")]
 
 
 def detail_lines(commit: Commit, config: Config, *, most: int = _SHOWN) -> list[Line]:

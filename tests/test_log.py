@@ -136,6 +136,8 @@ def test_commits_are_those_of_git_log(models: Project) -> None:
         ["--reverse"], ["--author=ann"], ["--grep=side [01]"], ["--until=2000-01-01"], ["v2"],
         ["--since=2000-01-01"], ["--author=ann", "-n", "1"], ["side", "main"], ["--reverse", "-n", "3"],
         ["v1..v1"], ["-n", "0"], ["main^@"], ["-2"], ["-3", "main"], ["--grep", "-3"],
+        ["--max-count=1"], ["--skip", "1", "-n1", "--author=ann"], ["--skip=99"],
+        ["--reverse", "--skip=1", "-n", "2"], ["v2..", "--merges"],
     ):  # fmt: skip
         theirs = run("git", "log", "--format=%s", *args, cwd=models.path).out.splitlines()
         assert subjects(models, *args) == theirs, args
@@ -523,6 +525,46 @@ def test_a_reader_that_leaves_ends_the_walk(models: Project) -> None:
     assert (ran.out.count("\n"), ran.err) == (1, "")
 
 
+def test_a_line_a_commit(measured: Project) -> None:
+    measured.git("checkout", "-qb", "side", "v2")
+    measured.commit("nothing")
+    lines = measured.devml("log", "--oneline").out.splitlines()
+    metrics = 'val.accuracy 0.9 (+0.4, better)  "a.b" 2 (+1)  note n1 -> n2'
+    assert lines == [
+        f"{measured.head()[:10]} (HEAD -> side) nothing",
+        f"{measured.head('v2')[:10]} (tag: v2) v2  1 artifact  {metrics}",
+        f'{measured.head("v1")[:10]} (tag: v1) v1  1 artifact  val.accuracy 0.5  "a.b" 1  note n1',
+        f"{measured.head('v1~1')[:10]} set up",
+    ]
+    drawn = measured.devml("log", "--oneline", "--graph", "--all").out.splitlines()
+    assert next(line for line in drawn if line.startswith("* ")) == f"* {lines[0]}"
+    best = measured.devml("log", "--oneline", "--best", "accuracy", "-n1").out
+    assert best == lines[1] + "\n"
+    one = measured.devml("log", "--oneline", "-1", "v2", "--", "metrics.json").out
+    assert one == lines[1].replace("  1 artifact", "") + "\n"
+
+
+def test_a_line_has_few_metrics(project: Project) -> None:
+    project.differential = False
+    project.write("metrics.json", json.dumps({f"m{n}": n for n in range(7)}))
+    project.commit("seven")
+    (line,) = project.devml("log", "--oneline", "-1").out.splitlines()
+    assert line.endswith(" seven  m0 0  m1 1  m2 2  m3 3  and 3 more")
+
+
+def test_an_option_that_is_none_is_told_with_those_there_are(models: Project) -> None:
+    for argv, words in {
+        ("log", "--stat"): ("no such option: --stat\n", "it has -n, --since, "),
+        ("log", "-p"): ("no such option: -p\n", "--oneline, "),
+        ("log", "--onelin"): ("no such option: --onelin\n", "devml-git log --help"),
+        ("show", "--stat"): ("no such option: --stat\n", "it has --no-fetch, --json, --help"),
+    }.items():
+        ran = models.devml(*argv, check=False)
+        assert (ran.status, ran.out) == (2, "")
+        assert all(word in ran.err for word in words), ran.err
+        assert "Possible" not in ran.err
+
+
 # -- bad input -----------------------------------------------------------------------------------
 
 
@@ -541,6 +583,8 @@ BAD = [
     (["-n", "-3"], "invalid value", "--help"),
     (["--", "../outside"], "outside of the repository", ""),
     (["--best", "lr", "--json"], "nothing says which way", "--max"),
+    (["--graph", "--skip", "1"], "--graph draws every commit", ""),
+    (["--oneline", "--json"], "--oneline is for people", ""),
     (["--snapshots", "v1"], "--snapshots lists all of them", ""),
 ]
 

@@ -68,6 +68,15 @@ def log(
     merges: Annotated[
         bool | None, typer.Option("--merges/--no-merges", help="Merges only, or none.")
     ] = None,
+    skip: Annotated[
+        int, typer.Option("--skip", metavar="N", min=0, help="Without the first N commits.")
+    ] = 0,
+    oneline: Annotated[
+        bool, typer.Option("--oneline", help="One line a commit, metrics that changed in it.")
+    ] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="As in git log; here it is always so.", hidden=True)
+    ] = False,
     graph: Annotated[bool, typer.Option("--graph", help="Draw how commits hang together.")] = False,
     reverse: Annotated[bool, typer.Option("--reverse", help="Oldest first.")] = False,
     where: Annotated[
@@ -90,13 +99,16 @@ def log(
 ) -> None:
     """Show history in terms of artifacts, sizes, metrics and parameters, newest first.
 
-    PATH is an artifact (followed to where it lay before), a file in one, or a directory. A METRIC
-    is a key, its last part, or FILE:KEY; which way is better stands in devml.toml, `[better]`.
+    PATH is an artifact (followed to where it lay before), a file in one, or a directory: commits
+    that changed it, and of these only what lies there; metrics and parameters are told where PATH
+    names their file. A METRIC is a key, its last part, or FILE:KEY; which way is better stands in
+    devml.toml, `[better]`.
 
     Example: devml-git log --best accuracy --columns accuracy,lr
     """
+    del follow
     if snapshots:
-        if args or since or until or author or grep or where or best or columns or graph:
+        if args or since or until or author or grep or where or best or columns or graph or skip:
             raise UsageError("--snapshots lists all of them: only -n and --json go with it")
         between.show_snapshots(number, as_json=as_json)
         return
@@ -104,7 +116,9 @@ def log(
     config = configuration.load(git.top)
     revs, paths = _revs_and_paths(git, args or [])
     sifted = until or author or grep or merges is not None or where or paths
-    if graph and (sifted or reverse or best or columns or as_json):
+    if oneline and (columns or as_json):
+        raise UsageError("--oneline is for people, and no table: not with --columns, --json")
+    if graph and (sifted or reverse or best or columns or skip or as_json):
         raise UsageError(
             "--graph draws every commit: only REV, -n, --since, --all, --first-parent go with it"
         )
@@ -115,14 +129,15 @@ def log(
     expression = None if where is None else Where(where)
     name = None if best is None else Named(best)
     table = [Named(c.strip()) for c in columns.split(",") if c.strip()] if columns else None
-    if name is not None and table is None:
+    if name is not None and table is None and not oneline:
         table = [name]
     with contextlib.closing(walk(git, config, chosen, cache=lambda: open_cache(git))) as walking:
         found: Iterator[Commit] = walking if expression is None else expression.among(walking)
         if name is not None:
             most = _BEST if number is None else number
-            found = iter(selecting.best(found, name, higher=maximum, config=config, number=most))
-        found = itertools.islice(found, number)
+            ranked = selecting.best(found, name, higher=maximum, config=config, number=skip + most)
+            found = iter(ranked)
+        found = itertools.islice(found, skip, None if number is None else skip + number)
         if reverse:
             found = reversed(list(found))
         # what fails at once has printed nothing, and started no pager
@@ -131,14 +146,19 @@ def log(
             out().stream("devml.log/v1", "commits", (c.to_dict(git.prefix) for c in found))
         else:
             with out().paged(git.pager), contextlib.closing(Graph(git, chosen)) as drawing:
-                unread = _print(found, config, table, drawing if graph else None)
+                unread = _print(found, config, table, drawing if graph else None, oneline=oneline)
             for note, times in unread.most_common(_NOTES):
                 out().remark(f"warning: not read at {counted(times, 'commit')}: {note}")
     _tell_unseen([*(expression.names if expression else ()), *([name] if name else ())])
 
 
 def _print(
-    found: Iterable[Commit], config: Config, table: list[Named] | None, graph: Graph | None
+    found: Iterable[Commit],
+    config: Config,
+    table: list[Named] | None,
+    graph: Graph | None,
+    *,
+    oneline: bool,
 ) -> Counter[str]:
     """Print commits; return what could not be read of metrics, and at how many commits."""
     o = out()
@@ -150,7 +170,8 @@ def _print(
             o.line(telling.table_row(commit, [n.value(commit.measures) for n in table],
                                      [n.text for n in table]))  # fmt: skip
         else:
-            head, details = telling.commit_line(commit), telling.detail_lines(commit, config)
+            head = telling.one_line(commit, config) if oneline else telling.commit_line(commit)
+            details = [] if oneline else telling.detail_lines(commit, config)
             for line in _drawn(graph, commit, head, details):
                 o.line(line)
         unread.update(commit.told().measures.notes if table is None else commit.measures.notes)
