@@ -370,7 +370,7 @@ class _Looking:
             )
             inside, said = inspecting.look(self.ws, place, name, old, new)
         except ContentLost as e:
-            notes.append(f"not looked into: {e.message} ({e.hint})")
+            notes.append(f"not looked into: {_with_hint(e)}")
             return None
         except (DevmlError, OSError) as e:
             notes.append(f"not looked into: {e.message if isinstance(e, DevmlError) else e}")
@@ -385,7 +385,7 @@ class _Looking:
                 for side in (self.old, self.new)
             )
         except ContentLost as e:
-            note = f"its list of files: {e.message} ({e.hint})"
+            note = f"not compared file by file: {_with_hint(e)}"
             return ArtifactChange(path, "modified", one, two, notes=(note,))
         files = [self._sized(path, change, before, after) for change in _files(before, after)]
         if not files:
@@ -449,6 +449,10 @@ class _Looking:
                 yield replace(file, inside=inside)
         if skipped:
             notes.append(f"not looked into: {counted(skipped, 'more changed file')} (--all)")
+
+
+def _with_hint(error: DevmlError) -> str:
+    return f"{error.message} ({error.hint})" if error.hint else error.message
 
 
 def _files(before: Mapping[str, str], after: Mapping[str, str]) -> list[FileChange]:

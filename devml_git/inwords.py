@@ -21,6 +21,7 @@ from devml_git.errors import ContentLost, DevmlError
 from devml_git.gate import shown
 from devml_git.nouns import Content
 from devml_git.summaries import Summaries, Summary
+from devml_git.wording import MEND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -79,6 +80,8 @@ class Known:
         for git, cache in self._caches:
             if cache.has(oid, pointer.hash_name):
                 return self._read(git, cache, pointer, oid)
+            if cache.quarantined(oid):
+                raise ContentLost("content was corrupt and is set aside: devml-git fetch --all")
         raise ContentLost("content is not here: devml-git fetch")
 
     def _read(self, git: Git, cache: Cache, pointer: Pointer, oid: str) -> Summary:
@@ -91,7 +94,7 @@ class Known:
             place = cache.object_path(oid, kind)
             whole = cache.size_of(oid, kind) <= LARGE
             if whole and not _proven(git, cache, oid, kind):
-                raise ContentLost("content is corrupt in the cache: devml-git verify --repair")
+                raise ContentLost(f"content is corrupt in the cache: {MEND}")
             found = summarise(place, name, most=LARGE if whole else 0)
             whole = whole and all(t.digest for t in found.tensors[:1])
         if whole:
@@ -210,7 +213,7 @@ def _of_directory(cache: Cache, oid: str, kind: str) -> tuple[Summary, bool]:
     try:
         members = cache.manifest(oid, kind)
     except Corrupt as e:
-        raise ContentLost("its list of files is corrupt: devml-git verify --repair") from e
+        raise ContentLost(f"its list of files is corrupt in the cache: {MEND}") from e
     names = sorted(members)
     lines, whole = [], True
     for key, inside in grouped(names, "/").items():

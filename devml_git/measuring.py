@@ -92,7 +92,7 @@ class Stored:
                 raise Corrupt(oid)
             return cache.object_path(oid, pointer.hash_name).read_bytes()
         except Corrupt as e:
-            raise Refused(f"{shown(path)}: corrupt in the cache") from e
+            raise Refused(f"{shown(path)}: corrupt in the cache (devml-git verify --repair)") from e
         except Refused:
             raise
         except (DevmlError, OSError) as e:

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 HERE, REMOTE, NOWHERE = "here", "remote", "nowhere"
 UNASKED = "not here"  # and no DVC remote was asked, or none answered
+CORRUPT = "corrupt"  # all that is known of: too short or too long, or set aside
 _STALL_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An artifact of the snapshot, and where its content is: HERE, REMOTE, NOWHERE or UNASKED.
+    """An artifact of the snapshot, and where its content is: HERE, REMOTE, NOWHERE, UNASKED or
+    CORRUPT. HERE is not proven: that is what `verify` is for.
 
     None for what this tool does not manage: imports, cloud-versioned outputs.
     """
@@ -115,14 +117,24 @@ def whereabouts(ws: Workspace, pointers: Sequence[Pointer], *, fetch: bool) -> d
         if p.oid is None or p.why_left_alone is not None:
             continue
         lacking = _lacking(ws, p)
-        found[p.path] = HERE if not lacking else UNASKED if fetch is False else NOWHERE
+        found[p.path] = _here(ws, p) if not lacking else UNASKED if fetch is False else NOWHERE
         name = _remote(ws, p) if lacking and fetch else None
         if name is not None:
             wanted = [Wanted(oid, p.hash_name, p.remote) for oid in lacking]
             asked.setdefault(name, {})[p.path] = wanted
     for name, wanted_by_path in asked.items():
         found |= _ask(ws, name, wanted_by_path)
+    for p in pointers:
+        if found.get(p.path) in {NOWHERE, UNASKED} and ws.cache.quarantined(p.oid or ""):
+            found[p.path] = CORRUPT
     return found
+
+
+def _here(ws: Workspace, pointer: Pointer) -> str:
+    """Return whether what the cache has can be right: sizes alone are looked at."""
+    size = ws.cache.size_of(pointer.oid or "", pointer.hash_name)
+    wrong = not pointer.is_dir and pointer.size is not None and size != pointer.size
+    return CORRUPT if wrong else HERE
 
 
 def _lacking(ws: Workspace, pointer: Pointer) -> list[str]:

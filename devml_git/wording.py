@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from devml_git.snapshotting import Taken
 
 _SHOWN = 4
+MEND = "devml-git verify --all --repair"  # what is corrupt in the cache
 _WIDEST = 60  # characters of a value
 
 
@@ -109,6 +110,19 @@ def lost(paths: Iterable[str]) -> ContentLost:
         f"content is neither in the cache nor on a DVC remote: {listed(sorted(paths))}",
         hint="ask whoever made it to `dvc push`; with no remote yet: dvc remote add -d NAME URL",
     )
+
+
+def corrupt(what: str, *, aside: bool) -> ContentLost:
+    """Return the error for content whose bytes in the cache are not what its name says.
+
+    `aside`: it has been moved out of the way, so that a fetch brings it anew.
+    """
+    if aside:
+        return ContentLost(
+            f"{what} was corrupt in the cache, and is set aside",
+            hint="devml-git fetch --all   brings it, if a DVC remote has it",
+        )
+    return ContentLost(f"{what} is corrupt in the cache", hint=f"{MEND}   if a DVC remote has it")
 
 
 def by_choice(paths: Sequence[str]) -> str:

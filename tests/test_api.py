@@ -132,9 +132,10 @@ def test_corrupt_and_missing_content_is_not_handed_out(trained: Project) -> None
     place = trained.objects()[trained.show("v1", "models/a.pt.dvc").split("md5: ")[1][:32]]
     place.chmod(0o644)
     place.write_bytes(b"wrongs 1\n" * 50)
-    with pytest.raises(ContentLost, match=r"models/a\.pt .* is not in the cache"):
+    with pytest.raises(ContentLost, match=r"models/a\.pt .* was corrupt in the cache") as first:
         repo.open("models/a.pt", "v1")
-    with pytest.raises(ContentLost):
+    assert "devml-git fetch --all" in str(first.value.hint)
+    with pytest.raises(ContentLost, match="was corrupt in the cache, and is set aside"):
         devml_git.open("models/a.pt", "v1")
 
 

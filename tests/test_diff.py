@@ -184,6 +184,28 @@ def test_unmerged_pointer_is_left_out_and_named(models: Project) -> None:
         assert "models/a.pt.dvc is unmerged: left out" in found["notes"]
 
 
+def test_corrupt_content_is_named_with_what_mends_it(models: Project, tmp_path: Path) -> None:
+    models.dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+    models.dvc("push", "-q")
+    place = models.object("models/a.pt.dvc")
+    place.chmod(0o644)
+    place.write_bytes(b"cut")
+    listed = models.object("data.dvc")
+    listed.chmod(0o644)
+    listed.write_bytes(b"[]")
+    data, model = diff(models, "HEAD~1", "HEAD")["artifacts"]
+    assert "is corrupt in the cache (devml-git verify --all --repair " in model["notes"][0]
+    assert data["notes"][0].startswith("not compared file by file: the list of files of data ")
+    (shown,) = models.devml("show", "--json", "--", "models").json["artifacts"]
+    assert shown["content"] == "corrupt"
+    told = models.devml("show").out
+    assert "corrupt: devml-git verify --all --repair" in told
+    assert models.devml("blame", "models/a.pt", check=False).err.startswith("error: models/a.pt (")
+    models.devml("verify", "--all", "--repair")
+    models.devml("fetch", "--all")
+    assert "corrupt" not in json.dumps(diff(models, "HEAD~1", "HEAD"))
+
+
 def test_renamed_artifact_is_one_line_and_in_json_added_and_deleted(models: Project) -> None:
     models.git("mv", "models/a.pt.dvc", "models/b.pt.dvc")
     models.commit("renamed")
@@ -463,7 +485,7 @@ def test_content_that_is_not_here_is_said_so_and_sizes_stand(models: Project) ->
 def test_list_of_files_that_is_not_here_is_said_so(models: Project) -> None:
     models.object("data.dvc").unlink()
     one = artifact(diff(models, "v2", "v3"), "data")
-    assert one["notes"][0].startswith("its list of files: ")
+    assert one["notes"][0].startswith("not compared file by file: ")
     assert "files" not in one
 
 

@@ -21,8 +21,10 @@ from devml_git.graphing import Graph
 from devml_git.location import open_cache
 from devml_git.plumbing import Git
 from devml_git.selecting import Named, Where
+from devml_git.showing import CORRUPT
 from devml_git.showing import show as show_commit
 from devml_git.walking import walk
+from devml_git.wording import MEND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -270,6 +272,8 @@ def _show_lines(found: Shown, config: Config) -> Iterator[telling.Line]:
     if found.point is not None:
         yield [(f"a snapshot between commits, taken on {found.point.branch or 'no branch'}", "")]
     yield from _section("artifacts", [*_held_lines(found.artifacts), *_broken(found.broken)])
+    if any(held.content == CORRUPT for held in found.artifacts):
+        yield [("    corrupt: ", "red"), (f"{MEND}   if a DVC remote has it", "")]
     for kind, files in (("metrics", found.commit.measures.metrics),
                         ("parameters", found.commit.measures.params)):  # fmt: skip
         yield from _section(kind, telling.whole_lines(files))
@@ -295,7 +299,7 @@ def _held_lines(artifacts: Sequence[Held]) -> list[telling.Line]:
         files = "" if p.nfiles is None else counted(p.nfiles, "file")
         rows.append((p.path, size, files, held.content or p.why_left_alone or "never stored"))
     widths = [max((len(gate.shown(r[i], 4096)) for r in rows), default=0) for i in range(3)]
-    styles: dict[Any, str] = {"here": "green", "remote": "cyan", "nowhere": "red"}
+    styles: dict[Any, str] = {"here": "green", "remote": "cyan", "nowhere": "red", "corrupt": "red"}
     return [
         [*((f"{gate.shown(c, 4096).ljust(w)}  ", "") for c, w in zip(row[:3], widths, strict=True)),
          (row[3], styles.get(row[3], "yellow"))]
