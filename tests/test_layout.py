@@ -32,7 +32,7 @@ FLOORS = (
         "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "supply", "looking", "workspace", "arming", "contents", "restoring",
         "instep", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying",
         "showing", "events", "leftovers", "doctor", "sides", "distance", "tensors", "media", "tables", "inspecting", "notebook", "comparing", "describing", "inwords",
-        "blaming", "arrays", "reading",
+        "blaming", "arrays", "finding", "reading",
     ),
     (
         "hook", "mergedriver", "textconv", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots", "cli.checkout", "cli.undo",

@@ -618,6 +618,9 @@ def test_before_the_first_commit_and_before_tracking_began(tmp_path: Path) -> No
     run("git", "clone", "-q", "--bare", str(p.path), str(tmp_path / "bare"), cwd=tmp_path)
     bare = Project(tmp_path / "bare", differential=False).devml("log", check=False)
     assert (bare.status, "bare" in bare.err) == (10, True)
+    add = ("git", "worktree", "add", "-q", "../work", "main")  # as the error says
+    run(*add, cwd=tmp_path / "bare")
+    assert subjects(Project(tmp_path / "work", differential=False))[0] == "set up"
 
 
 def test_a_broken_pointer_is_named_and_the_walk_goes_on(models: Project) -> None:
