@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from devml_git import gate, inspecting, notebook, sides
+from devml_git import describing, gate, inspecting, notebook, sides
 from devml_git.amounts import counted
 from devml_git.contents import Contents
 from devml_git.errors import ContentLost, DevmlError, UsageError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from devml_git.sides import Side
     from devml_git.workspace import Workspace
 
+_LONGEST = 1 << 16  # characters of a line
 MOST = 5  # files of one directory that are looked into, unless all are asked for
 
 
@@ -142,6 +143,10 @@ class Comparison:
             "params": params,
             "notes": list(self.notes),
         }
+
+    def __str__(self) -> str:
+        """Return what `devml-git diff` prints."""
+        return "\n".join(gate.shown(line, _LONGEST) for _, line in describing.lines(self))
 
     def _repr_html_(self) -> str:
         return notebook.comparison(self.to_dict())

@@ -1,4 +1,4 @@
-"""Histories and comparisons as HTML for a notebook (IPython's `_repr_html_`).
+"""Histories and comparisons as HTML for a notebook (IPython's `_repr_html_`), and as text.
 
 Names, messages and values come from a repository: each is escaped, none is ever markup.
 """
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _ROWS = 200
 _LINES = 40  # of one cell
+_LONGEST = 1 << 16  # characters of a line
 _LEFT = ' style="text-align:left;vertical-align:top"'
 
 
@@ -52,6 +53,14 @@ class History(Sequence["Commit"]):
     def to_dict(self) -> dict[str, Any]:
         """Return product.md's `devml.log/v1`."""
         return {"schema": "devml.log/v1", "commits": [c.to_dict(self.prefix) for c in self]}
+
+    def __str__(self) -> str:
+        """Return what `devml-git log` prints."""
+        lines = []
+        for c in self:
+            lines.append(_text(telling.commit_line(c)))
+            lines += [f"    {_text(line)}" for line in telling.detail_lines(c, self.config)]
+        return "\n".join(shown(line, _LONGEST) for line in lines)
 
     def _repr_html_(self) -> str:
         return _of_history(self.commits, self.config)

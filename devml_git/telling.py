@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from devml_git.amounts import counted, human, number, signed_size
 from devml_git.gate import shown
 from devml_git.measures import improved
-from devml_git.wording import from_to, value_text
+from devml_git.wording import from_to, padded, value_text, width_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -134,9 +134,9 @@ def whole_lines(files: Mapping[str, Mapping[str, Any]]) -> list[Line]:
     lines: list[Line] = []
     for file, table in files.items():
         lines += [[(file, "")]] if file else []
-        width = max((len(shown(k)) for k in table), default=0)
+        width = max((width_of(shown(k)) for k in table), default=0)
         for key, value in table.items():
-            lines.append([(f"  {shown(key or 'value').ljust(width)}  {value_text(value)}", "")])
+            lines.append([(f"  {padded(shown(key or 'value'), width)}  {value_text(value)}", "")])
     return lines
 
 

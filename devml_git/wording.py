@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate
@@ -123,6 +124,21 @@ def corrupt(what: str, *, aside: bool) -> ContentLost:
             hint="devml-git fetch --all   brings it, if a DVC remote has it",
         )
     return ContentLost(f"{what} is corrupt in the cache", hint=f"{MEND}   if a DVC remote has it")
+
+
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes: letters of East Asia take two, marks
+    that combine with the letter before them none (Unicode Standard Annex 11).
+    """
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(c) in {"W", "F"} for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
+
+
+def padded(text: str, width: int) -> str:
+    """Return a text with spaces behind it, up to a number of columns."""
+    return text + " " * (width - width_of(text))
 
 
 def by_choice(paths: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from devml_git.amounts import counted, human, number, signed_size
-from devml_git.wording import from_to
+from devml_git.wording import from_to, padded, width_of
 
 PACKAGE = Path(__file__).parents[1] / "devml_git"
 # A number before one of these is to be `counted`: "1 tensors" is what users saw
@@ -49,6 +49,14 @@ def test_numbers_have_six_digits() -> None:
 )
 def test_changes_of_a_value_can_be_told_apart(old: object, new: object, text: str) -> None:
     assert from_to(old, new) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "width"), [("abc", 3), ("é", 1), ("e\u0301", 1), ("数据", 4), ("ｆ", 2), ("☃", 1)]
+)
+def test_columns_of_a_terminal(text: str, width: int) -> None:
+    assert width_of(text) == width
+    assert width_of(padded(text, 9)) == 9
 
 
 def test_no_count_stands_before_a_plural_that_nobody_bends() -> None:

@@ -291,6 +291,7 @@ EVIL = '<script>alert(1)</script><img src=x onerror="x">&\x1b[2J\u202e'
 def test_history_in_a_notebook_is_a_table_that_runs_nothing(trained: Project) -> None:
     trained.write("metrics.json", '{"<b>acc": "<i>high"}')
     run("git", "commit", "-q", "--allow-empty", "-am", EVIL, cwd=trained.path, check=False)  # fmt: skip
+    assert f"{devml_git.log()}\n" == trained.devml("log").out
     text = devml_git.log()._repr_html_()
     assert text.startswith("<table>")
     assert "&lt;script&gt;alert(1)" in text
@@ -323,6 +324,7 @@ def test_two_revisions_are_compared_by_tensor(trained: Project) -> None:
     found = devml_git.compare("v4", "HEAD", MODEL)
     (artifact,) = found.to_dict()["artifacts"]
     assert [t["name"] for t in artifact["tensors"]] == ["layer.1.weight"]
+    assert f"{found}\n" == trained.devml("diff", "v4", "HEAD", MODEL).out
     text = found._repr_html_()
     assert "layer.1.weight  modified  l2 1" in text
     assert text.startswith("<table>")

@@ -100,6 +100,17 @@ def test_content_is_here_on_the_remote_or_nowhere(plain: Project, tmp_path: Path
     assert where(plain)["data"] == "nowhere"
 
 
+def test_names_are_aligned_by_the_columns_that_they_take(plain: Project) -> None:
+    plain.write("models/数据.pt", "x")
+    plain.write("metrics.json", '{"精度": 0.5, "loss": 1}')
+    plain.commit("wide")
+    lines = plain.devml("show").out.splitlines()
+    ends = {line.index("here") + 2 * ("数据" in line) for line in lines if "  here" in line}
+    assert len(ends) == 1
+    assert "      精度  0.5" in lines
+    assert "      loss  1" in lines
+
+
 def test_a_remote_that_fails_is_a_warning(plain: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(*_: object) -> None:
         raise DvcFailed("the DVC remote r has not answered")

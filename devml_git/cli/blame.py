@@ -42,10 +42,13 @@ def blame(
     with workspace(writes=False) as ws:
         rev, path, names = _split(ws, args or [])
         found = blaming.blame(ws, path, rev, names, fetch=fetch)
+        pager = ws.git.pager
     if as_json:
         out().document(found.to_dict())
     else:
-        _show(found)
+        with out().paged(pager):
+            _show(found)
+        _remark(found)
 
 
 def _split(ws: Workspace, args: list[str]) -> tuple[str, str, list[str]]:
@@ -87,6 +90,10 @@ def _show(found: Blame) -> None:
              f"{line.tensor.dtype} {list(line.tensor.shape)}", path)
         )  # fmt: skip
     o.table(rows)
+
+
+def _remark(found: Blame) -> None:
+    o = out()
     for move in found.moves:
         o.remark(
             f"{move.path} was probably moved from {move.source}, and changed, in "

@@ -24,7 +24,7 @@ from devml_git.selecting import Named, Where
 from devml_git.showing import CORRUPT
 from devml_git.showing import show as show_commit
 from devml_git.walking import walk
-from devml_git.wording import MEND
+from devml_git.wording import MEND, padded, width_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -298,13 +298,15 @@ def _held_lines(artifacts: Sequence[Held]) -> list[telling.Line]:
         size = "" if p.size is None else human(p.size)
         files = "" if p.nfiles is None else counted(p.nfiles, "file")
         rows.append((p.path, size, files, held.content or p.why_left_alone or "never stored"))
-    widths = [max((len(gate.shown(r[i], 4096)) for r in rows), default=0) for i in range(3)]
+    widths = [max((width_of(gate.shown(r[i], 4096)) for r in rows), default=0) for i in range(3)]
     styles: dict[Any, str] = {"here": "green", "remote": "cyan", "nowhere": "red", "corrupt": "red"}
     return [
-        [*((f"{gate.shown(c, 4096).ljust(w)}  ", "") for c, w in zip(row[:3], widths, strict=True)),
-         (row[3], styles.get(row[3], "yellow"))]
+        [
+            *((f"{padded(gate.shown(row[i], 4096), widths[i])}  ", "") for i in range(3)),
+            (row[3], styles.get(row[3], "yellow")),
+        ]
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def _broken(broken: Sequence[str]) -> list[telling.Line]:
