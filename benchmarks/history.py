@@ -32,7 +32,8 @@ WALK = """
 import time
 from devml_git.config import load
 from devml_git.plumbing import Git
-from devml_git.walking import Chosen, walk
+from devml_git.choosing import Chosen
+from devml_git.walking import walk
 git = Git.discover()
 began = time.perf_counter()
 for commit in walk(git, load(git.top), Chosen()):

@@ -18,13 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devml_git import config
+from devml_git.choosing import Chosen
 from devml_git.location import open_cache
 from devml_git.measures import flatten, plain
 from devml_git.plumbing import Git
-from devml_git.walking import Chosen, Commit, walk
+from devml_git.walking import walk
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
+
+    from devml_git.changing import Commit
 
 
 def dvc_pointers(repo: Repo, rev: str) -> dict[str, str] | None:

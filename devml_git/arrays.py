@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from devml_git.wording import human
+from devml_git.amounts import counted, human
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ class Tensors(Mapping[str, "NDArray[Any]"]):
 
     def __repr__(self) -> str:
         size = human(sum(t.nbytes for t in self.info.values()))
-        return f"<Tensors: {self.format}, {len(self)} tensors, {size}>"
+        return f"<Tensors: {self.format}, {counted(len(self), 'tensor')}, {size}>"
 
     def close(self) -> None:
         """Close the file, or files; nothing more can be read then."""

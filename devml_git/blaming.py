@@ -1,7 +1,8 @@
 """Which commit last changed each tensor of a model: `git blame`, by the digests of tensors.
 
 From child to parent, as git does it: a tensor that a parent has, too, is the parent's. Where the
-model is the same content under another path there, it was renamed, and that path is followed.
+model is the same content under another path there, it was renamed, and that path is followed; so
+is one that was probably renamed and changed at once, and that is said.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from devml_git import models, pointers
+from devml_git.changing import differing, with_moves
 from devml_git.contents import Contents
 from devml_git.errors import DevmlError, Refused, UsageError
 from devml_git.gate import shown
+from devml_git.likeness import Likeness
 from devml_git.plumbing import is_lock
 from devml_git.summaries import Summaries, Summary, TensorSummary
 from devml_git.summarising import UNREAD, summarise
@@ -60,14 +63,30 @@ class Byline:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """A guess: `commit` probably moved the model from `source` to `path`, and changed it."""
+
+    commit: str
+    source: str
+    path: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Return one entry of `guessed_moves` in `devml.blame/v1`."""
+        return {"commit": self.commit, "from": self.source, "to": self.path}
+
+
+@dataclass(frozen=True, slots=True)
 class Blame:
-    """The answer: `tensors` in the model's order, `commits` by id those that are named."""
+    """The answer: `tensors` in the model's order, `commits` by id those that are named; `moves`
+    are guesses that it rests on.
+    """
 
     commit: str
     path: str
     format: str
     tensors: tuple[Blamed, ...]
     commits: Mapping[str, Byline]
+    moves: tuple[Move, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as `blame --json` prints it."""
@@ -75,10 +94,12 @@ class Blame:
             c: {"author": b.author, "date": b.date, "subject": b.subject}
             for c, b in self.commits.items()
         }
-        return {
+        found: dict[str, Any] = {
             "schema": "devml.blame/v1", "commit": self.commit, "path": self.path,
             "format": self.format, "tensors": [t.to_dict() for t in self.tensors], "commits": told,
         }  # fmt: skip
+        moves = [move.to_dict() for move in self.moves]
+        return found | ({"guessed_moves": moves} if moves else {})
 
 
 def blame(
@@ -105,12 +126,13 @@ def blame(
         raise UsageError(f"{shown(path)} ({summary.format}) has no tensors to tell apart")
     wanted = _chosen(summary.tensors, names)
     trail = _Trail(pointer.file, pointer.path, member)
-    blamed = _Walk(ws, reader).run(commit, trail, wanted)
+    walk = _Walk(ws, reader)
+    blamed = walk.run(commit, trail, wanted)
     lines = tuple(blamed[t.name] for t in wanted)
     named = sorted({c for line in lines for c in (line.commit, *line.possible)})
     titles, bylines = ws.git.titles(named), ws.git.bylines(named)
     told = {c: Byline(*bylines[c], titles[c]) for c in named}
-    return Blame(commit, trail.name, summary.format, lines, told)
+    return Blame(commit, trail.name, summary.format, lines, told, tuple(walk.moves))
 
 
 def _chosen(tensors: Sequence[TensorSummary], names: Sequence[str]) -> list[TensorSummary]:
@@ -224,12 +246,15 @@ class _Pending:
 
 @dataclass(slots=True)
 class _Walk:
-    """One run through history: `blamed` by tensor, and `stretches` still to be walked."""
+    """One run through history: `blamed` by tensor, `stretches` still to be walked, and `moves`
+    that were guessed.
+    """
 
     ws: Workspace
     reader: _Reader
     blamed: dict[str, Blamed] = field(default_factory=dict)
     stretches: list[tuple[str, _Trail, dict[str, _Pending]]] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
 
     def run(
         self, commit: str, trail: _Trail, tensors: Iterable[TensorSummary]
@@ -256,7 +281,7 @@ class _Walk:
                 for parent, passed in self._divide(here, before, versions, trail).items():
                     waiting.setdefault(parent, {}).update(passed)
             else:
-                self._before_the_file(at, versions[at], here, trail.member)
+                self._before_the_file(at, versions[at], here, trail)
         for here in waiting.values():
             self._settle(here.values())
 
@@ -310,11 +335,12 @@ class _Walk:
         return {c: known[b] if b else None for c, b in zip(wanted, blobs, strict=True)}
 
     def _before_the_file(
-        self, at: str, pointer: Pointer | None, here: dict[str, _Pending], member: str
+        self, at: str, pointer: Pointer | None, here: dict[str, _Pending], trail: _Trail
     ) -> None:
         """Go on under the path that the same content had in a parent, if there is one.
 
-        Of several, the one that is gone here was renamed; another is what was copied.
+        Of several, the one that is gone here was renamed; another is what was copied. Else under
+        the path from which it was probably moved.
         """
         parents = self.ws.git.parents([at]).get(at, []) if pointer is not None else []
         for parent in parents:
@@ -326,9 +352,27 @@ class _Walk:
             if alike:
                 still = self.ws.snapshot_at(at).pointers
                 source = min(alike, key=lambda p: p.path in still)
-                self.stretches.append((parent, _Trail(source.file, source.path, member), here))
+                on = _Trail(source.file, source.path, trail.member)
+                self.stretches.append((parent, on, here))
                 return
-        self._settle(here.values())
+        if not any(self._moved(at, parent, here, trail) for parent in parents):
+            self._settle(here.values())
+
+    def _moved(self, at: str, parent: str, here: dict[str, _Pending], trail: _Trail) -> bool:
+        """Go on where a commit probably moved the model from, and changed it; whether it did."""
+        old, new = (self.ws.snapshot_at(commit).pointers for commit in (parent, at))
+        alike = Likeness(lambda: self.ws.cache, self.ws.git.common_dir / "devml")
+        moved = {c.path: c.moved_from for c in with_moves(differing(old, new), alike)}
+        source = old.get(moved.get(trail.path) or "")
+        if source is None or source.oid is None:
+            return False
+        on = _Trail(source.file, source.path, trail.member)
+        start = next(iter(self.ws.git.history_of(parent, source.file)), parent)
+        passed = self._divide(here, [start], {start: source}, on).get(start, {})
+        if passed:
+            self.moves.append(Move(at, on.name, trail.name))
+            self.stretches.append((start, on, passed))
+        return True
 
     def _settle(self, found: Iterable[_Pending]) -> None:
         for p in found:

@@ -394,6 +394,10 @@ class Cache:
             return None
         return target
 
+    def quarantined(self, oid: str) -> bool:
+        """Whether a corrupt object of that name was moved out of the way."""
+        return any((self.root / "quarantine").glob(f"{oid}.*"))
+
     def total(self) -> tuple[int, int]:
         """Return how many objects the cache has and their size in bytes."""
         count = size = 0

@@ -11,7 +11,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from devml_git import gate, inspecting, notebook, sides
+from devml_git import describing, gate, inspecting, notebook, sides
+from devml_git.amounts import counted
 from devml_git.contents import Contents
 from devml_git.errors import ContentLost, DevmlError, UsageError
 from devml_git.measures import changes, improved
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from devml_git.sides import Side
     from devml_git.workspace import Workspace
 
+_LONGEST = 1 << 16  # characters of a line
 MOST = 5  # files of one directory that are looked into, unless all are asked for
 
 
@@ -141,6 +143,10 @@ class Comparison:
             "params": params,
             "notes": list(self.notes),
         }
+
+    def __str__(self) -> str:
+        """Return what `devml-git diff` prints."""
+        return "\n".join(gate.shown(line, _LONGEST) for _, line in describing.lines(self))
 
     def _repr_html_(self) -> str:
         return notebook.comparison(self.to_dict())
@@ -369,7 +375,7 @@ class _Looking:
             )
             inside, said = inspecting.look(self.ws, place, name, old, new)
         except ContentLost as e:
-            notes.append(f"not looked into: {e.message} ({e.hint})")
+            notes.append(f"not looked into: {_with_hint(e)}")
             return None
         except (DevmlError, OSError) as e:
             notes.append(f"not looked into: {e.message if isinstance(e, DevmlError) else e}")
@@ -384,7 +390,7 @@ class _Looking:
                 for side in (self.old, self.new)
             )
         except ContentLost as e:
-            note = f"its list of files: {e.message} ({e.hint})"
+            note = f"not compared file by file: {_with_hint(e)}"
             return ArtifactChange(path, "modified", one, two, notes=(note,))
         files = [self._sized(path, change, before, after) for change in _files(before, after)]
         if not files:
@@ -447,7 +453,11 @@ class _Looking:
                 left = left if left is None or not (inside or said) else left - 1
                 yield replace(file, inside=inside)
         if skipped:
-            notes.append(f"{skipped} more changed files were not looked into: --all")
+            notes.append(f"not looked into: {counted(skipped, 'more changed file')} (--all)")
+
+
+def _with_hint(error: DevmlError) -> str:
+    return f"{error.message} ({error.hint})" if error.hint else error.message
 
 
 def _files(before: Mapping[str, str], after: Mapping[str, str]) -> list[FileChange]:

@@ -13,6 +13,7 @@ from devml_git.errors import ContentLost
 from devml_git.streams import in_parallel
 from devml_git.supply import Supply, oid_of
 from devml_git.verified import Verified
+from devml_git.wording import corrupt
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -50,14 +51,22 @@ class Contents:
         lost = set(self._supply.obtain_objects(pointer, wanted.values()))
         lost |= self._proven(pointer, set(wanted.values()) - lost)
         if lost:
-            name = next(n for n, oid in wanted.items() if oid in lost)
-            path = f"{pointer.path}/{name}" if name else pointer.path
-            raise ContentLost(
-                f"{gate.shown(path)} ({oid_of(pointer)}) is not in the cache",
-                hint="devml-git fetch REV brings it, if a DVC remote has it",
-            )
+            raise self._why_lost(pointer, next(n for n, oid in wanted.items() if oid in lost))
         cache = self.ws.cache
         return {n: cache.object_path(oid, pointer.hash_name) for n, oid in wanted.items()}
+
+    def _why_lost(self, pointer: Pointer, name: str) -> ContentLost:
+        """Return the error for a file that is not here whole."""
+        oid = self.members(pointer)[name]
+        path = f"{pointer.path}/{name}" if name else pointer.path
+        what = f"{gate.shown(path)} ({oid_of(pointer)})"
+        aside = self.ws.cache.quarantined(oid)
+        if aside or self.ws.cache.has(oid, pointer.hash_name):
+            return corrupt(what, aside=aside)
+        return ContentLost(
+            f"{what} is not in the cache",
+            hint="devml-git fetch REV brings it, if a DVC remote has it",
+        )
 
     def _proven(self, pointer: Pointer, oids: Collection[str]) -> set[str]:
         """Hash what was not hashed lately; return what is corrupt, and no remote has better."""
@@ -65,15 +74,23 @@ class Contents:
         paths = {(oid, kind): cache.object_path(oid, kind) for oid in oids}
         todo = sorted(oid for oid, _ in paths.keys() - self._verified.whole(paths))
         bad = self._corrupt(todo, kind)
-        for oid in bad:
-            self._supply.set_aside(oid, kind, pointer.path)
-        lost = set(self._supply.obtain_objects(pointer, bad)) if bad else set()
+        lost = self._anew(pointer, bad)
         good: Mapping[tuple[str, str], Path] = {
             (oid, kind): paths[oid, kind] for oid in todo if oid not in bad
         }
         if good:
             self._verified.remember(good)
         return lost
+
+    def _anew(self, pointer: Pointer, bad: Collection[str]) -> set[str]:
+        """Fetch what is corrupt, if allowed; return what is not to be had. Else it stays where it
+        is: `verify --repair` looks for it there.
+        """
+        if not bad or not self._supply.fetch:
+            return set(bad)
+        for oid in bad:
+            self._supply.set_aside(oid, pointer.hash_name, pointer.path)
+        return set(self._supply.obtain_objects(pointer, bad))
 
     def _corrupt(self, oids: list[str], kind: str) -> set[str]:
         """Return which of these objects' bytes are not what their names say."""

@@ -12,12 +12,12 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from devml_git import headers
+from devml_git.amounts import counted, human, number
 from devml_git.gate import shown
-from devml_git.measures import plain
 from devml_git.media import LinesChange, MediaChange
 from devml_git.tables import TableChange
 from devml_git.tensors import ModelChange
-from devml_git.wording import counted, human
+from devml_git.wording import from_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -66,9 +66,8 @@ def _measures(found: Comparison) -> Iterator[Line]:
 
 
 def _change(m: Measured) -> str:
-    sides = ("-" if v is None else shown(plain(v), _NAME) for v in (m.old, m.new))
-    by = "" if m.difference is None else f"  ({m.difference:+.6g})"
-    return f"{' -> '.join(sides)}{by}"
+    by = "" if m.difference is None else f"  ({number(m.difference, '+')})"
+    return f"{shown(from_to(m.old, m.new), 2 * _NAME)}{by}"
 
 
 def stat(found: Comparison) -> Iterator[Line]:
@@ -135,8 +134,8 @@ def _gist(inside: Inside) -> str:
         return _rows(inside)
     if isinstance(inside, LinesChange):
         if inside.added is None:
-            return f"text: {_both(*inside.lines)} lines"
-        return f"text: {_both(*inside.lines)} lines, +{inside.added} -{inside.removed}"
+            return f"text: {_counts_of(inside.lines, 'line')}"
+        return f"text: {_counts_of(inside.lines, 'line')}, +{inside.added} -{inside.removed}"
     if isinstance(inside, MediaChange):
         sides = [f and headers.in_words(f) for f in (inside.old, inside.new)]
         return f"{inside.kind}: {_both(*sides)}"
@@ -150,11 +149,18 @@ def _both(old: object, new: object) -> str:
     return f"{shown(old, _NAME)} -> {shown(new, _NAME)}"
 
 
+def _counts_of(sides: tuple[int | None, int | None], noun: str) -> str:
+    """Return a count, or how it changed: 1 line, 1 -> 20 lines."""
+    told = [n for n in dict.fromkeys(sides) if n is not None]
+    return f"{f'{told[0]:,} -> ' if told[1:] else ''}{counted(told[-1], noun)}"
+
+
 def _rows(table: TableChange) -> str:
     if table.rows == (None, None):
-        counted = any(n is not None for n in table.lines)
-        return f"{table.format}: {_both(*table.lines)} lines" if counted else table.format
-    text = f"{table.format}: {_both(*table.rows)} rows"
+        if table.lines == (None, None):
+            return table.format
+        return f"{table.format}: {_counts_of(table.lines, 'line')}"
+    text = f"{table.format}: {_counts_of(table.rows, 'row')}"
     if table.added is not None:
         text += f", +{table.added} -{table.removed}"
     if table.changed is not None:
@@ -172,16 +178,15 @@ def _table(table: TableChange) -> Iterator[Line]:
         yield "modified", f"{shown(name, _NAME)}: {counted(cells, 'cell')}"
     for cell in table.examples:
         key = ", ".join(f"{k} {v}" for k, v in zip(table.key, cell.key, strict=True))
-        change = f"{shown(cell.old, _NAME)} -> {shown(cell.new, _NAME)}"
+        change = shown(from_to(cell.old, cell.new), 2 * _NAME)
         yield "", f"{shown(key, _NAME)}: {shown(cell.column, _NAME)} {change}"
 
 
 def _metadata(metadata: Mapping[str, tuple[Any, Any]]) -> Iterator[Line]:
     for key, (old, new) in list(metadata.items())[:_FEW]:
-        change = " -> ".join("-" if v is None else shown(v, _NAME) for v in (old, new))
-        yield "", f"{shown(key, _NAME)}: {change}"
+        yield "", f"{shown(key, _NAME)}: {shown(from_to(old, new), 2 * _NAME)}"
     if len(metadata) > _FEW:
-        yield "", f"and {len(metadata) - _FEW} more of metadata: --json"
+        yield "", f"and {len(metadata) - _FEW:,} more of metadata: --json"
 
 
 # -- files of a directory ------------------------------------------------------------------------
@@ -219,11 +224,12 @@ def _model(model: ModelChange) -> str:
     old, new = model.parameters
     form = _both(*model.format)
     if None in model.format:
-        return f"{form}: {len(model.tensors)} tensors, {old or new:,} parameters"
+        counts = counted(len(model.tensors), "tensor"), counted(old or new, "parameter")
+        return f"{form}: {', '.join(counts)}"
     kinds = Counter(t.change for t in model.tensors)
     total = len(model.tensors) - kinds["removed"] + model.unchanged
     changes = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "none changed"
-    text = f"{form}: {changes} of {total} tensors; {new:,} parameters"
+    text = f"{form}: {changes} of {counted(total, 'tensor')}; {counted(new, 'parameter')}"
     if old != new:
         text += f" ({new - old:+,})"
     far = [t.numbers.l2 for t in model.tensors if t.numbers and t.numbers.l2 is not None]
@@ -239,7 +245,7 @@ def _tensors(tensors: Sequence[TensorChange], most: int | None) -> Iterator[Line
     for some in groups[:most]:
         yield _TONES.get(some[0].change, "modified"), _group(some)
     if most is not None and len(groups) > most:
-        yield "", f"and {sum(map(len, groups[most:]))} more tensors: --all"
+        yield "", f"and {counted(sum(map(len, groups[most:])), 'more tensor')}: --all"
 
 
 def _up_to(depth: int) -> Callable[[TensorChange], tuple[object, ...]]:
@@ -315,7 +321,7 @@ def _form(some: Sequence[TensorChange]) -> str:
     forms = {_alike(t)[1:3] for t in some}
     if len(forms) > 1:
         sides = (t.new or t.old for t in some)
-        return f"{sum(t.elements for t in sides if t is not None):,} parameters"
+        return counted(sum(t.elements for t in sides if t is not None), "parameter")
     old, new = some[0].old, some[0].new
     shape = _both(*(x and list(x.shape) for x in (old, new)))
     dtype = _both(*(x and x.dtype for x in (old, new)))

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from devml_git import attributes, config, gate, installer, leftovers, store, trust
+from devml_git.amounts import counted, human
 from devml_git.errors import DevmlError
 from devml_git.nouns import State
 from devml_git.plumbing import Git, git_version, require_git
@@ -101,7 +102,7 @@ def _config(git: Git) -> Iterator[Finding]:
     if loaded.file is None:
         yield Finding("warn", "config", "no devml.toml", "devml-git init")
     else:
-        yield Finding("ok", "config", f"{loaded.file}, {len(loaded.track)} track rules")
+        yield Finding("ok", "config", f"{loaded.file}, {counted(len(loaded.track), 'track rule')}")
 
 
 def _cache(git: Git) -> Iterator[Finding]:
@@ -112,7 +113,7 @@ def _cache(git: Git) -> Iterator[Finding]:
             yield Finding("fail", "cache", f"{place} cannot be written", f"chmod u+w {place}")
             return
         count, size = ws.cache.total()
-        yield Finding("ok", "cache", f"{place}: {count} objects, {size} bytes")
+        yield Finding("ok", "cache", f"{place}: {counted(count, 'object')}, {human(size)}")
         aside = ws.cache.root / "quarantine"
         if aside.is_dir() and any(aside.iterdir()):
             yield Finding("warn", "cache", f"corrupt objects were set aside in {aside}")
@@ -125,7 +126,8 @@ def _leftovers(git: Git) -> Iterator[Finding]:
     with Workspace(git) as ws:
         count, size = leftovers.clean(ws)
     if count:
-        text = f"{count} temporary files of killed commands removed, {size} bytes"
+        what = counted(count, "temporary file")
+        text = f"{what} of killed commands removed, {counted(size, 'byte')}"
         yield Finding("ok", "left-overs", text)
 
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from devml_git import arming, gate, moving, plumbing, snapshotting, store, tripwire, trust
+from devml_git.amounts import human
 from devml_git.errors import ContentLost, DevmlError, Refused
 from devml_git.instep import bring_in_step
 from devml_git.nouns import State
 from devml_git.rescuing import set_aside_here
 from devml_git.restoring import Restorer
 from devml_git.supply import Supply
-from devml_git.wording import done_lines, human, listed, taken_lines
+from devml_git.wording import done_lines, listed, taken_lines
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from devml_git.cache import Corrupt
+from devml_git.changing import lies_in
 from devml_git.errors import DevmlError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from devml_git.cache import Cache
+    from devml_git.changing import Change, Commit
     from devml_git.gitstream import Row
     from devml_git.nouns import Pointer
-    from devml_git.walking import Change, Commit
 
 _KNOWN = 20_000  # commits that have not been met yet
 
@@ -35,8 +37,8 @@ class Following:
         self._cache = cache
         self._names: OrderedDict[str, frozenset[str]] = OrderedDict()
 
-    def keeps(self, commit: Commit, rows: Mapping[str, Sequence[Row]]) -> bool:
-        """Whether a commit changed one of them (a merge: against each of its parents).
+    def told(self, commit: Commit, rows: Mapping[str, Sequence[Row]]) -> Commit | None:
+        """Return what a commit changed of them; None where it did not (a merge: from a parent).
 
         Tells its parents what they are called there.
         """
@@ -44,16 +46,38 @@ class Following:
         kept = []
         for parent, some in commit.against or ((next(iter(rows), ""), commit.changes),):
             touched = [c for c in some if self._concerns(c, names)]
-            kept.append(bool(touched) or any(_lies_in(r.path, names) for r in rows.get(parent, ())))
+            kept.append(bool(touched) or any(lies_in(r.path, names) for r in rows.get(parent, ())))
             before = names | {c.moved_from for c in touched if c.moved_from}
             self._names[parent] = self._names.get(parent, frozenset()) | before
             if len(self._names) > _KNOWN:
                 self._names.popitem(last=False)
-        return all(kept) and not commit.cut
+        return self.narrowed(commit, names) if all(kept) and not commit.cut else None
 
-    def _concerns(self, change: Change, names: Iterable[str]) -> bool:
-        """Whether one of the names is the artifact, lies above it, or is a member that changed."""
+    def narrowed(self, commit: Commit, names: frozenset[str]) -> Commit:
+        """Return a commit with those of its changes that concern some names, and no others."""
+        return replace(
+            commit,
+            changes=self._of(commit.changes, names),
+            against=tuple((parent, self._of(some, names)) for parent, some in commit.against),
+            within=names,
+        )
+
+    def _of(self, changes: Sequence[Change], names: frozenset[str]) -> tuple[Change, ...]:
+        """Return the changes that concern the names, and where what was moved has come from."""
+        touched = [c for c in changes if self._concerns(c, names)]
+        if len(touched) == len(changes):
+            return tuple(changes)
+        told = {c.path for c in touched} | {c.moved_from for c in touched if c.moved_from}
+        return tuple(c for c in changes if c.path in told)
+
+    def _concerns(self, change: Change, names: Collection[str]) -> bool:
+        """Whether one of the names is the artifact, its pointer's file, lies above it, or is a
+        member that changed.
+        """
         path = change.path
+        side = change.new or change.old
+        if side is not None and side.file in names:
+            return True
         inside = [n[len(path) + 1 :] for n in names if n.startswith(f"{path}/")]
         above = [n for n in names if not n.startswith(f"{path}/")]
         return concerns(path, above) or any(self._member_changed(change, n) for n in inside)
@@ -73,7 +97,3 @@ class Following:
         except (DevmlError, Corrupt):
             return None
         return {n: o for n, o in members.items() if n == member or n.startswith(f"{member}/")}
-
-
-def _lies_in(path: str, names: Iterable[str]) -> bool:
-    return any(path in {n, f"{n}.dvc"} or not n or path.startswith(f"{n}/") for n in names)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from devml_git import gitstream
-from devml_git.walking import arguments
+from devml_git.choosing import arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from devml_git.choosing import Chosen
     from devml_git.plumbing import Git
-    from devml_git.walking import Chosen
 
 T = TypeVar("T")
 _FILLER = 6  # lines below a commit until an octopus is drawn to its end

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+from devml_git.amounts import counted
 from devml_git.errors import Refused
 from devml_git.gate import shown
 
@@ -71,7 +72,9 @@ def in_words(found: Facts) -> str:
         return f"{found['format']} {found['width']}x{found['height']} {found['mode']}"
     seconds = found["seconds"]
     length = "?" if seconds is None else f"{seconds:.2f}"
-    return f"{length} s, {found['rate'] or '?'} Hz, {found['channels'] or '?'} channels"
+    channels = found["channels"]
+    told = counted(int(channels), "channel") if channels else "? channels"
+    return f"{length} s, {found['rate'] or '?'} Hz, {told}"
 
 
 def parquet(path: Path) -> tuple[int, dict[str, str]]:

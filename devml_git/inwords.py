@@ -17,11 +17,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from devml_git import pointers, yamltext
+from devml_git.amounts import counted, human
 from devml_git.errors import ContentLost, DevmlError
 from devml_git.gate import shown
 from devml_git.nouns import Content
 from devml_git.summaries import Summaries, Summary
-from devml_git.wording import human
+from devml_git.wording import MEND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -80,6 +81,8 @@ class Known:
         for git, cache in self._caches:
             if cache.has(oid, pointer.hash_name):
                 return self._read(git, cache, pointer, oid)
+            if cache.quarantined(oid):
+                raise ContentLost("content was corrupt and is set aside: devml-git fetch --all")
         raise ContentLost("content is not here: devml-git fetch")
 
     def _read(self, git: Git, cache: Cache, pointer: Pointer, oid: str) -> Summary:
@@ -92,7 +95,7 @@ class Known:
             place = cache.object_path(oid, kind)
             small = cache.size_of(oid, kind) <= LARGE
             if small and not _proven(git, cache, oid, kind):
-                raise ContentLost("content is corrupt in the cache: devml-git verify --repair")
+                raise ContentLost(f"content is corrupt in the cache: {MEND}")
             found = summarise(place, name, most=LARGE if small else 0)
             found = replace(found, whole=found.whole and small)
         self._store.put(oid, kind, name, found)
@@ -153,8 +156,8 @@ def _relative(pointer: Pointer) -> str:
 
 
 def _in_words(pointer: Pointer, known: Known) -> list[str]:
-    files = "" if pointer.nfiles is None else f", {pointer.nfiles:,} files"
-    size = "" if pointer.size is None else f", {pointer.size:,} bytes"
+    files = "" if pointer.nfiles is None else f", {counted(pointer.nfiles, 'file')}"
+    size = "" if pointer.size is None else f", {counted(pointer.size, 'byte')}"
     lines = [shown(_relative(pointer), _NAME), f"{pointer.hash_name} {pointer.oid}{size}{files}"]
     lines += [
         f"executable {shown(name, _NAME)}".rstrip() for name in sorted(pointer.executable)[:SHOWN]
@@ -170,7 +173,8 @@ def _in_words(pointer: Pointer, known: Known) -> list[str]:
 def _summary_lines(summary: Summary) -> Iterator[str]:
     if summary.is_model:
         numbers = sum(math.prod(t.shape) for t in summary.tensors)
-        yield f"{summary.format}: {len(summary.tensors):,} tensors, {numbers:,} numbers"
+        counts = counted(len(summary.tensors), "tensor"), counted(numbers, "number")
+        yield f"{summary.format}: {', '.join(counts)}"
         if summary.tensors and not summary.tensors[0].digest:
             yield _LARGE_NOTE
     elif summary.format:
@@ -194,7 +198,7 @@ def _tensor(tensor: TensorSummary) -> str:
 
 def _group(tensors: Sequence[TensorSummary]) -> str:
     types = ", ".join(sorted({t.dtype for t in tensors})[:4])
-    words = [f"{len(tensors):,} tensors, {types}"]
+    words = [f"{counted(len(tensors), 'tensor')}, {types}"]
     if tensors[0].digest:
         words.append(_digest(f"{t.name} {t.identity}" for t in tensors))
     if all(t.norm is not None for t in tensors):
@@ -209,7 +213,7 @@ def _of_directory(cache: Cache, oid: str, kind: str) -> Summary:
     try:
         members = cache.manifest(oid, kind)
     except Corrupt as e:
-        raise ContentLost("its list of files is corrupt: devml-git verify --repair") from e
+        raise ContentLost(f"its list of files is corrupt in the cache: {MEND}") from e
     names = sorted(members)
     lines, whole = [], True
     for key, inside in grouped(names, "/").items():
@@ -220,7 +224,7 @@ def _of_directory(cache: Cache, oid: str, kind: str) -> Summary:
             text = f"{members[key][:_DIGEST]}  {size}"
         else:
             rows = (f"{names[i]} {members[names[i]]}" for i in inside)
-            text = f"{len(inside):,} files  {_digest(rows)}"
+            text = f"{counted(len(inside), 'file')}  {_digest(rows)}"
         lines.append(f"{shown(key, _NAME)}  {text}")
     return Summary("", (), tuple(lines), whole=whole)
 

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from devml_git import pointers
+from devml_git.amounts import counted
 from devml_git.cache import Corrupt
 from devml_git.errors import DevmlError, Refused
 from devml_git.gate import shown
@@ -91,7 +92,7 @@ class Stored:
                 raise Corrupt(oid)
             return cache.object_path(oid, pointer.hash_name).read_bytes()
         except Corrupt as e:
-            raise Refused(f"{shown(path)}: corrupt in the cache") from e
+            raise Refused(f"{shown(path)}: corrupt in the cache (devml-git verify --repair)") from e
         except Refused:
             raise
         except (DevmlError, OSError) as e:
@@ -337,7 +338,9 @@ class _Measuring:
         """Return so many files, and note it if that are not all."""
         if len(files) <= most:
             return files
-        self.notes.append(f"{len(files)} files of metrics or parameters: {most} are read")
+        self.notes.append(
+            f"{counted(len(files), 'file')} of metrics or parameters: {most} are read"
+        )
         return dict(itertools.islice(files.items(), most))
 
     def _text(self, path: str) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Histories and comparisons as HTML for a notebook (IPython's `_repr_html_`).
+"""Histories and comparisons as HTML for a notebook (IPython's `_repr_html_`), and as text.
 
 Names, messages and values come from a repository: each is escaped, none is ever markup.
 """
@@ -11,17 +11,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, overload
 
 from devml_git import telling
+from devml_git.amounts import counted, human
 from devml_git.gate import shown
-from devml_git.wording import human
+from devml_git.wording import value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from devml_git.changing import Commit
     from devml_git.config import Config
-    from devml_git.walking import Commit
 
 _ROWS = 200
 _LINES = 40  # of one cell
+_LONGEST = 1 << 16  # characters of a line
 _LEFT = ' style="text-align:left;vertical-align:top"'
 
 
@@ -52,6 +54,14 @@ class History(Sequence["Commit"]):
         """Return product.md's `devml.log/v1`."""
         return {"schema": "devml.log/v1", "commits": [c.to_dict(self.prefix) for c in self]}
 
+    def __str__(self) -> str:
+        """Return what `devml-git log` prints."""
+        lines = []
+        for c in self:
+            lines.append(_text(telling.commit_line(c)))
+            lines += [f"    {_text(line)}" for line in telling.detail_lines(c, self.config)]
+        return "\n".join(shown(line, _LONGEST) for line in lines)
+
     def _repr_html_(self) -> str:
         return _of_history(self.commits, self.config)
 
@@ -64,7 +74,7 @@ def _of_history(commits: Sequence[Commit], config: Config) -> str:
         ]
         for c in commits[:_ROWS]
     ]  # fmt: skip
-    more = f"and {len(commits) - _ROWS} more commits" if len(commits) > _ROWS else ""
+    more = f"and {counted(len(commits) - _ROWS, 'more commit')}" if len(commits) > _ROWS else ""
     return _table(["commit", "date", "author", "subject", "changed"], rows, more)
 
 
@@ -100,7 +110,7 @@ def _size(side: Mapping[str, Any] | None) -> str:
 
 
 def _value(value: Any) -> str:  # noqa: ANN401
-    return "" if value is None else telling.value_text(value)
+    return "" if value is None else value_text(value)
 
 
 def _text(line: Iterable[tuple[str, str]]) -> str:

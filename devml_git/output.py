@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from devml_git.gate import shown
 from devml_git.plumbing import start_pager
 from devml_git.progress import Progress
+from devml_git.wording import padded, width_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -166,10 +167,10 @@ class Output:
         every = [list(heads), *cells] if heads else cells
         if not every:
             return
-        widths = [max(len(row[i]) for row in every) for i in range(len(every[0]))]
+        widths = [max(width_of(row[i]) for row in every) for i in range(len(every[0]))]
         coloured = _coloured(sys.stdout)
         for i, row in enumerate(every):
-            text = "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+            text = "  ".join(map(padded, row, widths)).rstrip()
             head = bool(heads) and i == 0
             style = "bold" if head else next((_STYLES[c] for c in row if c in _STYLES), "")
             if coloured and style:

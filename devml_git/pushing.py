@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from devml_git import gate, operations, store, transfer
+from devml_git.amounts import counted, human
 from devml_git.errors import ContentLost, DevmlError
 from devml_git.gathering import gather
 from devml_git.operations import Operation
 from devml_git.published import Published
-from devml_git.wording import counted, human
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

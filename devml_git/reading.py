@@ -12,37 +12,33 @@ import io
 import itertools
 import os
 import stat
-import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any
 
-from devml_git import comparing, config, gate, models, savepointing, savepoints, trust
+from devml_git import comparing, config, gate, models, savepointing
 from devml_git.arrays import Tensors
-from devml_git.contents import Contents
-from devml_git.errors import ContentLost, NotARepository, Refused, StorageFailed, UsageError
+from devml_git.choosing import Chosen
+from devml_git.errors import NotARepository, Refused, StorageFailed, UsageError
+from devml_git.finding import Finder
 from devml_git.notebook import History
-from devml_git.place import Stat, storage_error, what_is
+from devml_git.place import storage_error, what_is
 from devml_git.plumbing import Git
 from devml_git.selecting import Where
-from devml_git.streams import SMALL
-from devml_git.walking import Chosen, walk
+from devml_git.walking import walk
 from devml_git.wording import listed
-from devml_git.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
     from typing import Self
 
-    from devml_git.cache import Cache
     from devml_git.comparing import Comparison
-    from devml_git.nouns import Pointer, Snapshot
+    from devml_git.nouns import Pointer
     from devml_git.savepoints import Savepoint
+    from devml_git.workspace import Workspace
 
-_T = TypeVar("_T")
 _MODES = frozenset({"r", "rt", "rb"})
 _INDEX = ".index.json"
-_KEPT = 32  # snapshots, and lists of files of large directories
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
 
 
@@ -66,20 +62,6 @@ class Artifact:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """An object of the cache that was proven, and its stat at that time."""
-
-    path: Path
-    stat: Stat
-
-    def unchanged(self) -> bool:
-        try:
-            return Stat.of(self.path.stat()) == self.stat
-        except OSError:
-            return False
-
-
 class Repo:
     """One repository, or one project in it, to be read from Python. A context manager; picklable.
 
@@ -96,15 +78,17 @@ class Repo:
     def __init__(
         self, path: str | os.PathLike[str] | None = None, *, fetch: bool | None = None
     ) -> None:
-        git = Git.discover(Path(path) if path is not None else None)
-        self.root = git.top
-        self.fetch = fetch
-        self._lock = threading.Lock()
-        self._snapshots: dict[str, Snapshot] = {}
-        self._members: dict[str, Mapping[str, str]] = {}
-        self._places: dict[tuple[str, str], _Place] = {}
-        with Workspace(git) as ws:
-            self._cache: Cache = ws.cache
+        self._finder = Finder(Git.discover(Path(path) if path is not None else None), fetch=fetch)
+
+    @property
+    def root(self) -> Path:
+        """Return the project's root, where paths start."""
+        return self._finder.root
+
+    @property
+    def fetch(self) -> bool | None:
+        """Return whether content may be fetched, as it was asked for."""
+        return self._finder.fetch
 
     def __reduce__(self) -> tuple[Any, ...]:
         return functools.partial(Repo, str(self.root), fetch=self.fetch), ()
@@ -120,10 +104,7 @@ class Repo:
 
     def close(self) -> None:
         """Forget what was found; files and tensors handed out stay open."""
-        with self._lock:
-            self._snapshots.clear()
-            self._members.clear()
-            self._places.clear()
+        self._finder.forget()
 
     # -- what there is -----------------------------------------------------------------------
 
@@ -132,8 +113,8 @@ class Repo:
 
         Raises UsageError for an unknown revision.
         """
-        with self._lock, self._workspace() as ws:
-            snapshot = ws.tree.snapshot if rev is None else ws.snapshot_at(self._commit(rev))
+        with self._finder.lock, self._finder.workspace() as ws:
+            snapshot = ws.tree.snapshot if rev is None else ws.snapshot_at(self._finder.commit(rev))
             return tuple(_described(ws, p) for _, p in sorted(snapshot.pointers.items()))
 
     def log(
@@ -153,13 +134,15 @@ class Repo:
         are artifacts, members or directories; `where` is as in `log --where "accuracy > 0.9"`; the
         rest is as in `git log` (`everything` is `--all`). Raises UsageError.
         """
-        git = self._git()
+        git = self._finder.git()
         settings = config.load(git.top)
         chosen = Chosen(
             revs, everything, first_parent, since, author=author,
             paths=tuple(self._inside(p) for p in paths),
         )  # fmt: skip
-        with contextlib.closing(walk(git, settings, chosen, cache=lambda: self._cache)) as walking:
+        with contextlib.closing(
+            walk(git, settings, chosen, cache=lambda: self._finder.cache)
+        ) as walking:
             found = walking if where is None else Where(where).among(walking)
             return History(tuple(itertools.islice(found, n)), settings, git.prefix)
 
@@ -175,14 +158,14 @@ class Repo:
         workspace. `path` narrows it down. Content is fetched as for `open`. Raises UsageError.
         """
         paths = () if path is None else (self._inside(path),)
-        with self._lock, self._workspace() as ws:
-            return comparing.compare(ws, a, b, paths, fetch=self._why_not_to_fetch(ws) == [])
+        with self._finder.lock, self._finder.workspace() as ws:
+            return comparing.compare(ws, a, b, paths, fetch=self._finder.why_not_to_fetch(ws) == [])
 
     def snapshot(
         self, message: str | None = None, metrics: Mapping[str, Any] | None = None
     ) -> Savepoint:
         """Record the whole state as a snapshot between commits; see `devml_git.snapshot`."""
-        with self._lock, self._workspace() as ws:
+        with self._finder.lock, self._finder.workspace() as ws:
             return savepointing.take(ws, message or "snapshot", metrics)
 
     # -- files -------------------------------------------------------------------------------
@@ -220,19 +203,19 @@ class Repo:
         return os.fdopen(fd, "rb")
 
     def _committed(self, name: str, rev: str) -> IO[bytes]:
-        commit = self._commit(rev)
-        found = self._snapshot(commit).holder(name)
+        commit = self._finder.commit(rev)
+        found = self._finder.snapshot(commit).holder(name)
         if found is not None:
-            (place,) = self._proven(found[0], [self._file_of(*found)]).values()
+            (place,) = self._finder.proven(found[0], [self._file_of(*found)]).values()
             return place.open("rb")
-        data = self._git().file_at(commit, name)
+        data = self._finder.git().file_at(commit, name)
         if data is None:
             raise self._nothing(name, rev)
         return io.BytesIO(data)
 
     def _file_of(self, pointer: Pointer, inside: str) -> str:
         """Return a file's name inside an artifact, or raise UsageError where it names none."""
-        members = self._members_of(pointer)
+        members = self._finder.members(pointer)
         if inside in members:
             return inside
         if not inside:
@@ -276,100 +259,19 @@ class Repo:
         return {n: place.with_name(n) for n in (place.name, *names) if place.with_name(n).is_file()}
 
     def _committed_model(self, name: str, rev: str) -> dict[str, Path]:
-        found = self._snapshot(self._commit(rev)).holder(name)
+        found = self._finder.snapshot(self._finder.commit(rev)).holder(name)
         if found is None:
             raise self._nothing(name, rev)
         pointer, inside = found[0], self._file_of(*found)
-        (place,) = self._proven(pointer, [inside]).values()
+        (place,) = self._finder.proven(pointer, [inside]).values()
         base, above = name.rsplit("/", 1)[-1], inside[: inside.rfind("/") + 1]
-        members = self._members_of(pointer)
+        members = self._finder.members(pointer)
         names = models.shards(place) if name.endswith(_INDEX) else []
         wanted = [f"{above}{n}" for n in names if f"{above}{n}" in members]
-        shards = self._proven(pointer, wanted) if wanted else {}
+        shards = self._finder.proven(pointer, wanted) if wanted else {}
         return {base: place} | {n.removeprefix(above): p for n, p in shards.items()}
 
     # -- finding -----------------------------------------------------------------------------
-
-    def _git(self) -> Git:
-        return Git.discover(self.root)
-
-    def _workspace(self) -> Workspace:
-        ws = Workspace(self._git())
-        self._cache = ws.cache
-        return ws
-
-    def _commit(self, rev: str) -> str:
-        if rev in self._snapshots:
-            return rev  # a full id
-        git = self._git()
-        found = git.commit_of(rev)
-        if found is not None:
-            return found
-        try:
-            return savepoints.find(git, rev).commit
-        except UsageError:
-            return git.require_commit(rev)
-
-    def _snapshot(self, commit: str) -> Snapshot:
-        with self._lock:
-            if commit not in self._snapshots:
-                with self._workspace() as ws:
-                    _keep(self._snapshots, commit, ws.snapshot_at(commit))
-            return self._snapshots[commit]
-
-    def _members_of(self, pointer: Pointer) -> Mapping[str, str]:
-        """Return a pointer's files, name to oid. Raises ContentLost, Refused."""
-        oid = pointer.oid or ""
-        if not pointer.is_dir:
-            return {"": oid}
-        with self._lock:
-            if oid not in self._members:
-                _keep(self._members, oid, self._ask(lambda c: c.members(pointer)))
-            return self._members[oid]
-
-    def _proven(self, pointer: Pointer, names: Collection[str]) -> dict[str, Path]:
-        """Return where an artifact's files can be read, proven by this process or lately."""
-        members, kind = self._members_of(pointer), pointer.hash_name
-        with self._lock:
-            doubted = [n for n in names if not self._known(members[n], kind)]
-            if doubted:
-                places = self._ask(lambda c: c.files(pointer, doubted))
-                for name, place in places.items():
-                    self._places[members[name], kind] = _Place(place, Stat.of(place.stat()))
-            return {n: self._places[members[n], kind].path for n in names}
-
-    def _known(self, oid: str, kind: str) -> bool:
-        """Whether an object was proven before, or is small enough to be read here and now."""
-        place = self._places.get((oid, kind))
-        if place is not None and place.unchanged():
-            return True
-        path = self._cache.object_path(oid, kind)
-        try:
-            stat_now = Stat.of(path.stat())
-        except OSError:
-            return False
-        if stat_now.size > SMALL or not self._cache.verify(oid, kind):
-            return False
-        self._places[oid, kind] = _Place(path, stat_now)
-        return True
-
-    def _ask(self, question: Callable[[Contents], _T]) -> _T:
-        """Ask for content, from a DVC remote, too, where that is allowed."""
-        with self._workspace() as ws:
-            wary = self._why_not_to_fetch(ws)
-            try:
-                return question(Contents(ws, fetch=wary == []))
-            except ContentLost as e:
-                if not wary:
-                    raise
-                why = f"the DVC remote {listed(wary)} is new or was changed by a commit"
-                raise ContentLost(f"{e.message}, and {why}", hint="devml-git trust") from e
-
-    def _why_not_to_fetch(self, ws: Workspace) -> list[str] | None:
-        """Return the remotes that are not trusted (none: fetch), or None where it is not wanted."""
-        if not (ws.config.hooks.fetch if self.fetch is None else self.fetch):
-            return None
-        return trust.untrusted(ws.git)
 
     def _inside(self, path: str | os.PathLike[str]) -> str:
         """Return a path relative to the root, POSIX. Raises UsageError for one outside of it."""
@@ -399,19 +301,13 @@ class Repo:
         return place
 
     def _nothing(self, name: str, rev: str) -> UsageError:
-        known = sorted(self._snapshot(self._commit(rev)).pointers)
+        known = sorted(self._finder.snapshot(self._finder.commit(rev)).pointers)
         near = difflib.get_close_matches(name, known, n=1)
         start = f"paths start at {gate.shown(self.root)}"
         return UsageError(
             f"{gate.shown(name)} is neither an artifact nor a file at {gate.shown(rev)}",
             hint=f"did you mean {gate.shown(near[0])}?" if near else start,
         )
-
-
-def _keep(kept: dict[str, Any], key: str, value: Any) -> None:  # noqa: ANN401
-    while len(kept) >= _KEPT:
-        del kept[next(iter(kept))]
-    kept[key] = value
 
 
 def _described(ws: Workspace, pointer: Pointer) -> Artifact:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate, moving, pointers, savepoints, snapshotting
+from devml_git.amounts import human
 from devml_git.errors import GitFailed
 from devml_git.nouns import State
-from devml_git.wording import human, listed
+from devml_git.wording import listed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

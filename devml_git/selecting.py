@@ -19,9 +19,9 @@ from devml_git.measures import better, is_number
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from devml_git.changing import Commit
     from devml_git.config import Config
     from devml_git.measures import Measures
-    from devml_git.walking import Commit
 
 _LONGEST = 2000  # characters of an expression
 _DEEPEST = 50  # parentheses and nots

@@ -7,27 +7,30 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate, savepoints
+from devml_git.choosing import Chosen, unknown_revision
 from devml_git.errors import DevmlError, DvcFailed, UsageError
-from devml_git.following import concerns
+from devml_git.following import Following, concerns
 from devml_git.remote import Remote, Wanted, name_of
-from devml_git.walking import Chosen, snapshot, unknown_revision, walk
+from devml_git.walking import snapshot, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from devml_git.changing import Commit
     from devml_git.nouns import Pointer
     from devml_git.savepoints import Savepoint
-    from devml_git.walking import Commit
     from devml_git.workspace import Workspace
 
 HERE, REMOTE, NOWHERE = "here", "remote", "nowhere"
 UNASKED = "not here"  # and no DVC remote was asked, or none answered
+CORRUPT = "corrupt"  # all that is known of: too short or too long, or set aside
 _STALL_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An artifact of the snapshot, and where its content is: HERE, REMOTE, NOWHERE or UNASKED.
+    """An artifact of the snapshot, and where its content is: HERE, REMOTE, NOWHERE, UNASKED or
+    CORRUPT. HERE is not proven: that is what `verify` is for.
 
     None for what this tool does not manage: imports, cloud-versioned outputs.
     """
@@ -69,24 +72,31 @@ class Shown:
 def show(ws: Workspace, rev: str, paths: Sequence[str] = (), *, fetch: bool) -> Shown:
     """Return the snapshot of a revision, or of a snapshot between commits.
 
-    `paths`: only these artifacts. `fetch`: what the cache lacks is asked of the DVC remotes;
-    nothing is transferred. Raises UsageError.
+    `paths`: only these artifacts, metrics and parameters, also of what changed. `fetch`: what the
+    cache lacks is asked of the DVC remotes; nothing is transferred. Raises UsageError.
     """
     sha = _commit(ws, rev)
     whole = snapshot(ws.git, ws.config, sha)
-    kept = {path: p for path, p in whole.pointers.items() if not paths or concerns(path, paths)}
-    if paths and not kept:
-        raise UsageError(
-            f"no artifact at {gate.shown(rev)} is {gate.shown(', '.join(paths))}",
-            hint=f"devml-git show {gate.shown(rev)}",
-        )
+    kept = {path: p for path, p in whole.pointers.items() if _meant(p, paths)}
     chosen = Chosen(revs=(sha,), alone=True)
     with contextlib.closing(walk(ws.git, ws.config, chosen, cache=lambda: ws.cache)) as walking:
         commit = next(walking)
+    if paths:
+        commit = Following(paths, lambda: ws.cache).narrowed(commit, frozenset(paths)).told()
+        measured = (*commit.measures.metrics, *commit.measures.params)
+        if not (kept or commit.changes or measured):
+            raise UsageError(
+                f"no artifact at {gate.shown(rev)} is {gate.shown(', '.join(paths))}",
+                hint=f"devml-git show {gate.shown(rev)}",
+            )
     where = whereabouts(ws, list(kept.values()), fetch=fetch)
     held = tuple(Held(p, where.get(path)) for path, p in sorted(kept.items()))
     broken = tuple(f"{b.file}: {b.why}" for b in whole.broken)
     return Shown(commit, held, broken, savepoints.at(ws.git, sha), ws.git.prefix)
+
+
+def _meant(pointer: Pointer, paths: Sequence[str]) -> bool:
+    return not paths or pointer.file in paths or concerns(pointer.path, paths)
 
 
 def _commit(ws: Workspace, rev: str) -> str:
@@ -107,14 +117,24 @@ def whereabouts(ws: Workspace, pointers: Sequence[Pointer], *, fetch: bool) -> d
         if p.oid is None or p.why_left_alone is not None:
             continue
         lacking = _lacking(ws, p)
-        found[p.path] = HERE if not lacking else UNASKED if fetch is False else NOWHERE
+        found[p.path] = _here(ws, p) if not lacking else UNASKED if fetch is False else NOWHERE
         name = _remote(ws, p) if lacking and fetch else None
         if name is not None:
             wanted = [Wanted(oid, p.hash_name, p.remote) for oid in lacking]
             asked.setdefault(name, {})[p.path] = wanted
     for name, wanted_by_path in asked.items():
         found |= _ask(ws, name, wanted_by_path)
+    for p in pointers:
+        if found.get(p.path) in {NOWHERE, UNASKED} and ws.cache.quarantined(p.oid or ""):
+            found[p.path] = CORRUPT
     return found
+
+
+def _here(ws: Workspace, pointer: Pointer) -> str:
+    """Return whether what the cache has can be right: sizes alone are looked at."""
+    size = ws.cache.size_of(pointer.oid or "", pointer.hash_name)
+    wrong = not pointer.is_dir and pointer.size is not None and size != pointer.size
+    return CORRUPT if wrong else HERE
 
 
 def _lacking(ws: Workspace, pointer: Pointer) -> list[str]:

@@ -175,7 +175,7 @@ def _of_head(head: bytes, name: str, counted: str) -> Summary:
 
 
 def _column_lines(columns: Sequence[str]) -> list[str]:
-    more = [f"and {len(columns) - _COLUMNS} more columns"] if len(columns) > _COLUMNS else []
+    more = [f"and {len(columns) - _COLUMNS} more"] if len(columns) > _COLUMNS else []
     return [*(f"column {shown(c, _CHARACTERS)}" for c in columns[:_COLUMNS]), *more]
 
 

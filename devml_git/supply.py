@@ -10,6 +10,7 @@ from devml_git.cache import Corrupt
 from devml_git.errors import ContentLost, Refused
 from devml_git.remote import Wanted, fetch_objects
 from devml_git.streams import in_parallel
+from devml_git.wording import corrupt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -115,7 +116,7 @@ class Supply:
             self.set_aside(pointer.oid, pointer.hash_name, pointer.path)
             if not self._fetch([pointer]):
                 return self.ws.cache.manifest(pointer.oid, pointer.hash_name)
-            raise ContentLost(f"{gate.shown(pointer.path)}: its manifest is corrupt") from e
+            raise corrupt(f"the list of files of {gate.shown(pointer.path)}", aside=True) from e
 
     def _fetch(self, pointers: Sequence[Pointer]) -> list[str]:
         return self.fetch_wanted([Wanted(oid_of(p), p.hash_name, p.remote) for p in pointers])

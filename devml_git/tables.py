@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from devml_git import headers, media
+from devml_git.amounts import counted
 from devml_git.errors import Refused
 from devml_git.gate import shown
 
@@ -275,7 +276,8 @@ class _Pair:
             names = ", ".join(shown(n, 100) for n in unlike[:_EXAMPLES])
             notes.append(f"rows are compared without what has another type altogether: {names}")
         if len(common) + len(unlike) < max(len(self.old.types), len(self.new.types)):
-            notes.append(f"rows are compared over the {len(common)} columns that both sides have")
+            columns = counted(len(common), "column")
+            notes.append(f"rows are compared over the {columns} that both sides have")
         if not common:
             return TableChange(self.form, self.columns, self.rows), notes
         old, new = (
@@ -312,7 +314,8 @@ class _Pair:
             counts = frame.select(pl.len().alias("n"), pl.struct(key).n_unique().alias("u"))
             n, u = counts.collect(engine="streaming").row(0)
             if n != u:
-                return f"{n - u} rows of the {side} side repeat a key ({shown(', '.join(key))})"
+                keys = shown(", ".join(key))
+                return f"rows of the {side} side that repeat a key ({keys}): {n - u:,}"
         return None
 
     def _by_key(

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from devml_git.amounts import counted, human, number, signed_size
 from devml_git.gate import shown
-from devml_git.measures import improved, is_number
-from devml_git.wording import counted, human
+from devml_git.measures import improved
+from devml_git.wording import from_to, padded, value_text, width_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from devml_git.changing import Change, Commit
     from devml_git.config import Config
     from devml_git.measures import Measured
-    from devml_git.walking import Change, Commit
 
 Line = list[tuple[str, str]]  # texts and their styles ("": none)
 _SHORT = 10  # digits of a commit's id
 _KINDS = {"added": "green", "modified": "yellow", "deleted": "red", "moved": "cyan"}
+_FEW = 4  # metrics on a line of --oneline
 _SHOWN = 20  # artifacts of a commit in log, and metrics or parameters of a file
-_WIDEST = 60  # characters of a value
 _COLUMN = 10  # at least so wide: the rows are printed as they come
 
 
@@ -31,8 +32,24 @@ def commit_line(commit: Commit) -> Line:
             (e.subject, "bold"), (refs, "cyan")]  # fmt: skip
 
 
+def one_line(commit: Commit, config: Config) -> Line:
+    """Return a commit in one line: id, refs, subject, how many artifacts it changed, and the
+    metrics that it did. At a merge: what differs from the first parent.
+    """
+    e = commit.entry
+    line: Line = [(e.commit[:_SHORT], "yellow"), (f" ({e.refs})" if e.refs else "", "cyan")]
+    line.append((f" {e.subject}", "bold"))
+    changed = len(worth_telling(commit.changes))
+    line.append((f"  {counted(changed, 'artifact')}" if changed else "", "green"))
+    metrics = commit.told().metrics
+    for one in metrics[:_FEW]:
+        line += [("  ", ""), *_measured(one, config)]
+    return [*line, (f"  and {len(metrics) - _FEW} more" if len(metrics) > _FEW else "", "")]
+
+
 def detail_lines(commit: Commit, config: Config, *, most: int = _SHOWN) -> list[Line]:
     """Return what a commit changed: artifacts, metrics, parameters; at a merge, by parent."""
+    commit = commit.told()
     lines: list[Line] = []
     for parent, changes in commit.against:
         if changes:
@@ -47,16 +64,23 @@ def detail_lines(commit: Commit, config: Config, *, most: int = _SHOWN) -> list[
 
 def change_lines(changes: Sequence[Change], most: int) -> list[Line]:
     """Return a line for each artifact that changed, with its size and the change of size."""
-    sources = {c.moved_from for c in changes if c.moved_from}
-    told = [c for c in changes if c.new is not None or c.path not in sources]
+    told = worth_telling(changes)
     lines: list[Line] = []
     for c in told[:most]:
-        kind = "moved" if c.moved_from else c.kind
-        name = f"{c.moved_from} -> {c.path}" if c.moved_from else c.path
-        lines.append([(f"{kind:<8}", _KINDS[kind]), (f"  {name}  {_sizes(c)}", "")])
+        moved = c.moved_from is not None and not c.guessed
+        kind = "moved" if moved else c.kind
+        name = f"{c.moved_from} -> {c.path}" if moved else c.path
+        doubt = f"  (probably moved from {c.moved_from})" if c.guessed else ""
+        lines.append([(f"{kind:<8}", _KINDS[kind]), (f"  {name}  {_sizes(c)}{doubt}", "")])
     if len(told) > most:
-        lines.append([(f"and {len(told) - most} more artifacts: devml-git show", "")])
+        lines.append([(f"and {counted(len(told) - most, 'more artifact')}: devml-git show", "")])
     return lines
+
+
+def worth_telling(changes: Sequence[Change]) -> list[Change]:
+    """Return the changes without those that say only where a moved artifact had been."""
+    sources = {c.moved_from for c in changes if c.moved_from and not c.guessed}
+    return [c for c in changes if c.new is not None or c.path not in sources]
 
 
 def _sizes(change: Change) -> str:
@@ -67,11 +91,6 @@ def _sizes(change: Change) -> str:
     was = change.old.size if change.old and change.new else None
     delta = "" if was is None else f" ({signed_size(side.size - was)})"
     return f"{files}{human(side.size)}{delta}"
-
-
-def signed_size(nbytes: int) -> str:
-    """Return a change of size: +1.2 MB."""
-    return f"{'-' if nbytes < 0 else '+'}{human(abs(nbytes))}"
 
 
 def measure_lines(
@@ -100,7 +119,7 @@ def _measured(one: Measured, config: Config | None) -> Line:
     if one.old is None:
         return [(f"{key} {value_text(one.new)}", "")]
     if config is None or one.difference is None:
-        return [(f"{key} {value_text(one.old)} -> {value_text(one.new)}", "")]
+        return [(f"{key} {from_to(one.old, one.new)}", "")]
     good = improved(config, one)
     word = {True: ", better", False: ", worse", None: ""}[good]
     style = {True: "green", False: "red", None: ""}[good]
@@ -115,9 +134,9 @@ def whole_lines(files: Mapping[str, Mapping[str, Any]]) -> list[Line]:
     lines: list[Line] = []
     for file, table in files.items():
         lines += [[(file, "")]] if file else []
-        width = max((len(shown(k)) for k in table), default=0)
+        width = max((width_of(shown(k)) for k in table), default=0)
         for key, value in table.items():
-            lines.append([(f"  {shown(key or 'value').ljust(width)}  {value_text(value)}", "")])
+            lines.append([(f"  {padded(shown(key or 'value'), width)}  {value_text(value)}", "")])
     return lines
 
 
@@ -135,16 +154,3 @@ def table_row(commit: Commit, values: Sequence[Any], names: Sequence[str]) -> Li
         for v, n in zip(values, names, strict=True)
     ]
     return [(e.commit[:_SHORT], "yellow"), ("  ".join(["", e.date[:10], *cells, e.subject]), "")]
-
-
-def value_text(value: Any) -> str:  # noqa: ANN401
-    """Return a metric or parameter as people read it."""
-    text = number(value) if is_number(value) else str(value)
-    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
-
-
-def number(value: float, sign: str = "") -> str:
-    """Return a number with six significant digits at most."""
-    if isinstance(value, int):
-        return format(value, f"{sign}d") if value.bit_length() < 128 else "huge"  # noqa: PLR2004
-    return format(value, f"{sign}.6g")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import unicodedata
+from typing import TYPE_CHECKING, Any
 
 from devml_git import gate
+from devml_git.amounts import human, number, numbers_apart
 from devml_git.errors import ContentLost, WouldOverwrite
+from devml_git.measures import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from devml_git.snapshotting import Taken
 
 _SHOWN = 4
+MEND = "devml-git verify --all --repair"  # what is corrupt in the cache
+_WIDEST = 60  # characters of a value
 
 
 def taken_lines(taken: Taken) -> list[str]:
@@ -84,19 +89,20 @@ def listed(names: Sequence[str]) -> str:
     return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 commit, 2 commits."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def value_text(value: Any) -> str:  # noqa: ANN401
+    """Return a metric, parameter or cell as people read it."""
+    return _short(number(value) if is_number(value) else str(value))
 
 
-def human(nbytes: int) -> str:
-    """Return a size in bytes as people read it, in powers of ten: 12.3 MB."""
-    value = float(nbytes)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":  # noqa: PLR2004
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    raise AssertionError
+def from_to(old: Any, new: Any) -> str:  # noqa: ANN401
+    """Return both values of a change: 0.85 -> 0.9; a side that has none (None) is a dash."""
+    if is_number(old) and is_number(new):
+        return " -> ".join(numbers_apart(old, new))
+    return " -> ".join("-" if v is None else value_text(v) for v in (old, new))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
 
 
 def lost(paths: Iterable[str]) -> ContentLost:
@@ -105,6 +111,34 @@ def lost(paths: Iterable[str]) -> ContentLost:
         f"content is neither in the cache nor on a DVC remote: {listed(sorted(paths))}",
         hint="ask whoever made it to `dvc push`; with no remote yet: dvc remote add -d NAME URL",
     )
+
+
+def corrupt(what: str, *, aside: bool) -> ContentLost:
+    """Return the error for content whose bytes in the cache are not what its name says.
+
+    `aside`: it has been moved out of the way, so that a fetch brings it anew.
+    """
+    if aside:
+        return ContentLost(
+            f"{what} was corrupt in the cache, and is set aside",
+            hint="devml-git fetch --all   brings it, if a DVC remote has it",
+        )
+    return ContentLost(f"{what} is corrupt in the cache", hint=f"{MEND}   if a DVC remote has it")
+
+
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes: letters of East Asia take two, marks
+    that combine with the letter before them none (Unicode Standard Annex 11).
+    """
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(c) in {"W", "F"} for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
+
+
+def padded(text: str, width: int) -> str:
+    """Return a text with spaces behind it, up to a number of columns."""
+    return text + " " * (width - width_of(text))
 
 
 def by_choice(paths: Sequence[str]) -> str:

@@ -132,9 +132,10 @@ def test_corrupt_and_missing_content_is_not_handed_out(trained: Project) -> None
     place = trained.objects()[trained.show("v1", "models/a.pt.dvc").split("md5: ")[1][:32]]
     place.chmod(0o644)
     place.write_bytes(b"wrongs 1\n" * 50)
-    with pytest.raises(ContentLost, match=r"models/a\.pt .* is not in the cache"):
+    with pytest.raises(ContentLost, match=r"models/a\.pt .* was corrupt in the cache") as first:
         repo.open("models/a.pt", "v1")
-    with pytest.raises(ContentLost):
+    assert "devml-git fetch --all" in str(first.value.hint)
+    with pytest.raises(ContentLost, match="was corrupt in the cache, and is set aside"):
         devml_git.open("models/a.pt", "v1")
 
 
@@ -290,6 +291,7 @@ EVIL = '<script>alert(1)</script><img src=x onerror="x">&\x1b[2J\u202e'
 def test_history_in_a_notebook_is_a_table_that_runs_nothing(trained: Project) -> None:
     trained.write("metrics.json", '{"<b>acc": "<i>high"}')
     run("git", "commit", "-q", "--allow-empty", "-am", EVIL, cwd=trained.path, check=False)  # fmt: skip
+    assert f"{devml_git.log()}\n" == trained.devml("log").out
     text = devml_git.log()._repr_html_()
     assert text.startswith("<table>")
     assert "&lt;script&gt;alert(1)" in text
@@ -322,6 +324,7 @@ def test_two_revisions_are_compared_by_tensor(trained: Project) -> None:
     found = devml_git.compare("v4", "HEAD", MODEL)
     (artifact,) = found.to_dict()["artifacts"]
     assert [t["name"] for t in artifact["tensors"]] == ["layer.1.weight"]
+    assert f"{found}\n" == trained.devml("diff", "v4", "HEAD", MODEL).out
     text = found._repr_html_()
     assert "layer.1.weight  modified  l2 1" in text
     assert text.startswith("<table>")

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+import devml_git
 from devml_git.cache import Cache, Source
-from devml_git.errors import StorageFailed
+from devml_git.errors import NotARepository, StorageFailed
 from tests.world import Project, devml, devml_process, run
 
 
@@ -39,7 +40,19 @@ def test_outside_of_a_repository(tmp_path: Path) -> None:
 
 def test_bare_repository(tmp_path: Path) -> None:
     run("git", "init", "-q", "--bare", cwd=tmp_path)
-    said(devml("init", cwd=tmp_path), 10, "bare")
+    for args in (
+        ["init"],
+        ["log"],
+        ["show", "HEAD"],
+        ["diff", "A..B"],
+        ["blame", "m.pt"],
+        ["status"],
+    ):
+        said(
+            devml(*args, cwd=tmp_path), 10, "this is a bare repository", "git worktree add ../work"
+        )
+    with pytest.raises(NotARepository, match="bare repository"):
+        devml_git.Repo(tmp_path)
 
 
 def test_inside_of_git_directory(project: Project) -> None:

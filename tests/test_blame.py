@@ -120,6 +120,28 @@ def test_renamed_model_is_followed_and_the_old_path_named(trained: Project) -> N
     assert [line.split("]")[1].strip() for line in lines] == [MODEL, MODEL, MODEL, ""]
 
 
+def test_model_moved_and_retrained_at_once_is_followed_and_the_guess_told(trained: Project) -> None:
+    new = "models/new.safetensors"
+    trained.git("mv", f"{MODEL}.dvc", f"{new}.dvc")
+    save(trained, "e", 1, 6, 7, 8, path=new)
+    assert blamed(trained, path=new) == {"0": "a", "1": "e", "2": "d", "3": "d"}
+    said = trained.devml("blame", new)
+    head = trained.head()
+    assert said.err == f"{new} was probably moved from {MODEL}, and changed, in {head[:10]}\n"
+    found = trained.devml("blame", new, "--json").json
+    assert found["guessed_moves"] == [{"commit": head, "from": MODEL, "to": new}]
+    drop(trained, "d")  # of the content before, only the size is known
+    assert blamed(trained, path=new) == {"0": "a", "1": "e?d", "2": "e?d", "3": "e?d"}
+
+
+def test_model_moved_and_replaced_by_another_is_not_followed(trained: Project) -> None:
+    new = "models/new.safetensors"
+    trained.git("mv", f"{MODEL}.dvc", f"{new}.dvc")
+    save(trained, "e", 1, 5, path=new)
+    assert blamed(trained, path=new) == {"0": "e", "1": "e"}
+    assert "guessed_moves" not in trained.devml("blame", new, "--json").json
+
+
 def test_of_models_with_the_same_content_the_renamed_one_is_followed(project: Project) -> None:
     project.differential = False
     save(project, "older", 1, 2, path="models/best.safetensors")
@@ -135,7 +157,7 @@ def test_older_content_that_is_not_here_leaves_a_doubt(trained: Project) -> None
     assert blamed(trained) == {"0": "a", "1": "d?b", "2": "d?b", "3": "d?b"}
     told = trained.devml("blame", MODEL)
     assert told.out.splitlines()[1].startswith(f"{trained.head('d')[:10]}?  ")
-    assert "? or in one of 1 older commits whose content is not here" in told.err
+    assert "? or earlier: the content of 1 older commit is not here" in told.err
     drop(trained, "a")
     assert blamed(trained) == {"0": "d?b?a", "1": "d?b?a", "2": "d?b?a", "3": "d?b?a"}
 

@@ -184,6 +184,28 @@ def test_unmerged_pointer_is_left_out_and_named(models: Project) -> None:
         assert "models/a.pt.dvc is unmerged: left out" in found["notes"]
 
 
+def test_corrupt_content_is_named_with_what_mends_it(models: Project, tmp_path: Path) -> None:
+    models.dvc("remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+    models.dvc("push", "-q")
+    place = models.object("models/a.pt.dvc")
+    place.chmod(0o644)
+    place.write_bytes(b"cut")
+    listed = models.object("data.dvc")
+    listed.chmod(0o644)
+    listed.write_bytes(b"[]")
+    data, model = diff(models, "HEAD~1", "HEAD")["artifacts"]
+    assert "is corrupt in the cache (devml-git verify --all --repair " in model["notes"][0]
+    assert data["notes"][0].startswith("not compared file by file: the list of files of data ")
+    (shown,) = models.devml("show", "--json", "--", "models").json["artifacts"]
+    assert shown["content"] == "corrupt"
+    told = models.devml("show").out
+    assert "corrupt: devml-git verify --all --repair" in told
+    assert models.devml("blame", "models/a.pt", check=False).err.startswith("error: models/a.pt (")
+    models.devml("verify", "--all", "--repair")
+    models.devml("fetch", "--all")
+    assert "corrupt" not in json.dumps(diff(models, "HEAD~1", "HEAD"))
+
+
 def test_renamed_artifact_is_one_line_and_in_json_added_and_deleted(models: Project) -> None:
     models.git("mv", "models/a.pt.dvc", "models/b.pt.dvc")
     models.commit("renamed")
@@ -390,7 +412,7 @@ def test_images_recordings_and_text(project: Project) -> None:
     text = "\n".join(told(project, "HEAD~1"))
     assert "text: 2 -> 3 lines, +1 -0" in text
     assert "image: PNG 10x20 RGB -> PNG 20x20 RGB" in text
-    assert "audio: 1.00 s, 8000 Hz, 1 channels -> 1.00 s, 8000 Hz, 2 channels" in text
+    assert "audio: 1.00 s, 8000 Hz, 1 channel -> 1.00 s, 8000 Hz, 2 channels" in text
 
 
 @pytest.mark.parametrize("name", ["i.png", "s.mp3"])
@@ -447,7 +469,7 @@ def test_few_files_of_a_directory_are_looked_into_unless_all_are_asked_for(
     assert looked("--all") == comparing.MOST + 3
     assert looked("--no-content") == 0
     assert any(
-        "3 more changed files were not looked into: --all" in x for x in told(project, "HEAD~1")
+        "not looked into: 3 more changed files (--all)" in x for x in told(project, "HEAD~1")
     )
 
 
@@ -463,7 +485,7 @@ def test_content_that_is_not_here_is_said_so_and_sizes_stand(models: Project) ->
 def test_list_of_files_that_is_not_here_is_said_so(models: Project) -> None:
     models.object("data.dvc").unlink()
     one = artifact(diff(models, "v2", "v3"), "data")
-    assert one["notes"][0].startswith("its list of files: ")
+    assert one["notes"][0].startswith("not compared file by file: ")
     assert "files" not in one
 
 

@@ -9,16 +9,21 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from devml_git.changing import Commit, differing, with_moves
+from devml_git.choosing import Chosen
 from devml_git.config import Config
 from devml_git.errors import UsageError
 from devml_git.measures import Measures
+from devml_git.nouns import Pointer
 from devml_git.plumbing import Git
 from devml_git.selecting import Named, Where
-from devml_git.walking import Chosen, Commit, walk
+from devml_git.walking import walk
+from tests.tensorfile import weights
 from tests.world import Project, run
 
 ESC = "\x1b[31m[red]<b>"
@@ -131,6 +136,8 @@ def test_commits_are_those_of_git_log(models: Project) -> None:
         ["--reverse"], ["--author=ann"], ["--grep=side [01]"], ["--until=2000-01-01"], ["v2"],
         ["--since=2000-01-01"], ["--author=ann", "-n", "1"], ["side", "main"], ["--reverse", "-n", "3"],
         ["v1..v1"], ["-n", "0"], ["main^@"], ["-2"], ["-3", "main"], ["--grep", "-3"],
+        ["--max-count=1"], ["--skip", "1", "-n1", "--author=ann"], ["--skip=99"],
+        ["--reverse", "--skip=1", "-n", "2"], ["v2..", "--merges"],
     ):  # fmt: skip
         theirs = run("git", "log", "--format=%s", *args, cwd=models.path).out.splitlines()
         assert subjects(models, *args) == theirs, args
@@ -244,6 +251,134 @@ def test_paths_are_from_where_the_user_stands(models: Project) -> None:
     ran = models.devml("log", "--json", "--", "../models/a.pt", cwd="src")
     assert len(ran.json["commits"]) == 3
     assert len(models.devml("log", "--json", "a.pt", cwd="models").json["commits"]) == 3
+
+
+def test_what_is_told_is_of_the_paths_alone(measured: Project) -> None:
+    measured.write("models/b.pt", "b")
+    measured.write("metrics.json", '{"val": {"accuracy": 1}}')
+    measured.write("models/a.pt", "a")
+    measured.commit("both")
+    (head,) = commits(measured, "-n1", "--", "models/b.pt")
+    assert (changed(head), head["metrics"], head["params"]) == ({"models/b.pt": "added"}, {}, {})
+    (head,) = commits(measured, "-n1", "--", "metrics.json", "models/a.pt.dvc")
+    assert (changed(head), list(head["metrics"]), head["params"]) == (  # type: ignore[call-overload]
+        {"models/a.pt": "modified"}, ["metrics.json"], {}
+    )  # fmt: skip
+    told = measured.devml("log", "-n1", "--", "models/b.pt").out.splitlines()
+    assert told[1:] == ["    added     models/b.pt  1 B"]
+    told = measured.devml("log", "-n1", "--", "metrics.json").out.splitlines()
+    assert [line.split()[0] for line in told[1:]] == ["metrics.json"]
+    whole = commits(measured, "-n1", "--", "models")[0]
+    assert set(changed(whole)) == {"models/a.pt", "models/b.pt"}
+    # what they are chosen by is the whole commit
+    args = ("--where", "accuracy == 1", "--", "models/b.pt")
+    assert subjects(measured, *args) == ["both"]
+    assert measured.devml("log", "--columns", "accuracy", *args).out.split()[-2:] == ["1", "both"]
+
+
+def test_a_merge_is_told_of_the_paths_alone(models: Project) -> None:
+    models.differential = False
+    models.git("checkout", "-qb", "side", "v2")
+    models.write("models/b.pt", "side")
+    models.write("models/z.pt", "side")
+    models.commit("side")
+    models.git("checkout", "-q", "main")
+    models.git("merge", "-q", "side", "-m", "merged", "--no-commit")
+    models.write("models/b.pt", "merged")
+    models.commit("merged")
+    merge = commits(models, "--", "models/b.pt")[0]
+    assert [changed(side) for side in merge["against"]] == [  # type: ignore[attr-defined]
+        {"models/b.pt": "added"}, {"models/b.pt": "modified"}
+    ]  # fmt: skip
+
+
+def moved(p: Project, source: str, path: str, message: str, **files: str | bytes) -> None:
+    """Move an artifact and write some of its files anew, in one commit."""
+    p.git("mv", f"{source}.dvc", f"{path}.dvc")
+    (p.path / source).rename(p.path / path)
+    for name, data in files.items():
+        p.write(f"{path}/{name}" if name != "itself" else path, data)
+    p.commit(message)
+
+
+def test_what_was_moved_and_changed_at_once_is_followed_as_a_guess(project: Project) -> None:
+    project.differential = False
+    for message, value in (("a", 1), ("b", 2)):
+        project.write("models/old.safetensors", weights(value, 5))
+        project.write("models/other.bin", message)
+        project.commit(message)
+    old, new = "models/old.safetensors", "models/new.safetensors"
+    moved(project, old, new, "retrained", itself=weights(3, 5))
+    assert subjects(project, "--", "models/new.safetensors") == ["retrained", "b", "a"]
+    gone, come = commits(project)[0]["changes"][::-1]  # type: ignore[index]
+    assert (gone["path"], gone["change"]) == ("models/old.safetensors", "deleted")
+    assert (come["moved_from"], come["guessed"]) == ("models/old.safetensors", True)
+    lines = project.devml("log", "-n1").out.splitlines()[1:]
+    assert lines[0].startswith("    added     models/new.safetensors  ")
+    assert lines[0].endswith("(probably moved from models/old.safetensors)")
+    assert lines[1].startswith("    deleted   models/old.safetensors")
+    for place in project.objects().values():  # by size, where content is not here
+        place.unlink()
+    (project.path / ".git/devml/kept.db").unlink(missing_ok=True)
+    assert subjects(project, "--", "models/new.safetensors") == ["retrained", "b", "a"]
+
+
+def pointer(path: str, size: int, *, ending: str = "") -> Pointer:
+    return Pointer(path, f"{path}.dvc", f"{abs(hash((path, size))):032x}"[:32] + ending, size)
+
+
+@pytest.mark.parametrize(
+    ("gone", "come", "guessed"),
+    [
+        (["a.pt"], ["b.pt"], {"b.pt": "a.pt"}),
+        (["a.PT"], ["b.pt"], {"b.pt": "a.PT"}),
+        (["a.pt"], ["b.onnx"], {}),
+        (["a.pt"], ["b.pt", "c.pt"], {}),
+        (["a.pt", "d.pt"], ["b.pt"], {}),
+        (["a.pt", "d.bin"], ["b.pt", "e.bin"], {"b.pt": "a.pt", "e.bin": "d.bin"}),
+        (["x/m.pt", "a.pt"], ["y/m.pt", "b.pt"], {"y/m.pt": "x/m.pt", "b.pt": "a.pt"}),
+        (["x/m.pt", "z/m.pt"], ["y/m.pt"], {}),
+    ],
+)
+def test_a_guess_needs_a_pair_that_is_alone(
+    gone: list[str], come: list[str], guessed: dict[str, str]
+) -> None:
+    old, new = ({p: pointer(p, n) for p in some} for n, some in enumerate((gone, come)))
+    found = with_moves(differing(old, new), lambda *_: True)
+    assert {c.path: c.moved_from for c in found if c.moved_from} == guessed
+    assert all(c.guessed for c in found if c.moved_from)
+    refused = with_moves(differing(old, new), lambda *_: False)
+    names = {p.rsplit("/", 1)[-1] for p in come}
+    assert {c.path for c in refused if c.moved_from} == {
+        p for p in guessed if p.rsplit("/", 1)[-1] in names & {g.rsplit("/", 1)[-1] for g in gone}
+    }
+
+
+def test_the_same_content_is_no_guess_and_comes_first() -> None:
+    same = pointer("x/m.pt", 1)
+    old = {"x/m.pt": same}
+    new = {"a/m.pt": pointer("a/m.pt", 2), "b/n.pt": replace(same, path="b/n.pt")}
+    found = with_moves(differing(old, new), lambda *_: True)
+    assert [(c.path, c.moved_from, c.guessed) for c in found if c.moved_from] == [
+        ("b/n.pt", "x/m.pt", False)
+    ]
+
+
+def test_other_tensors_or_other_files_are_another_artifact(project: Project) -> None:
+    project.differential = False
+    project.write("models/old.safetensors", weights(1, 5))
+    project.write("models/set/a", "1")
+    project.write("models/set/b", "2")
+    project.write("devml.toml", 'track = ["models/*.safetensors", "models/*/"]\n')
+    project.commit("a")
+    other = weights(1, 5).replace(b"layer.1", b"lager.1")  # of the same size
+    old, new = "models/old.safetensors", "models/new.safetensors"
+    moved(project, old, new, "other", itself=other)
+    moved(project, "models/set", "models/moved", "one of two files", a="3")
+    moved(project, "models/moved", "models/last", "all of them", a="4", b="4", c="4")
+    assert subjects(project, "--", "models/new.safetensors") == ["other"]
+    assert subjects(project, "--", "models/moved") == ["all of them", "one of two files", "a"]
+    assert subjects(project, "--", "models/last") == ["all of them"]
 
 
 # -- choosing by metrics -------------------------------------------------------------------------
@@ -390,6 +525,46 @@ def test_a_reader_that_leaves_ends_the_walk(models: Project) -> None:
     assert (ran.out.count("\n"), ran.err) == (1, "")
 
 
+def test_a_line_a_commit(measured: Project) -> None:
+    measured.git("checkout", "-qb", "side", "v2")
+    measured.commit("nothing")
+    lines = measured.devml("log", "--oneline").out.splitlines()
+    metrics = 'val.accuracy 0.9 (+0.4, better)  "a.b" 2 (+1)  note n1 -> n2'
+    assert lines == [
+        f"{measured.head()[:10]} (HEAD -> side) nothing",
+        f"{measured.head('v2')[:10]} (tag: v2) v2  1 artifact  {metrics}",
+        f'{measured.head("v1")[:10]} (tag: v1) v1  1 artifact  val.accuracy 0.5  "a.b" 1  note n1',
+        f"{measured.head('v1~1')[:10]} set up",
+    ]
+    drawn = measured.devml("log", "--oneline", "--graph", "--all").out.splitlines()
+    assert next(line for line in drawn if line.startswith("* ")) == f"* {lines[0]}"
+    best = measured.devml("log", "--oneline", "--best", "accuracy", "-n1").out
+    assert best == lines[1] + "\n"
+    one = measured.devml("log", "--oneline", "-1", "v2", "--", "metrics.json").out
+    assert one == lines[1].replace("  1 artifact", "") + "\n"
+
+
+def test_a_line_has_few_metrics(project: Project) -> None:
+    project.differential = False
+    project.write("metrics.json", json.dumps({f"m{n}": n for n in range(7)}))
+    project.commit("seven")
+    (line,) = project.devml("log", "--oneline", "-1").out.splitlines()
+    assert line.endswith(" seven  m0 0  m1 1  m2 2  m3 3  and 3 more")
+
+
+def test_an_option_that_is_none_is_told_with_those_there_are(models: Project) -> None:
+    for argv, words in {
+        ("log", "--stat"): ("no such option: --stat\n", "it has -n, --since, "),
+        ("log", "-p"): ("no such option: -p\n", "--oneline, "),
+        ("log", "--onelin"): ("no such option: --onelin\n", "devml-git log --help"),
+        ("show", "--stat"): ("no such option: --stat\n", "it has --no-fetch, --json, --help"),
+    }.items():
+        ran = models.devml(*argv, check=False)
+        assert (ran.status, ran.out) == (2, "")
+        assert all(word in ran.err for word in words), ran.err
+        assert "Possible" not in ran.err
+
+
 # -- bad input -----------------------------------------------------------------------------------
 
 
@@ -408,6 +583,8 @@ BAD = [
     (["-n", "-3"], "invalid value", "--help"),
     (["--", "../outside"], "outside of the repository", ""),
     (["--best", "lr", "--json"], "nothing says which way", "--max"),
+    (["--graph", "--skip", "1"], "--graph draws every commit", ""),
+    (["--oneline", "--json"], "--oneline is for people", ""),
     (["--snapshots", "v1"], "--snapshots lists all of them", ""),
 ]
 
@@ -441,6 +618,9 @@ def test_before_the_first_commit_and_before_tracking_began(tmp_path: Path) -> No
     run("git", "clone", "-q", "--bare", str(p.path), str(tmp_path / "bare"), cwd=tmp_path)
     bare = Project(tmp_path / "bare", differential=False).devml("log", check=False)
     assert (bare.status, "bare" in bare.err) == (10, True)
+    add = ("git", "worktree", "add", "-q", "../work", "main")  # as the error says
+    run(*add, cwd=tmp_path / "bare")
+    assert subjects(Project(tmp_path / "work", differential=False))[0] == "set up"
 
 
 def test_a_broken_pointer_is_named_and_the_walk_goes_on(models: Project) -> None:
@@ -459,7 +639,7 @@ def test_a_broken_pointer_is_named_and_the_walk_goes_on(models: Project) -> None
     assert "metrics.json" in found[0]["notes"][0]  # type: ignore[index]
     ran = models.devml("log")
     assert "cannot be followed: models/a.pt.dvc" in ran.out
-    assert "not read at 1 commits: metrics.json" in ran.err
+    assert "not read at 1 commit: metrics.json" in ran.err
 
 
 def test_shallow_and_partial_clones_are_read_from_pointers(models: Project, tmp_path: Path) -> None:

@@ -375,7 +375,7 @@ def test_a_pipeline_that_asks_for_very_much_is_bounded() -> None:
     found = measured(files)
     assert len(found.params["params.yaml"]) == 9000
     assert found.metrics["m0.json"] == {"a": 1}
-    assert found.notes == ("2000 files of metrics or parameters: 1000 are read",)
+    assert found.notes == ("2,000 files of metrics or parameters: 1000 are read",)
 
 
 def test_parameters_are_wanted_by_name_prefix_and_glob() -> None:

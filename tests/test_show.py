@@ -51,8 +51,27 @@ def test_text_tells_snapshot_measures_and_changes(plain: Project) -> None:
     assert "metrics\n    metrics.json\n      acc  0.5\n" in text
     assert "changed by it\n    metrics.json  acc 0.5\n" in text
     old = plain.devml("show", "v2", "--", "models").out
-    assert "data" not in old.split("changed by it")[0]
+    assert "data" not in old
     assert "modified  models/a.pt  500 B (+0 B)" in old
+
+
+def test_paths_limit_all_that_is_shown(plain: Project) -> None:
+    plain.write("metrics.json", '{"acc": 0.5}')
+    plain.write("params.yaml", "lr: 0.1\n")
+    plain.write("models/a.pt", "new")
+    plain.write("models/b.pt", "new")
+    plain.commit("measured")
+    found = plain.devml("show", "--json", "--", "models/a.pt.dvc").json
+    assert [a["path"] for a in found["artifacts"]] == ["models/a.pt"]
+    assert [c["path"] for c in found["changes"]] == ["models/a.pt"]
+    assert (found["metrics"], found["params"]) == ({}, {})
+    found = plain.devml("show", "--json", "--", "metrics.json").json
+    assert (found["artifacts"], found["changes"]) == ([], [])
+    assert (found["metrics"], found["params"]) == ({"metrics.json": {"acc": 0.5}}, {})
+    text = plain.devml("show", "HEAD", "--", "models/b.pt").out
+    assert ("models/b.pt" in text, "a.pt" in text, "acc" in text, "lr" in text) == (
+        True, False, False, False
+    )  # fmt: skip
 
 
 def test_content_is_here_on_the_remote_or_nowhere(plain: Project, tmp_path: Path) -> None:
@@ -79,6 +98,17 @@ def test_content_is_here_on_the_remote_or_nowhere(plain: Project, tmp_path: Path
     (there,) = remote.rglob(members[0][2:])
     there.unlink()
     assert where(plain)["data"] == "nowhere"
+
+
+def test_names_are_aligned_by_the_columns_that_they_take(plain: Project) -> None:
+    plain.write("models/数据.pt", "x")
+    plain.write("metrics.json", '{"精度": 0.5, "loss": 1}')
+    plain.commit("wide")
+    lines = plain.devml("show").out.splitlines()
+    ends = {line.index("here") + 2 * ("数据" in line) for line in lines if "  here" in line}
+    assert len(ends) == 1
+    assert "      精度  0.5" in lines
+    assert "      loss  1" in lines
 
 
 def test_a_remote_that_fails_is_a_warning(plain: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from devml_git import blaming, gate
+from devml_git.amounts import counted
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import UsageError
 
@@ -41,10 +42,13 @@ def blame(
     with workspace(writes=False) as ws:
         rev, path, names = _split(ws, args or [])
         found = blaming.blame(ws, path, rev, names, fetch=fetch)
+        pager = ws.git.pager
     if as_json:
         out().document(found.to_dict())
     else:
-        _show(found)
+        with out().paged(pager):
+            _show(found)
+        _remark(found)
 
 
 def _split(ws: Workspace, args: list[str]) -> tuple[str, str, list[str]]:
@@ -86,9 +90,18 @@ def _show(found: Blame) -> None:
              f"{line.tensor.dtype} {list(line.tensor.shape)}", path)
         )  # fmt: skip
     o.table(rows)
+
+
+def _remark(found: Blame) -> None:
+    o = out()
+    for move in found.moves:
+        o.remark(
+            f"{move.path} was probably moved from {move.source}, and changed, in "
+            f"{move.commit[:_SHORT]}"
+        )
     unsure = {c for line in found.tensors for c in line.possible}
     if unsure:
         o.remark(
-            f"? or in one of {len(unsure)} older commits whose content is not here: "
+            f"? or earlier: the content of {counted(len(unsure), 'older commit')} is not here: "
             "devml-git blame --fetch brings it"
         )

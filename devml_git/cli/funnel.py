@@ -63,9 +63,13 @@ def _other(e: Exception, out: Output, *, as_json: bool) -> int:
     message = getattr(e, "format_message", None)
     code = getattr(e, "exit_code", None)
     if callable(message) and isinstance(code, int):
-        command = getattr(getattr(e, "ctx", None), "command_path", "devml-git")
+        context = getattr(e, "ctx", None)
+        hint = f"{getattr(context, 'command_path', 'devml-git')} --help"
         text = str(message()).rstrip(".")
-        out.error(text[:1].lower() + text[1:], f"{command} --help", 2, as_json=as_json)
+        if hasattr(e, "option_name"):  # not what the parser finds alike: --min for --oneline
+            text = text.partition(" (")[0]
+            hint = f"it has {', '.join(_options(context))}   {hint}"
+        out.error(text[:1].lower() + text[1:], hint, 2, as_json=as_json)
         return 2
     refused = refused_by_the_system(e)
     if refused is not None:
@@ -74,6 +78,13 @@ def _other(e: Exception, out: Output, *, as_json: bool) -> int:
     traceback.print_exc()
     out.error(f"internal error: {type(e).__name__}: {e}", None, _OUR_BUG, as_json=as_json)
     return _OUR_BUG
+
+
+def _options(context: object) -> list[str]:
+    """Return the options of the command that was asked, each by its first name."""
+    params = getattr(getattr(context, "command", None), "params", [])
+    options = [p.opts[0] for p in params if p.opts[0].startswith("-") and not p.hidden]
+    return [*options, "--help"]
 
 
 def _counted(args: list[str]) -> list[str]:

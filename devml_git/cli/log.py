@@ -12,6 +12,8 @@ import typer
 
 from devml_git import config as configuration
 from devml_git import gate, selecting, telling
+from devml_git.amounts import counted, human
+from devml_git.choosing import Chosen, unknown_revision
 from devml_git.cli import savepoints as between
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import UsageError
@@ -19,16 +21,17 @@ from devml_git.graphing import Graph
 from devml_git.location import open_cache
 from devml_git.plumbing import Git
 from devml_git.selecting import Named, Where
+from devml_git.showing import CORRUPT
 from devml_git.showing import show as show_commit
-from devml_git.walking import Chosen, unknown_revision, walk
-from devml_git.wording import counted, human
+from devml_git.walking import walk
+from devml_git.wording import MEND, padded, width_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from devml_git.changing import Commit
     from devml_git.config import Config
     from devml_git.showing import Held, Shown
-    from devml_git.walking import Commit
 
 _BEST = 10  # commits of --best without -n
 _NOTES = 5
@@ -67,6 +70,15 @@ def log(
     merges: Annotated[
         bool | None, typer.Option("--merges/--no-merges", help="Merges only, or none.")
     ] = None,
+    skip: Annotated[
+        int, typer.Option("--skip", metavar="N", min=0, help="Without the first N commits.")
+    ] = 0,
+    oneline: Annotated[
+        bool, typer.Option("--oneline", help="One line a commit, metrics that changed in it.")
+    ] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="As in git log; here it is always so.", hidden=True)
+    ] = False,
     graph: Annotated[bool, typer.Option("--graph", help="Draw how commits hang together.")] = False,
     reverse: Annotated[bool, typer.Option("--reverse", help="Oldest first.")] = False,
     where: Annotated[
@@ -89,13 +101,16 @@ def log(
 ) -> None:
     """Show history in terms of artifacts, sizes, metrics and parameters, newest first.
 
-    PATH is an artifact (followed to where it lay before), a file in one, or a directory. A METRIC
-    is a key, its last part, or FILE:KEY; which way is better stands in devml.toml, `[better]`.
+    PATH is an artifact (followed to where it lay before), a file in one, or a directory: commits
+    that changed it, and of these only what lies there; metrics and parameters are told where PATH
+    names their file. A METRIC is a key, its last part, or FILE:KEY; which way is better stands in
+    devml.toml, `[better]`.
 
     Example: devml-git log --best accuracy --columns accuracy,lr
     """
+    del follow
     if snapshots:
-        if args or since or until or author or grep or where or best or columns or graph:
+        if args or since or until or author or grep or where or best or columns or graph or skip:
             raise UsageError("--snapshots lists all of them: only -n and --json go with it")
         between.show_snapshots(number, as_json=as_json)
         return
@@ -103,7 +118,9 @@ def log(
     config = configuration.load(git.top)
     revs, paths = _revs_and_paths(git, args or [])
     sifted = until or author or grep or merges is not None or where or paths
-    if graph and (sifted or reverse or best or columns or as_json):
+    if oneline and (columns or as_json):
+        raise UsageError("--oneline is for people, and no table: not with --columns, --json")
+    if graph and (sifted or reverse or best or columns or skip or as_json):
         raise UsageError(
             "--graph draws every commit: only REV, -n, --since, --all, --first-parent go with it"
         )
@@ -114,14 +131,15 @@ def log(
     expression = None if where is None else Where(where)
     name = None if best is None else Named(best)
     table = [Named(c.strip()) for c in columns.split(",") if c.strip()] if columns else None
-    if name is not None and table is None:
+    if name is not None and table is None and not oneline:
         table = [name]
     with contextlib.closing(walk(git, config, chosen, cache=lambda: open_cache(git))) as walking:
         found: Iterator[Commit] = walking if expression is None else expression.among(walking)
         if name is not None:
             most = _BEST if number is None else number
-            found = iter(selecting.best(found, name, higher=maximum, config=config, number=most))
-        found = itertools.islice(found, number)
+            ranked = selecting.best(found, name, higher=maximum, config=config, number=skip + most)
+            found = iter(ranked)
+        found = itertools.islice(found, skip, None if number is None else skip + number)
         if reverse:
             found = reversed(list(found))
         # what fails at once has printed nothing, and started no pager
@@ -130,14 +148,19 @@ def log(
             out().stream("devml.log/v1", "commits", (c.to_dict(git.prefix) for c in found))
         else:
             with out().paged(git.pager), contextlib.closing(Graph(git, chosen)) as drawing:
-                unread = _print(found, config, table, drawing if graph else None)
+                unread = _print(found, config, table, drawing if graph else None, oneline=oneline)
             for note, times in unread.most_common(_NOTES):
-                out().remark(f"warning: not read at {times} commits: {note}")
+                out().remark(f"warning: not read at {counted(times, 'commit')}: {note}")
     _tell_unseen([*(expression.names if expression else ()), *([name] if name else ())])
 
 
 def _print(
-    found: Iterable[Commit], config: Config, table: list[Named] | None, graph: Graph | None
+    found: Iterable[Commit],
+    config: Config,
+    table: list[Named] | None,
+    graph: Graph | None,
+    *,
+    oneline: bool,
 ) -> Counter[str]:
     """Print commits; return what could not be read of metrics, and at how many commits."""
     o = out()
@@ -149,10 +172,11 @@ def _print(
             o.line(telling.table_row(commit, [n.value(commit.measures) for n in table],
                                      [n.text for n in table]))  # fmt: skip
         else:
-            head, details = telling.commit_line(commit), telling.detail_lines(commit, config)
+            head = telling.one_line(commit, config) if oneline else telling.commit_line(commit)
+            details = [] if oneline else telling.detail_lines(commit, config)
             for line in _drawn(graph, commit, head, details):
                 o.line(line)
-        unread.update(commit.measures.notes)
+        unread.update(commit.told().measures.notes if table is None else commit.measures.notes)
         if o.deaf:  # the pager was left, or `| head` has enough
             break
     return unread
@@ -248,6 +272,8 @@ def _show_lines(found: Shown, config: Config) -> Iterator[telling.Line]:
     if found.point is not None:
         yield [(f"a snapshot between commits, taken on {found.point.branch or 'no branch'}", "")]
     yield from _section("artifacts", [*_held_lines(found.artifacts), *_broken(found.broken)])
+    if any(held.content == CORRUPT for held in found.artifacts):
+        yield [("    corrupt: ", "red"), (f"{MEND}   if a DVC remote has it", "")]
     for kind, files in (("metrics", found.commit.measures.metrics),
                         ("parameters", found.commit.measures.params)):  # fmt: skip
         yield from _section(kind, telling.whole_lines(files))
@@ -272,13 +298,15 @@ def _held_lines(artifacts: Sequence[Held]) -> list[telling.Line]:
         size = "" if p.size is None else human(p.size)
         files = "" if p.nfiles is None else counted(p.nfiles, "file")
         rows.append((p.path, size, files, held.content or p.why_left_alone or "never stored"))
-    widths = [max((len(gate.shown(r[i], 4096)) for r in rows), default=0) for i in range(3)]
-    styles: dict[Any, str] = {"here": "green", "remote": "cyan", "nowhere": "red"}
+    widths = [max((width_of(gate.shown(r[i], 4096)) for r in rows), default=0) for i in range(3)]
+    styles: dict[Any, str] = {"here": "green", "remote": "cyan", "nowhere": "red", "corrupt": "red"}
     return [
-        [*((f"{gate.shown(c, 4096).ljust(w)}  ", "") for c, w in zip(row[:3], widths, strict=True)),
-         (row[3], styles.get(row[3], "yellow"))]
+        [
+            *((f"{padded(gate.shown(row[i], 4096), widths[i])}  ", "") for i in range(3)),
+            (row[3], styles.get(row[3], "yellow")),
+        ]
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def _broken(broken: Sequence[str]) -> list[telling.Line]:

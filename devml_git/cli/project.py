@@ -10,11 +10,12 @@ import typer
 
 from devml_git import arming, plumbing, setup, store, trust
 from devml_git import doctor as doctor_module
+from devml_git.amounts import human
 from devml_git.cli.context import out, prefix, repo_paths, workspace
 from devml_git.instep import bring_in_step
 from devml_git.nouns import State
 from devml_git.plumbing import Git
-from devml_git.wording import done_lines, human, lost
+from devml_git.wording import done_lines, lost
 
 _SHOWN = 10
 

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from devml_git import rescue, rescuing
+from devml_git.amounts import counted, human
 from devml_git.cli.context import age_seconds, out, repo_paths, workspace
 from devml_git.errors import UsageError
-from devml_git.wording import human, listed
+from devml_git.wording import listed
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,7 +63,7 @@ def show(
         return
     one = found.rescue
     where = f"{one.branch or 'no branch'}, commit {(one.commit or 'none')[:12]}, {one.worktree}"
-    files = "" if found.members is None else f", {len(found.members)} files"
+    files = "" if found.members is None else f", {counted(len(found.members), 'file')}"
     o.answer(f"{one.id}  {prefix}{one.path}  {human(one.size)}{files}")
     o.answer(f"  set aside {one.time} by {one.cause}, on {where}")
     state = "whole in the cache" if found.cached else "NOT whole in the cache any more"

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devml_git import gate, savepoints
+from devml_git.amounts import human
+from devml_git.choosing import Chosen
 from devml_git.cli.context import age_seconds, out, workspace
 from devml_git.errors import UsageError
-from devml_git.walking import Chosen, walk
-from devml_git.wording import human
+from devml_git.walking import walk
+from devml_git.wording import value_text
 
 if TYPE_CHECKING:
+    from devml_git.changing import Change
     from devml_git.savepoints import Savepoint
-    from devml_git.walking import Change
     from devml_git.workspace import Workspace
 
 _SHORT = 10  # digits of a commit's id that people read
@@ -79,7 +81,7 @@ def _show(
             if follower and follower != above:
                 o.answer(_commit(follower, titles))
             above = follower or above
-            metrics = "".join(f"  {k}={v}" for k, v in point.metrics.items())
+            metrics = "".join(f"  {k}={value_text(v)}" for k, v in point.metrics.items())
             title = gate.shown(point.title, _WIDE)
             o.answer(f"* {point.id}  {point.time}  {title}{gate.shown(metrics, _WIDE)}")
             for change in changes.get(point.commit, ()):

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from devml_git import arming, gate, savepointing, setup
+from devml_git.amounts import counted, human
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import UsageError
 from devml_git.nouns import State
 from devml_git.status import report
-from devml_git.wording import human, taken_lines, would_overwrite
+from devml_git.wording import taken_lines, would_overwrite
 
 if TYPE_CHECKING:
     from devml_git.nouns import Pointer
@@ -70,7 +71,7 @@ def _show(found: Status) -> None:
     where = f"branch {found.branch}" if found.branch else f"HEAD at {(found.head or 'none')[:12]}"
     count = len(wrong) + len(found.broken)
     step = "all in step" if found.in_order() else f"{count} not in step"
-    o.answer(f"{where}: {len(found.artifacts)} artifacts, {step}")
+    o.answer(f"{where}: {counted(len(found.artifacts), 'artifact')}, {step}")
     shown = found.artifacts if o.verbose else wrong
     o.table((a.state.value, a.path, human(_size(a.pointer, a.work.size))) for a in shown)
     for state in sorted({a.state for a in wrong}):

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from devml_git import arming, fetching, plumbing, pushing
+from devml_git.amounts import counted, human
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import GitFailed
 from devml_git.instep import bring_in_step
-from devml_git.wording import by_choice, counted, done_lines, human, lost
+from devml_git.wording import by_choice, done_lines, lost
 
 _AS_GIT = {
     "ignore_unknown_options": True,

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from devml_git import gate, plumbing, verifying
+from devml_git.amounts import counted, human
 from devml_git.cli.context import out, workspace
-from devml_git.wording import counted, human, listed
+from devml_git.wording import listed
 
 if TYPE_CHECKING:
     from devml_git.verifying import Verdicts

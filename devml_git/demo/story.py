@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from devml_git.amounts import counted
 from devml_git.errors import DevmlError, GitFailed, StorageFailed, UsageError
 from devml_git.gate import shown
 
@@ -265,7 +266,7 @@ class _Stage:
         for line in lines[:_MOST_LINES]:
             self.say(line)
         if len(lines) > _MOST_LINES:
-            self.say(f"... {len(lines) - _MOST_LINES} more lines")
+            self.say(f"... {counted(len(lines) - _MOST_LINES, 'more line')}")
 
     def ask(self, *words: str) -> str | None:
         """Run a command without a word; return its output, or None if it failed."""
@@ -403,7 +404,7 @@ def _sizes(stage: _Stage, versions: Sequence[Version]) -> None:
     copies = sum(version.content.size for version in versions)
     stage.say("")
     stage.say("# 8. What it costs: equal content is kept once.")
-    stage.say(f"all {len(versions)} versions, each as a copy: {copies / 1e6:.1f} MB")
+    stage.say(f"each of {counted(len(versions), 'version')} as a copy: {copies / 1e6:.1f} MB")
     stage.say(f"the cache that holds all of them: {cache / 1e6:.1f} MB")
     if not 0 < cache < copies:
         raise DemoFailed("the cache is not smaller than copies of all versions")

@@ -11,6 +11,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from devml_git.amounts import counted
 from devml_git.gate import shown
 from devml_git.models.inflate import Damaged, deflated
 from devml_git.models.model import MAX_TENSORS, clean
@@ -180,7 +181,8 @@ class Archive:
         """Return a whole member, decompressed and checked, unless it is larger than `most`."""
         if member.size > most:
             raise self.source.wrong(
-                f"its member {shown(member.name)!r} has {member.size} bytes; {most} are read"
+                f"its member {shown(member.name)!r} has {counted(member.size, 'byte')}; "
+                f"{most:,} are read"
             )
         if member.stored:
             return self.source.read(self.start(member), member.size)

@@ -12,6 +12,7 @@ import math
 import struct
 from typing import TYPE_CHECKING, Any
 
+from devml_git.amounts import counted
 from devml_git.gate import shown
 from devml_git.models.model import MAX_TENSORS, Listing, Model, clean
 
@@ -113,7 +114,9 @@ class _Reader:
             raise self._source.wrong(f"a GGUF file {what}; versions 2 and 3 are read")
         tensors, pairs = self.number("<Q"), self.number("<Q")
         if tensors > MAX_TENSORS or pairs > _MAX_PAIRS:
-            raise self._source.wrong(f"it claims {tensors} tensors and {pairs} key-value pairs")
+            raise self._source.wrong(
+                f"it claims {counted(tensors, 'tensor')} and {counted(pairs, 'key-value pair')}"
+            )
         return version, tensors, pairs
 
     def number(self, form: str) -> Any:  # noqa: ANN401 - a number of that form
@@ -131,7 +134,7 @@ class _Reader:
         """Return one text; bytes that are no UTF-8 are escaped."""
         length = self.number("<Q")
         if length > _MAX_TEXT:
-            raise self._source.wrong(f"its header has a text of {length} bytes")
+            raise self._source.wrong(f"its header has a text of {counted(length, 'byte')}")
         return self._exactly(length).decode("utf-8", "backslashreplace")
 
     def pairs(self, count: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from devml_git.amounts import counted
 from devml_git.gate import shown
 from devml_git.models.inflate import Damaged
 from devml_git.models.model import Listing, Model
@@ -57,7 +58,7 @@ def read(source: Source) -> Model:
                 lambda nbytes: source.view(start, nbytes),
             )  # fmt: skip
             if left:
-                notes.append(f"{left} bytes after the array are not read")
+                notes.append(f"not read: {counted(left, 'byte')} after the array")
         except _Bad as e:
             raise source.wrong(str(e)) from e
         except _Objects:
@@ -113,7 +114,7 @@ def _add(
     dtype, fortran, shape = header
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes > there:
-        raise _Bad(f"its data should have {nbytes} bytes, and has {there}")
+        raise _Bad(f"its data should have {counted(nbytes, 'byte')}, and has {there:,}")
 
     def form() -> Array:
         return view(nbytes).view(dtype).reshape(shape, order="F" if fortran else "C")
@@ -136,7 +137,7 @@ def _header(
     width = 2 if version == 1 else 4
     length = int.from_bytes(stream.read(width), "little")
     if length > _MAX_HEADER:
-        raise _Bad(f"its header claims {length} bytes")
+        raise _Bad(f"its header claims {counted(length, 'byte')}")
     text = stream.read(length)
     if len(text) != length:
         raise _Bad("it ends within its header")

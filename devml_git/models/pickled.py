@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from devml_git.amounts import counted
 from devml_git.models.described import Beyond, Blob, Made, Malformed, Named, Pairs, World
 from devml_git.models.model import MAX_NAME, clean
 
@@ -153,9 +154,9 @@ class ArrayWorld(World):
         if isinstance(content, bytes) or not content.text:
             length = len(content) if isinstance(content, bytes) else content.length
             if length != nbytes:
-                raise Malformed(f"an array needs {nbytes} bytes and has {length}")
+                raise Malformed(f"an array needs {counted(nbytes, 'byte')} and has {length:,}")
         elif content.length < nbytes:
-            raise Malformed(f"an array needs {nbytes} bytes and has {content.length}")
+            raise Malformed(f"an array needs {counted(nbytes, 'byte')} and has {content.length:,}")
 
         return laid_out(raw, number, sizes, fortran=fortran)
 
@@ -169,7 +170,9 @@ class ArrayWorld(World):
             text = found.tobytes().decode("utf-8", "surrogatepass").encode("latin-1", "replace")
             found = np.frombuffer(text, np.uint8)
         if found.size != nbytes:
-            raise self.listing.wrong(f"an array needs {nbytes} bytes and has {found.size}")
+            raise self.listing.wrong(
+                f"an array needs {counted(nbytes, 'byte')} and has {found.size:,}"
+            )
         return found
 
 

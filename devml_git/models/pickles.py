@@ -11,6 +11,7 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any
 
+from devml_git.amounts import counted
 from devml_git.models.described import Beyond, Made, Malformed
 from devml_git.models.inflate import Damaged, inflating, is_compressed
 from devml_git.models.model import Listing, Model
@@ -85,7 +86,7 @@ def _read(source: Source, data: Bytes) -> Model:
                 name or "array", value.dtype, value.shape, value.nbytes, value.raw, value.form
             )
     if end < len(data) and not notes:
-        notes.append(f"{len(data) - end} bytes after the pickle are not read")
+        notes.append(f"not read: {counted(len(data) - end, 'byte')} after the pickle")
     metadata: dict[str, Any] = {
         "classes": classes(world.named),
         "values": values(found),

@@ -12,6 +12,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from devml_git.amounts import counted
 from devml_git.gate import shown
 from devml_git.models.dtypes import bytes_of
 from devml_git.models.model import MAX_TENSORS, Listing, Model, clean
@@ -43,7 +44,9 @@ def read(source: Source) -> Model:
     """Read the header. Raises Unreadable."""
     length = int.from_bytes(source.read(0, _LENGTH), "little")
     if length > _MAX_HEADER:
-        raise source.wrong(f"its header claims {length} bytes; more than 100 MB is never right")
+        raise source.wrong(
+            f"its header claims {counted(length, 'byte')}; more than 100 MB is never right"
+        )
     header = _parse(source, source.read(_LENGTH, length))
     metadata = _metadata(source, header.pop("__metadata__", None))
     listing = Listing(source.name)
@@ -100,7 +103,9 @@ def _add(
         case [int(start), int(end)] if start >= 0 and end - start == nbytes:
             pass
         case _:
-            raise source.wrong(f"tensor {shown(name)!r} needs {nbytes} bytes, its offsets say else")
+            raise source.wrong(
+                f"tensor {shown(name)!r} needs {counted(nbytes, 'byte')}, its offsets say else"
+            )
     raw = functools.partial(source.view, base + start, nbytes)
     listing.add(name, DTYPES[dtype], shape, nbytes, raw)
     return start, end, name
@@ -117,5 +122,5 @@ def _check_spans(source: Source, spans: list[tuple[int, int, str]], base: int) -
     if base + at != source.size:
         missing = base + at - source.size
         raise source.wrong(
-            f"it is {missing} bytes too short" if missing > 0 else f"{-missing} bytes are left over"
+            f"it is {counted(abs(missing), 'byte')} too {'short' if missing > 0 else 'long'}"
         )

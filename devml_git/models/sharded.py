@@ -11,6 +11,7 @@ from collections import defaultdict
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from devml_git.amounts import counted
 from devml_git.gate import shown
 from devml_git.models.model import MAX_TENSORS, Listing, Model, clean
 from devml_git.models.source import Source
@@ -36,7 +37,8 @@ def read(
         formats = set()
         for shard, names in shards.items():
             if shard not in members:
-                notes.append(f"{shown(shard)} is not here: {len(names)} tensors are not read")
+                lacking = counted(len(names), "tensor")
+                notes.append(f"{shown(shard)} is not here: {lacking} not read")
                 continue
             model = read_one(members[shard], shard)
             if model is None:

@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from devml_git.amounts import counted
 from devml_git.gate import shown
 from devml_git.models.described import Beyond, Made, Malformed, Named
 from devml_git.models.dtypes import numpy_dtype
@@ -70,7 +71,7 @@ def read(archive: Archive, member: Member) -> Model:
         if order != b"little":
             raise source.wrong(f"it was written in {shown(order.decode('latin-1'))}-endian order")
     if member.size > _MAX_PICKLE:
-        raise source.wrong(f"its pickle has {member.size} bytes, without the tensors")
+        raise source.wrong(f"its pickle has {counted(member.size, 'byte')}, without the tensors")
     world = _TorchWorld(archive, prefix, archive.view(member, 0, member.size), listing)
     try:
         found = list(walk(interpret(world.data, world)[0], _SKIPPED))

@@ -58,7 +58,8 @@ def _no_worktree(cwd: Path, cause: GitFailed) -> NotARepository:
     if "must be run in a work tree" in cause.stderr:
         if Git(cwd).out("rev-parse", "--is-bare-repository").strip() == "true":
             return NotARepository(
-                "this is a bare repository: it has no workspace", hint="run this in a clone"
+                "this is a bare repository: it has no workspace",
+                hint="git worktree add ../work   and cd there, or run this in a clone",
             )
         return NotARepository("this is git's own directory", hint="cd to the workspace")
     if "not a git repository" not in cause.stderr:

@@ -248,7 +248,11 @@ def test_corrupt_content_is_not_described(unread: Project) -> None:
     place.chmod(0o644)
     good = place.read_bytes()
     place.write_bytes(good[:-1] + b"\xff")
-    assert "content is corrupt in the cache" in words(unread)
+    assert "content is corrupt in the cache: devml-git verify --all --repair" in words(unread)
+    aside = unread.cache.parents[1] / "quarantine"
+    aside.mkdir()
+    place.rename(aside / f"{place.parent.name}{place.name}.1.a")
+    assert "content was corrupt and is set aside: devml-git fetch --all" in words(unread)
     place.write_bytes(good)
     assert "layer.1.weight" in words(unread)
 

@@ -157,4 +157,4 @@ def test_missing_shard_is_a_note() -> None:
     name = "m-00001-of-00002.safetensors"
     with models.read_sharded(FILES / "m.safetensors.index.json", {name: FILES / name}) as model:
         assert list(model.tensors) == ["a"]
-        assert model.notes == ("m-00002-of-00002.safetensors is not here: 2 tensors are not read",)
+        assert model.notes == ("m-00002-of-00002.safetensors is not here: 2 tensors not read",)
