@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git import models, pointers
 from devml_git.changing import differing, with_moves
+from devml_git.choosing import unknown_revision
 from devml_git.contents import Contents
 from devml_git.errors import DevmlError, Refused, UsageError
 from devml_git.gate import shown
@@ -111,7 +112,9 @@ def blame(
     (`*.bias`), none: all. Raises UsageError for what is no model or has no such tensor, ContentLost
     where the model of `rev` itself is not here and not to be fetched.
     """
-    commit = ws.git.require_commit(rev)
+    commit = ws.git.commit_of(rev)
+    if commit is None:
+        raise unknown_revision(ws.git, rev, "blame")
     found = ws.snapshot_at(commit).holder(path)
     if found is None:
         hint = f"devml-git show {shown(rev)}"

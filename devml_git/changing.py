@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import posixpath
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
@@ -108,7 +109,16 @@ class Commit:
 
 def lies_in(file: str, names: Iterable[str]) -> bool:
     """Whether a file is one of these names, its pointer, or lies below it ("" is the root)."""
-    return any(file in {n, f"{n}.dvc"} or not n or file.startswith(f"{n}/") for n in names)
+    return any(file == f"{n}.dvc" or covers(n, file) for n in names)
+
+
+def covers(name: str, path: str) -> bool:
+    """Whether a name is a path, lies above it ("" is the root), or is a glob that fits (`*` takes
+    `/`, too, as in git's pathspecs).
+    """
+    if not name or path == name or path.startswith(f"{name}/"):
+        return True
+    return ("*" in name or "?" in name or "[" in name) and fnmatch.fnmatchcase(path, name)
 
 
 # -- what differs, and what moved ----------------------------------------------------------------

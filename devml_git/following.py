@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from devml_git.cache import Corrupt
-from devml_git.changing import lies_in
+from devml_git.changing import covers, lies_in
 from devml_git.errors import DevmlError
 
 if TYPE_CHECKING:
@@ -22,11 +22,10 @@ _KNOWN = 20_000  # commits that have not been met yet
 
 
 def concerns(artifact: str, names: Iterable[str]) -> bool:
-    """Whether one of the names is an artifact, lies in it, or above it ("" is the root)."""
-    return any(
-        artifact == n or not n or artifact.startswith(f"{n}/") or n.startswith(f"{artifact}/")
-        for n in names
-    )
+    """Whether one of the names is an artifact, lies in it, or above it ("" is the root), or is a
+    glob for it.
+    """
+    return any(covers(n, artifact) or n.startswith(f"{artifact}/") for n in names)
 
 
 class Following:
@@ -96,4 +95,4 @@ class Following:
             members = self._cache().manifest(pointer.oid, pointer.hash_name)
         except (DevmlError, Corrupt):
             return None
-        return {n: o for n, o in members.items() if n == member or n.startswith(f"{member}/")}
+        return {n: o for n, o in members.items() if covers(member, n)}

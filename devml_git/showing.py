@@ -87,12 +87,18 @@ def show(ws: Workspace, rev: str, paths: Sequence[str] = (), *, fetch: bool) -> 
         if not (kept or commit.changes or measured):
             raise UsageError(
                 f"no artifact at {gate.shown(rev)} is {gate.shown(', '.join(paths))}",
-                hint=f"devml-git show {gate.shown(rev)}",
+                hint=_where_else(ws, rev, paths[0]),
             )
     where = whereabouts(ws, list(kept.values()), fetch=fetch)
     held = tuple(Held(p, where.get(path)) for path, p in sorted(kept.items()))
     broken = tuple(f"{b.file}: {b.why}" for b in whole.broken)
     return Shown(commit, held, broken, savepoints.at(ws.git, sha), ws.git.prefix)
+
+
+def _where_else(ws: Workspace, rev: str, path: str) -> str:
+    if ws.git.file_at(_commit(ws, rev), path) is not None:
+        return f"git show {gate.shown(rev)} -- {gate.shown(path)}   shows what git itself holds"
+    return f"devml-git show {gate.shown(rev)}   lists all"
 
 
 def _meant(pointer: Pointer, paths: Sequence[str]) -> bool:
@@ -105,7 +111,7 @@ def _commit(ws: Workspace, rev: str) -> str:
     if sha is None:
         sha = next((p.commit for p in savepoints.read(ws.git) if rev in {p.name, p.ref}), None)
     if sha is None:
-        raise unknown_revision(ws.git, rev)
+        raise unknown_revision(ws.git, rev, "show")
     return sha
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from devml_git import gate, measuring, savepoints
+from devml_git.choosing import unknown_revision
 from devml_git.errors import UsageError
 from devml_git.measures import flatten
 from devml_git.nouns import Pointer, State
@@ -104,7 +105,8 @@ def of_commit(ws: Workspace, contents: Contents, rev: str) -> Side:
     commit = commit_named(ws, rev)
     if commit is None and rev == "HEAD":
         raise UsageError("there is no commit yet", hint="devml-git diff --staged")
-    commit = commit or ws.git.require_commit(rev)
+    if commit is None:
+        raise unknown_revision(ws.git, rev, "diff")
     side = _side(commit, ws.snapshot_at(commit), contents)
     side.point = savepoints.at(ws.git, commit)
     if not side.pointers and not side.notes:

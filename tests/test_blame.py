@@ -204,6 +204,7 @@ WRONG = {
     "no arguments": ([], "which model?"),
     "unknown path": (["nix"], "nix is no artifact at HEAD"),
     "unknown revision": (["v9", "--", MODEL], "unknown revision 'v9'"),
+    "a range": (["a..b", "--", MODEL], "'a..b' is a range: one revision is asked for"),
     "before it was": (["set-up", MODEL], "is no artifact at set-up"),
     "unknown tensor": ([MODEL, "nix"], "no tensor is called nix"),
     "no model": (["models/t.csv"], "models/t.csv is no model but table"),

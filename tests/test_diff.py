@@ -281,7 +281,7 @@ def test_paths_are_told_from_revisions_without_dashes(models: Project) -> None:
         (("v1", "v2", "v3"), "two revisions at most"),
         (("--staged", "v1", "v2"), "--staged compares the index with one revision"),
         (("--staged", "v1..v2"), "--staged compares the index with one revision"),
-        (("^v1", "--"), "unknown revision '^v1'"),
+        (("^v1", "--"), "'^v1' is a range: one revision is asked for"),
     ],
 )
 def test_what_does_not_exist_is_a_usage_error(

@@ -242,6 +242,7 @@ def test_paths_are_artifacts_members_files_or_directories(models: Project) -> No
     for path, expected in {
         "data": ["v3", "v2", "v1"], "data/part2.csv": ["v2"], "models": ["v3", "v2", "v1"],
         "train.py": ["v3", "v2", "v1"], "devml.toml": ["set up"], "nothing": [],
+        "mod*.pt": ["v3", "v2", "v1"], "data/*2.csv": ["v2"], "*.toml": ["set up"], "[m]x": [],
     }.items():  # fmt: skip
         assert subjects(models, "--", path) == expected, path
 

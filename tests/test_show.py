@@ -68,6 +68,9 @@ def test_paths_limit_all_that_is_shown(plain: Project) -> None:
     found = plain.devml("show", "--json", "--", "metrics.json").json
     assert (found["artifacts"], found["changes"]) == ([], [])
     assert (found["metrics"], found["params"]) == ({"metrics.json": {"acc": 0.5}}, {})
+    for cwd, path in ((".", "models/*b.pt"), ("models", "b.pt"), ("data", "../models/b.pt")):
+        found = plain.devml("show", "--json", "--", path, cwd=cwd).json
+        assert [a["path"] for a in found["artifacts"]] == ["models/b.pt"]
     text = plain.devml("show", "HEAD", "--", "models/b.pt").out
     assert ("models/b.pt" in text, "a.pt" in text, "acc" in text, "lr" in text) == (
         True, False, False, False
@@ -158,7 +161,13 @@ def test_bad_requests_are_exit_two_with_a_hint(plain: Project) -> None:
         ("v1", "v2"): "one REV too many",
         ("data",): "both a revision and a path",
         ("--", "nothing"): "no artifact at HEAD is nothing",
-        ("v1..v2", "--"): "unknown revision 'v1..v2'",
+        (
+            "v1..v2",
+            "--",
+        ): "'v1..v2' is a range: one revision is asked for\nhint: devml-git log v1..v2",
+        ("^v1",): "is a range",
+        ("train.py",): "hint: git show HEAD -- train.py",
+        ("train.py", "--"): "is a path, not a revision\nhint: devml-git show -- train.py",
         ("\x1b[31m",): "\\x1b",
     }.items():
         ran = plain.devml("show", *args, check=False)

@@ -101,10 +101,10 @@ def log(
 ) -> None:
     """Show history in terms of artifacts, sizes, metrics and parameters, newest first.
 
-    PATH is an artifact (followed to where it lay before), a file in one, or a directory: commits
-    that changed it, and of these only what lies there; metrics and parameters are told where PATH
-    names their file. A METRIC is a key, its last part, or FILE:KEY; which way is better stands in
-    devml.toml, `[better]`.
+    PATH is an artifact (followed to where it lay before), a file in one, a directory or a glob:
+    commits that changed it, and of these only what lies there; metrics and parameters are told
+    where PATH names their file. A METRIC is a key, its last part, or FILE:KEY; which way is better
+    stands in devml.toml, `[better]`.
 
     Example: devml-git log --best accuracy --columns accuracy,lr
     """
