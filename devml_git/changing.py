@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import posixpath
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +57,8 @@ class Commit:
     `against` has, for a merge, each parent and the changes against it. `measures` is all that the
     commit has of both. `notes` say what could not be followed; `cut` is whether a shallow clone
     ends here: its parents are not known. `within` are the paths that were asked for, as they are
-    called here (None: all): artifacts and notes are of these alone, metrics and parameters once
-    they are `told`, since what is told may be chosen by others.
+    called here (None: all): `changes` are of these alone, metrics and parameters once they are
+    `told`, since what is told may be chosen by others.
     """
 
     entry: Entry
@@ -146,33 +146,32 @@ def with_moves(changes: Sequence[Change], alike: Alike) -> tuple[Change, ...]:
     have this name; or this kind and extension, and `alike` says that one may be the other's next
     version.
     """
-    gone = [c for c in changes if c.new is None]
-    come = [c for c in changes if c.old is None]
+    gone = {c.path: c for c in changes if c.new is None}
+    come = {c.path: c for c in changes if c.old is None}
     if not gone or not come:
         return tuple(changes)
     found: dict[str, Change] = {}
 
     def moved(old: Change, new: Change, *, guessed: bool) -> None:
-        gone.remove(old)
-        come.remove(new)
+        del gone[old.path], come[new.path]
         found[new.path] = replace(new, moved_from=old.path, guessed=guessed)
 
-    for old, new in _same_content(gone, come):
+    for old, new in _same_content(gone.values(), come.values()):
         moved(old, new, guessed=False)
     for key, proven in ((_name, lambda *_: True), (_form, alike)):
-        for old, new in _alone(gone, come, key):
+        for old, new in _alone(gone.values(), come.values(), key):
             if old.old is not None and new.new is not None and proven(old.old, new.new):
                 moved(old, new, guessed=True)
     return tuple(found.get(c.path, c) for c in changes)
 
 
 def _same_content(gone: Iterable[Change], come: Iterable[Change]) -> list[tuple[Change, Change]]:
-    by_oid: dict[str, list[Change]] = defaultdict(list)
+    by_oid: dict[str, deque[Change]] = defaultdict(deque)
     for c in gone:
         if c.old is not None and c.old.oid is not None:
             by_oid[c.old.oid].append(c)
     return [
-        (by_oid[c.new.oid].pop(0), c)
+        (by_oid[c.new.oid].popleft(), c)
         for c in come
         if c.new is not None and c.new.oid is not None and by_oid.get(c.new.oid)
     ]

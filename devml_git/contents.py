@@ -60,9 +60,9 @@ class Contents:
         oid = self.members(pointer)[name]
         path = f"{pointer.path}/{name}" if name else pointer.path
         what = f"{gate.shown(path)} ({oid_of(pointer)})"
-        aside = self.ws.cache.quarantined(oid)
-        if aside or self.ws.cache.has(oid, pointer.hash_name):
-            return corrupt(what, aside=aside)
+        here = self.ws.cache.has(oid, pointer.hash_name)
+        if here or self.ws.cache.quarantined(oid):
+            return corrupt(what, aside=not here)
         return ContentLost(
             f"{what} is not in the cache",
             hint="devml-git fetch REV brings it, if a DVC remote has it",

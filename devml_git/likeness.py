@@ -61,10 +61,12 @@ class Likeness:
         kept = Summaries(self._kept).get(oid, kind, pointer.path)
         if kept is not None:
             return frozenset((t.name, t.shape) for t in kept.tensors) or None
-        if self._cache is None or not self._cache().has(oid, kind):
+        if self._cache is None:
             return None
         try:
-            model = models.read(self._cache().object_path(oid, kind), pointer.path)
+            cache = self._cache()
+            here = cache.has(oid, kind)
+            model = models.read(cache.object_path(oid, kind), pointer.path) if here else None
         except (DevmlError, OSError):
             return None
         if model is None:

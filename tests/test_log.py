@@ -365,6 +365,18 @@ def test_the_same_content_is_no_guess_and_comes_first() -> None:
     ]
 
 
+def test_moves_of_very_many_are_found_at_once() -> None:
+    many = [pointer(f"old/m{n}.bin", n) for n in range(20_000)]
+    old = {p.path: p for p in many}
+    new = {
+        p.path.replace("old", "new"): replace(p, path=p.path.replace("old", "new")) for p in many
+    }
+    began = time.perf_counter()
+    found = with_moves(differing(old, new), lambda *_: False)
+    assert sum(c.moved_from is not None for c in found) == 20_000
+    assert time.perf_counter() - began < 3
+
+
 def test_other_tensors_or_other_files_are_another_artifact(project: Project) -> None:
     project.differential = False
     project.write("models/old.safetensors", weights(1, 5))
@@ -559,6 +571,7 @@ def test_an_option_that_is_none_is_told_with_those_there_are(models: Project) ->
         ("log", "-p"): ("no such option: -p\n", "--oneline, "),
         ("log", "--onelin"): ("no such option: --onelin\n", "devml-git log --help"),
         ("show", "--stat"): ("no such option: --stat\n", "it has --no-fetch, --json, --help"),
+        ("log", "-n"): ("requires an argument\nhint: devml-git ", "--help\n"),
     }.items():
         ran = models.devml(*argv, check=False)
         assert (ran.status, ran.out) == (2, "")

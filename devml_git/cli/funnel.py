@@ -66,7 +66,7 @@ def _other(e: Exception, out: Output, *, as_json: bool) -> int:
         context = getattr(e, "ctx", None)
         hint = f"{getattr(context, 'command_path', 'devml-git')} --help"
         text = str(message()).rstrip(".")
-        if hasattr(e, "option_name"):  # not what the parser finds alike: --min for --oneline
+        if hasattr(e, "possibilities"):  # not what the parser finds alike: --min for --oneline
             text = text.partition(" (")[0]
             hint = f"it has {', '.join(_options(context))}   {hint}"
         out.error(text[:1].lower() + text[1:], hint, 2, as_json=as_json)
