@@ -166,7 +166,7 @@ def test_bad_requests_are_exit_two_with_a_hint(plain: Project) -> None:
             "--",
         ): "'v1..v2' is a range: one revision is asked for\nhint: devml-git log v1..v2",
         ("^v1",): "is a range",
-        ("train.py",): "hint: git show HEAD -- train.py",
+        ("train.py",): "hint: git show HEAD:train.py ",
         ("train.py", "--"): "is a path, not a revision\nhint: devml-git show -- train.py",
         ("\x1b[31m",): "\\x1b",
     }.items():

@@ -232,7 +232,8 @@ def show(
 ) -> None:
     """Show the whole snapshot of REV: artifacts and where their content is, metrics, parameters.
 
-    REV is a commit or a snapshot between commits. Nothing is fetched; DVC remotes are only asked.
+    REV is a commit or a snapshot between commits; with PATH (an artifact, a directory, a glob, a
+    file of metrics) only what lies there. Nothing is fetched; DVC remotes are only asked.
 
     Example: devml-git show v1.2 -- models/
     """
