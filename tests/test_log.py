@@ -14,10 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from devml_git.changing import Commit, differing, with_moves
+from devml_git.changing import Change, Commit, differing, with_moves
 from devml_git.choosing import Chosen
 from devml_git.config import Config
 from devml_git.errors import UsageError
+from devml_git.following import Following
+from devml_git.gitstream import Entry
+from devml_git.likeness import Likeness
 from devml_git.measures import Measures
 from devml_git.nouns import Pointer
 from devml_git.plumbing import Git
@@ -277,28 +280,28 @@ def test_what_is_told_is_of_the_paths_alone(measured: Project) -> None:
     assert measured.devml("log", "--columns", "accuracy", *args).out.split()[-2:] == ["1", "both"]
 
 
-def test_a_merge_is_told_of_the_paths_alone(models: Project) -> None:
-    models.differential = False
-    models.git("checkout", "-qb", "side", "v2")
-    models.write("models/b.pt", "side")
-    models.write("models/z.pt", "side")
-    models.commit("side")
-    models.git("checkout", "-q", "main")
-    models.git("merge", "-q", "side", "-m", "merged", "--no-commit")
-    models.write("models/b.pt", "merged")
-    models.commit("merged")
-    merge = commits(models, "--", "models/b.pt")[0]
-    assert [changed(side) for side in merge["against"]] == [  # type: ignore[attr-defined]
-        {"models/b.pt": "added"}, {"models/b.pt": "modified"}
-    ]  # fmt: skip
+def test_a_merge_is_told_of_the_paths_alone() -> None:
+    names = ("models/b.pt", "models/z.pt")
+    added, changed = (
+        tuple(Change(path, old, pointer(path, 1)) for path in names)
+        for old in (None, pointer("x", 2))
+    )
+    entry = Entry("c" * 40, ("a" * 40, "b" * 40), "A", "a@x.org", "2026-01-01", "", "merged", None)
+    merge = Commit(entry, added, (("a" * 40, added), ("b" * 40, changed)))
+    following = Following(names[:1], None)
+    told = following.told(merge, {})
+    assert told is not None
+    assert [[c.path for c in some] for some in (told.changes, *(s for _, s in told.against))] == [
+        ["models/b.pt"]
+    ] * 3
+    assert following.told(replace(merge, against=(("a" * 40, added), ("b" * 40, ()))), {}) is None
 
 
-def moved(p: Project, source: str, path: str, message: str, **files: str | bytes) -> None:
-    """Move an artifact and write some of its files anew, in one commit."""
+def moved(p: Project, source: str, path: str, message: str, data: bytes) -> None:
+    """Move an artifact and write it anew, in one commit."""
     p.git("mv", f"{source}.dvc", f"{path}.dvc")
     (p.path / source).rename(p.path / path)
-    for name, data in files.items():
-        p.write(f"{path}/{name}" if name != "itself" else path, data)
+    p.write(path, data)
     p.commit(message)
 
 
@@ -309,7 +312,7 @@ def test_what_was_moved_and_changed_at_once_is_followed_as_a_guess(project: Proj
         project.write("models/other.bin", message)
         project.commit(message)
     old, new = "models/old.safetensors", "models/new.safetensors"
-    moved(project, old, new, "retrained", itself=weights(3, 5))
+    moved(project, old, new, "retrained", weights(3, 5))
     assert subjects(project, "--", "models/new.safetensors") == ["retrained", "b", "a"]
     gone, come = commits(project)[0]["changes"][::-1]  # type: ignore[index]
     assert (gone["path"], gone["change"]) == ("models/old.safetensors", "deleted")
@@ -377,21 +380,31 @@ def test_moves_of_very_many_are_found_at_once() -> None:
     assert time.perf_counter() - began < 3
 
 
-def test_other_tensors_or_other_files_are_another_artifact(project: Project) -> None:
+def test_another_model_of_the_same_size_is_no_next_version(project: Project) -> None:
     project.differential = False
     project.write("models/old.safetensors", weights(1, 5))
-    project.write("models/set/a", "1")
-    project.write("models/set/b", "2")
-    project.write("devml.toml", 'track = ["models/*.safetensors", "models/*/"]\n')
     project.commit("a")
-    other = weights(1, 5).replace(b"layer.1", b"lager.1")  # of the same size
     old, new = "models/old.safetensors", "models/new.safetensors"
-    moved(project, old, new, "other", itself=other)
-    moved(project, "models/set", "models/moved", "one of two files", a="3")
-    moved(project, "models/moved", "models/last", "all of them", a="4", b="4", c="4")
-    assert subjects(project, "--", "models/new.safetensors") == ["other"]
-    assert subjects(project, "--", "models/moved") == ["all of them", "one of two files", "a"]
-    assert subjects(project, "--", "models/last") == ["all of them"]
+    other = weights(1, 5).replace(b"layer.1", b"lager.1")
+    moved(project, old, new, "other", other)
+    assert subjects(project, "--", new) == ["other"]
+
+
+@pytest.mark.parametrize(
+    ("files", "likely"),
+    [("a1 b3", True), ("a3 b3", False), ("a1 c1", True), ("a1", True), ("", False)],
+)
+def test_a_directory_of_which_half_is_the_same_may_be_the_next_version(
+    tmp_path: Path, files: str, likely: bool
+) -> None:
+    class Lists:
+        def manifest(self, oid: str, _: str) -> dict[str, str]:
+            return {f[0]: f[1] for f in ("a1 b2" if oid == old.oid else files).split()}
+
+    old, new = (pointer(path, n, ending=".dir") for n, path in enumerate(("old", "new")))
+    asked = Likeness(lambda: Lists(), tmp_path)  # type: ignore[arg-type, return-value]
+    assert asked(old, new) is likely
+    assert not asked(old, pointer("new", 0))
 
 
 # -- choosing by metrics -------------------------------------------------------------------------
