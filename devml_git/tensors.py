@@ -288,7 +288,7 @@ class _Pair:
             return
         a, b = (side[span] for side in self.sides())
         for box in _boxes(a.shape, _BLOCK):
-            yield a[box].reshape(-1), b[box].reshape(-1)  # a copy where they lie scattered
+            yield _flat(a[box]), _flat(b[box])
         let_go(a)
         let_go(b)
 
@@ -364,6 +364,13 @@ def _alike(a: Array, b: Array) -> tuple[Array, Array]:
     if one.flags.c_contiguous and two.flags.c_contiguous:
         return one.reshape(-1), two.reshape(-1)
     return a, b
+
+
+def _flat(array: Array) -> Array:
+    """Return the elements one after another: a copy where they lie scattered."""
+    import numpy as np
+
+    return np.ascontiguousarray(array).reshape(-1)
 
 
 def _boxes(shape: Sequence[int], most: int) -> Iterator[_Box]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git.amounts import counted
 from devml_git.gate import shown
-from devml_git.models.described import Beyond, Made, Malformed, Named
+from devml_git.models.described import Beyond, Made, Malformed, Named, Pairs
 from devml_git.models.dtypes import numpy_dtype
 from devml_git.models.model import Listing, Model
 from devml_git.models.opcodes import interpret
@@ -178,6 +178,10 @@ class _TorchWorld(ArrayWorld):
     def call(self, function: object, args: tuple[Any, ...]) -> object:
         """Understand the functions that rebuild tensors."""
         match plain_name(function), args:
+            case "torch._utils._rebuild_tensor_v2", (_, _, _, _, _, _, Pairs() as views) if views:
+                # {"conj": True}, {"neg": True}: numbers that are other than they are stored
+                self.notes["tensors that are stored before they are conjugated are not read"] = None
+                return Made(function)
             case (
                 "torch._utils._rebuild_tensor_v2"
                 | "torch._utils._rebuild_tensor"

@@ -504,6 +504,15 @@ def test_tensor_that_repeats_numbers_without_end_is_a_note(tmp_path: Path) -> No
     assert "without end" in model.notes[0]
 
 
+def test_tensor_that_is_conjugated_when_it_is_loaded_is_a_note(tmp_path: Path) -> None:
+    pairs = b"}X\x04\0\0\0conj\x88s"
+    data = rebuilt((4,), (1,)).replace(b"\x89NtR.", b"\x89N" + pairs + b"tR.")
+    model = read(tmp_path, torch_zip(data, _0=bytes(16)), "m.pt")
+    assert model is not None
+    assert not model.tensors
+    assert "before they are conjugated" in model.notes[0]
+
+
 def test_big_endian_torch_file_is_refused(tmp_path: Path) -> None:
     data = archive(
         {"m/data.pkl": rebuilt((4,), (1,)), "m/data/0": bytes(16), "m/byteorder": b"big"}
