@@ -9,6 +9,7 @@ in a wider type. What is not finite on both sides is counted and left out of the
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
-    _Reader = Callable[[Array], Array]
+    _Reader = Callable[[Array, str], Array]
 
 _ROW = 8 << 10  # elements that one dot product sums: BLAS starts no threads for so few
 # Below these, squares may have vanished; sums above are right
 _TINY = 1e-26
 _TINY_OF_FLOAT64 = 1e-280
 _ALIKE = 16  # squares of lengths: up to here nothing cancels out
+_FLOAT16_ODD = 0x7C00  # the bits of its exponent: all are set in NaN and infinity
+_FLOAT16_MASK = 0x8FFFE000 - (1 << 32)  # sign, exponent and fraction, moved up by 13
 _NARROW = frozenset(
     {"float16", "bfloat16", "float32", "int8", "uint8", "int16", "uint16", "bool"}
 )  # and float8: what float32 holds without loss
@@ -78,7 +81,7 @@ def sums(a: Array, b: Array) -> Sums:
     import numpy as np
 
     read_a, read_b, wider = _readers(a.dtype, b.dtype)
-    x, y = read_a(a), read_b(b)
+    x, y = read_a(a, "old"), read_b(b, "new")
     if a.dtype == b.dtype:
         changed = differing(a, b)
     else:
@@ -116,30 +119,84 @@ def _readers(one: np.dtype[Any], two: np.dtype[Any]) -> tuple[_Reader, _Reader, 
 
 
 def _reader(dtype: np.dtype[Any], wide: np.dtype[Any]) -> _Reader:
-    """Return how a block becomes one of a wider type: by bits where a conversion is slow."""
+    """Return how a block becomes one of a wider type: by bits where a conversion is slow.
+
+    What it returns lies in the room that is named, until that is asked for again.
+    """
     import numpy as np
 
-    def bfloat16(a: Array) -> Array:  # the upper half of a float32
-        bits = a.view(np.uint16).astype(np.uint32)
+    def plain(a: Array, room: str) -> Array:
+        if a.dtype == wide:
+            return a
+        found = _room(room, a.size, wide)
+        np.copyto(found, a)
+        return found
+
+    def bfloat16(a: Array, room: str) -> Array:  # the upper half of a float32
+        bits = _room(room, a.size, np.dtype(np.uint32))
+        np.copyto(bits, a.view(np.uint16))
         bits <<= 16
         return bits.view(np.float32).astype(wide, copy=False)
 
-    def float8(a: Array) -> Array:
-        return np.take(table, a.view(np.uint8))
+    def float16(a: Array, room: str) -> Array:  # the same bits at another place, and another bias
+        if ((a.view(np.uint16) & _FLOAT16_ODD) == _FLOAT16_ODD).any():
+            return plain(a, room)
+        bits = _room(room, a.size, np.dtype(np.int32))
+        np.copyto(bits, a.view(np.int16))  # which repeats the sign
+        bits <<= 13
+        bits &= np.int32(_FLOAT16_MASK)
+        found = bits.view(np.float32)
+        found *= np.float32(2.0**112)
+        return found.astype(wide, copy=False)
+
+    def float8(a: Array, room: str) -> Array:
+        codes = a.view(np.uint8)
+        if a.size % 2:
+            return np.take(table, codes)
+        steps = _room("steps", a.size // 2, np.dtype(np.intp))
+        np.copyto(steps, codes.view(np.uint16))
+        found = _room(room, a.size, wide)
+        np.take(pairs, steps, out=found.view(pairs.dtype), mode="clip")
+        return found
 
     if dtype.name == "bfloat16":
         return bfloat16
+    if dtype.name == "float16" and dtype.isnative:
+        return float16
     if dtype.name.startswith("float8"):
         table = np.arange(256, dtype=np.uint8).view(dtype).astype(wide)
+        both = np.arange(65536, dtype=np.uint16).view(np.uint8)  # half the steps of one by one
+        pairs = table[both].view(f"V{2 * wide.itemsize}")
         return float8
-    return lambda a: a.astype(wide, copy=False)
+    return plain
+
+
+class _Rooms(threading.local):
+    """Memory that a thread computes in, by name: new pages cost more than what is done there."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, Array] = {}
+
+
+_rooms = _Rooms()
+
+
+def _room(name: str, size: int, dtype: np.dtype[Any]) -> Array:
+    """Return so many elements of a type, of any value."""
+    import numpy as np
+
+    nbytes = size * dtype.itemsize
+    held = _rooms.held.get(name)
+    if held is None or held.size < nbytes:
+        held = _rooms.held[name] = np.empty(nbytes, np.uint8)
+    return held[:nbytes].view(dtype)
 
 
 def _quick(x: Array, y: Array, changed: int) -> Sums | None:
     """Return the sums of one block, None where this type is too narrow or something no number."""
     import numpy as np
 
-    moved = y - x
+    moved = np.subtract(y, x, out=_room("moved", x.size, x.dtype))
     extreme = np.abs(moved) if moved.dtype.kind == "c" else moved
     largest = max(float(extreme.max()), -float(extreme.min()))
     a, b, d = (v.view(v.real.dtype) for v in (x, y, moved))
