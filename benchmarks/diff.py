@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,28 +36,50 @@ def run(place: Path, env: dict[str, str], *argv: str) -> None:
     subprocess.run(argv, cwd=place, env=env, check=True, capture_output=True)
 
 
-def write_state(place: Path, n: int) -> None:
-    """Write 2,000 files of data, a model of 40 MB, metrics and parameters."""
+@dataclass(frozen=True)
+class Size:
+    """How large a project is: files in `data/`, artifacts, files of metrics, bytes of the model."""
+
+    name: str
+    files: int
+    artifacts: int
+    metrics: int
+    megabytes: int
+
+
+SMALL = Size("small", files=2000, artifacts=0, metrics=1, megabytes=40)
+LARGE = Size("large", files=20_000, artifacts=200, metrics=50, megabytes=500)
+
+
+def write_state(place: Path, size: Size, n: int) -> None:
+    """Write data of which one file in 20 is new, small models, a large one, metrics, parameters."""
     rng = np.random.default_rng(n)
-    (place / "data").mkdir(exist_ok=True)
-    (place / "models").mkdir(exist_ok=True)
-    for i in range(2000):
+    for name in ("data", "models", "metrics"):
+        (place / name).mkdir(exist_ok=True)
+    for i in range(size.files):
         (place / "data" / f"{i}.csv").write_text(f"id,x\n{i},{i if i % 20 else i * n}\n")
-    layers = {f"layer.{i}": rng.standard_normal((1000, 1000), np.float32) for i in range(10)}
+    for i in range(size.artifacts):
+        (place / "models" / f"{i}.bin").write_text(f"{i} {n if i % 4 == 0 else 0}")
+    layers = {
+        f"layer.{i}": rng.standard_normal((1000, 1000), np.float32)
+        for i in range(size.megabytes // 4)
+    }
     save_file(layers, place / "models" / "m.safetensors")
-    (place / "metrics.json").write_text(json.dumps({"accuracy": 0.9 + n / 100}))
+    for i in range(size.metrics):
+        (place / "metrics" / f"{i}.json").write_text(json.dumps({"accuracy": 0.9 + (n + i) / 100}))
     (place / "params.yaml").write_text(f"lr: {n / 10}\n")
 
 
-def make_project(place: Path, env: dict[str, str]) -> None:
+def make_project(place: Path, env: dict[str, str], size: Size) -> None:
     """Make a project with two commits, v1 and v2, that both tools read."""
     run(place, env, "git", "init", "-q")
     run(place, env, "devml-git", "init", "--track", "models/**", "--track", "data/")
     with (place / "devml.toml").open("a") as f:
-        f.write('metrics = ["metrics.json"]\nparams = ["params.yaml"]\n')
-    (place / "dvc.yaml").write_text("metrics:\n- metrics.json\nparams:\n- params.yaml\n")
+        f.write('metrics = ["metrics/*.json"]\nparams = ["params.yaml"]\n')
+    named = "".join(f"- metrics/{i}.json\n" for i in range(size.metrics))
+    (place / "dvc.yaml").write_text(f"metrics:\n{named}params:\n- params.yaml\n")
     for n in (1, 2):
-        write_state(place, n)
+        write_state(place, size, n)
         run(place, env, "devml-git", "snapshot")
         run(place, env, "git", "add", "-A")
         run(place, env, "git", "commit", "-qm", f"v{n}")
@@ -74,18 +97,22 @@ def timed(place: Path, env: dict[str, str], repeat: int, *commands: tuple[str, .
     return statistics.median(seconds)
 
 
-def questions(place: Path, env: dict[str, str], repeat: int) -> None:
+def questions(place: Path, env: dict[str, str], repeat: int, size: Size) -> None:
     """Ask both tools the same, and print it."""
+    print(
+        f"{size.name}: {size.files} files in a directory, {size.artifacts} small artifacts, "
+        f"{size.metrics} files of metrics, a model of {size.megabytes} MB"
+    )
     files = ("devml-git", "diff", "v1", "v2", "--no-content")
     get = ("dvc", "get", "-q", "-f", ".", "models/m.safetensors", "-o", "other.bin", "--rev")
     asked = {
         "which artifacts and files": ([files], [("dvc", "diff", "v1", "v2")]),
         "metrics and parameters": (
-            [(*files, "--", "metrics.json", "params.yaml")],
+            [(*files, "--", "metrics/*", "params.yaml")],
             [("dvc", "metrics", "diff", "v1", "v2"), ("dvc", "params", "diff", "v1", "v2")],
         ),
-        "a model of 40 MB: tensors / both versions got": (
-            [("devml-git", "diff", "v1", "v2", "--", "models")],
+        "the model: tensors / both versions got": (
+            [("devml-git", "diff", "v1", "v2", "--", "models/m.safetensors")],
             [(*get, "v1"), (*get, "v2")],
         ),
     }
@@ -169,10 +196,11 @@ def main() -> None:
     print(machine())
     with tempfile.TemporaryDirectory(prefix="devml-bench-") as base:
         env = environment(Path(base))
-        place = Path(base) / "project"
-        place.mkdir()
-        make_project(place, env)
-        questions(place, env, args.repeat)
+        for size in (SMALL, LARGE):
+            place = Path(base) / size.name
+            place.mkdir()
+            make_project(place, env, size)
+            questions(place, env, args.repeat, size)
         large_models(Path(base), args.gigabytes, args.repeat)
 
 
