@@ -240,7 +240,8 @@ class _Hdf5:
             if isinstance(value, np.generic):
                 value = value.item()
             if isinstance(value, str | int | float | bool):
-                found[clean(key)] = clean(value[:_MAX_TEXT]) if isinstance(value, str) else value
+                name = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else key
+                found[clean(name)] = clean(value[:_MAX_TEXT]) if isinstance(value, str) else value
         return found
 
 

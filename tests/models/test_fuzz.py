@@ -33,6 +33,7 @@ def test_damaged_file_is_unreadable_or_a_result(name: str) -> None:
         ("checkpoint.ckpt", 20682662),  # an escape that Python warns of
         ("line-3.pkl", 20682044),  # a type of numbers that there is not
         ("line-5.pkl", 20683962),  # an array's content that is none
+        ("sets.h5", 21253510),  # an attribute's name that is no UTF-8
         ("mixed.joblib", 20684440),  # an order of bytes that cannot be hashed
     ],
 )
