@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 
+# A name that YAML takes for text as it stands. One that begins with a digit must have a letter that
+# no number and no date has, or a slash
+_NAME = r"(?:[A-Za-z_]|[0-9](?=[A-Za-z0-9_./-]*[g-np-su-wyG-NP-SU-WY/]))[A-Za-z0-9_./-]{0,71}"
 _CANONICAL = re.compile(
     r"outs:\n- md5: (?P<oid>(?!\d+(?:e\d+)?\n)[0-9a-f]{32}(?:\.dir)?)\n  size: (?P<size>\d+)\n"
     r"(?:  nfiles: (?P<nfiles>\d+)\n)?(?:  isexec: (?P<isexec>true)\n)?"
-    r"  hash: md5\n  path: (?P<path>[A-Za-z_][A-Za-z0-9_./-]{0,71})\n\Z"
+    rf"  hash: md5\n  path: (?P<path>{_NAME})\n\Z"
 )
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,71}\Z")
+_PLAIN = re.compile(rf"{_NAME}\Z")
 _NOT_PLAIN = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 _NUMERIC_OID = re.compile(r"\d+(e\d+)?\Z")
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)

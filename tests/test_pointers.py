@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+import random
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ NAMES = [
     "plain.pt", "no-suffix", "UPPER.BIN", "a.b.c", "under_score", "x", "_", "a-", "a.", "trailing.dot.",
     "with space", " leading space", "trailing space ", "two  spaces", "- a", "-x", "--long", "-", "--",
     "é", "e\u0301", "Ångström.pt", "日本語.pt", "模型", "модель.bin", "🙂", "a🙂.pt", "\u00a0nbsp", "ﬁ",
-    "123", "007", "0", "1e3", "1E3", "12e03", "0x1f", "0o7", "0b1", "1_000", "+1", "-1", ".5", "1.", "1.5",
+    "123", "007", "0", "0.csv", "12.bin", "2024-01.parquet", "1e3", "1E3", "12e03", "0x1f", "0o7", "0b1", "1_000", "+1", "-1", ".5", "1.", "1.5",
     "2020-01-01", "2020-01-01T10:00:00Z", "12:30", "12:30:45", ".inf", ".nan", "nan", "-.inf",
     "null", "Null", "NULL", "true", "True", "false", "yes", "no", "on", "off", "y", "n", "~", "~x", "none",
     "#", "#x", "a#b", "a #b", "a:b", "a: b", "a:", ":a", "[a]", "{a}", "a[1]", "a,b", "a]b", "a}b", "(a)",
@@ -136,6 +137,38 @@ def test_pointers_that_dvc_add_wrote_are_read_back(
         assert pointer.executable == content.executable
         assert pointer.hash_name == MD5
         assert pointer.why_left_alone is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_name_that_is_written_without_a_yaml_library_is_one_that_dvc_writes_so(seed: int) -> None:
+    """Numbers, dates and words that YAML takes for something else begin like `0.csv`."""
+    from dvc.utils.serialize import dumps_yaml
+
+    rng = random.Random(seed)
+    letters = "0123456789abcdefxotzTZnieEgpsinf._-"
+    names = {
+        "0.csv",
+        "12.bin",
+        "1.inf",
+        "0.nan",
+        "3no",
+        "1.5e3n",
+        "2024-01-01",
+        "1e3",
+        "0x1f",
+        "0o17",
+        "1_0",
+    }
+    names |= {
+        rng.choice(letters[:10]) + "".join(rng.choices(letters, k=rng.randrange(8)))
+        for _ in range(600)
+    }
+    plain = [name for name in names if b"'" not in pointers.new(name, Content("a" * 32, 1))]
+    assert len(plain) > 300
+    for name in plain:
+        assert dumps_yaml({"path": name}) == f"path: {name}\n", f"seed {seed}"
+        text = pointers.new(name, Content("a" * 32, 1))
+        assert [p.path for p in pointers.read("x.dvc", text)] == [name]
 
 
 def test_ignore_entries_are_byte_identical_with_dvc_add_over_the_corpus(
