@@ -17,7 +17,7 @@ from devml_git.errors import UsageError
 from devml_git.place import write_text_safely
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sized
     from pathlib import Path
 
 OWN_FILE = "devml.toml"
@@ -156,6 +156,7 @@ def _keys(table: Mapping[str, Any], file: str) -> dict[str, tuple[str, ...]]:
     tables = table.get("tables", {})
     if not isinstance(tables, dict):
         raise UsageError(f"{file}: tables is not a table", hint='[tables]   "data/*.csv" = ["id"]')
+    _few(tables, "tables", file)
     keys = {glob: _strings(tables, glob, file) for glob in tables}
     for glob, key in keys.items():
         if not all(key) or not key:
@@ -197,17 +198,22 @@ def _globs(
     table: Mapping[str, Any], key: str, file: str, default: tuple[str, ...]
 ) -> tuple[str, ...]:
     found = _strings(table, key, file, default)
-    if len(found) > _MOST_GLOBS:
+    _few(found, key, file)
+    return found
+
+
+def _few(entries: Sized, key: str, file: str) -> None:
+    if len(entries) > _MOST_GLOBS:
         raise UsageError(
             f"{file}: {key} has more than {_MOST_GLOBS} entries",
-            hint=f'a glob means many files: {key} = ["runs/**/{key}.json"]',
+            hint="one glob (`*`, in a list of files `**`, too) means many",
         )
-    return found
 
 
 def _better(value: object, file: str) -> dict[str, str]:
     if not isinstance(value, dict):
         raise UsageError(f"{file}: better is not a table", hint='[better]   accuracy = "higher"')
+    _few(value, "better", file)
     for metric, way in value.items():
         if way not in ("higher", "lower"):  # not a set: TOML may have put a list here
             raise UsageError(

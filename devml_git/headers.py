@@ -5,8 +5,9 @@ By Pillow, tinytag and polars, which are optional extras.
 
 from __future__ import annotations
 
+import io
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from devml_git.amounts import counted
 from devml_git.errors import Refused
@@ -15,7 +16,7 @@ from devml_git.gate import shown
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from typing import TypeAlias
+    from typing import BinaryIO, TypeAlias
 
     Facts: TypeAlias = Mapping[str, str | int | float | None]
 
@@ -23,6 +24,9 @@ MEDIA_EXTRA = "sizes and lengths are read with: pip install 'devml-git[media]'"
 TABLES_EXTRA = "rows are compared with: pip install 'devml-git[tables]'"
 _IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 _DECODERS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")  # Pillow's others have no business here
+# What a decoder may read of one file: it looks for the next frame or marker byte by byte
+_MOST_READ = 16 << 20  # bytes
+_MOST_READS = 50_000
 _AUDIO = (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aiff", ".wma")
 
 
@@ -40,7 +44,9 @@ def facts(path: Path, kind: str) -> Facts:
     installed.
     """
     try:
-        return _image(path) if kind == "image" else _audio(path)
+        with path.open("rb", buffering=0) as f:
+            file = cast("BinaryIO", _Frugal(f))
+            return _image(file) if kind == "image" else _audio(file)
     except ImportError:
         raise
     except Exception as e:
@@ -48,21 +54,41 @@ def facts(path: Path, kind: str) -> Facts:
         raise Refused(f"no {kind} that can be read: {shown(e) or type(e).__name__}") from e
 
 
-def _image(path: Path) -> Facts:
-    from PIL import Image
+class _Frugal:
+    """An open file of which so much is read, and no more: then it raises."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = io.BufferedReader(file)
+        self._bytes, self._reads = _MOST_READ, _MOST_READS
+        self.seek, self.tell = self._file.seek, self._file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(self._bytes + 1 if size < 0 else min(size, self._bytes + 1))
+        self._bytes -= len(data)
+        self._reads -= 1
+        if self._bytes < 0 or self._reads < 0:
+            raise ValueError("its header does not end where it should")
+        return data
+
+
+def _image(file: BinaryIO) -> Facts:
+    from PIL import Image, UnidentifiedImageError
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of billions of pixels: none of them is decoded
-        with Image.open(path, formats=_DECODERS) as image:
-            width, height = image.size
-            return {"format": image.format, "width": width, "height": height, "mode": image.mode}
+        try:
+            with Image.open(file, formats=_DECODERS) as image:
+                width, height = image.size
+                facts = {"format": image.format, "width": width, "height": height}
+                return {**facts, "mode": image.mode}
+        except UnidentifiedImageError as e:
+            raise ValueError(f"none of {', '.join(_DECODERS)}, or damaged") from e
 
 
-def _audio(path: Path) -> Facts:
+def _audio(file: BinaryIO) -> Facts:
     from tinytag import TinyTag
 
-    with path.open("rb") as f:
-        tag = TinyTag.get(file_obj=f, filename=None, tags=False, image=False)
+    tag = TinyTag.get(file_obj=file, filename=None, tags=False, image=False)
     return {"seconds": tag.duration, "rate": tag.samplerate, "channels": tag.channels}
 
 

@@ -69,6 +69,14 @@ def _model(
         here = name.rpartition("/")[0]
         shards = {n.removeprefix(f"{here}/") if here else n: p for n, p in files.items()}
         index = shards.pop(name.rpartition("/")[2])
-        return stack.enter_context(models.read_sharded(index, shards))
-    model = models.read(files[name], place)
-    return model if model is None else stack.enter_context(model)
+        model: Model | None = models.read_sharded(index, shards, steady=_are_steady(files))
+    else:
+        model = models.read(files[name], place, steady=_are_steady(files))
+    if model is not None:
+        stack.enter_context(model).check_cost(place)
+    return model
+
+
+def _are_steady(files: Mapping[str, Path]) -> bool:
+    """Whether nobody writes these files: they are the cache's, or linked to it."""
+    return not any(path.stat().st_mode & 0o222 for path in files.values())

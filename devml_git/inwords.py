@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from devml_git.summaries import TensorSummary
 
 LARGE = 128 << 20  # bytes of one content, packed or not, that are read: a second at most
+MOST_TENSORS = 10_000  # half a second
 SHOWN = 300  # tensors or members that have a line each; more are grouped
 _OUTPUTS = 50  # of one dvc.lock
 _NAME = 300  # characters
@@ -86,6 +87,7 @@ class Known:
         raise ContentLost("content is not here: devml-git fetch")
 
     def _read(self, git: Git, cache: Cache, pointer: Pointer, oid: str) -> Summary:
+        from devml_git.models import TooMany
         from devml_git.summarising import summarise
 
         name, kind = pointer.path, pointer.hash_name
@@ -96,7 +98,10 @@ class Known:
             small = cache.size_of(oid, kind) <= LARGE
             if small and not _proven(git, cache, oid, kind):
                 raise ContentLost(f"content is corrupt in the cache: {MEND}")
-            found = summarise(place, name, most=LARGE if small else 0)
+            try:
+                found = summarise(place, name, most=LARGE if small else 0, tensors=MOST_TENSORS)
+            except TooMany as e:
+                raise ContentLost(f"more than {MOST_TENSORS:,} tensors: devml-git diff") from e
             found = replace(found, whole=found.whole and small)
         self._store.put(oid, kind, name, found)
         self.whole = self.whole and found.whole

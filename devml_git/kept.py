@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 FILE = "kept.db"
 MOST = 64 << 20  # bytes, all values together, as they are stored
-_LARGEST = 256 << 20  # bytes of one value, unpacked
+_LARGEST = 64 << 20  # bytes of one value, unpacked
+_SECONDS = 2
 _VERSION = 2  # of the table and of all that is in it; another one is forgotten
 _TABLE = "CREATE TABLE kept (key TEXT PRIMARY KEY, written REAL NOT NULL, data BLOB NOT NULL)"
 _BROKEN = frozenset({"SQLITE_NOTADB", "SQLITE_CORRUPT"})
@@ -53,7 +54,9 @@ class Kept:
         """Run `work` on the database; return None where there is none to be had."""
         db = None
         try:
-            db = sqlite3.connect(self._file, timeout=2)
+            db = sqlite3.connect(self._file, timeout=0.3)
+            until = time.monotonic() + _SECONDS  # a table of somebody else's may never end
+            db.set_progress_handler(lambda: time.monotonic() > until, 100_000)
             with db:
                 (version,) = db.execute("PRAGMA user_version").fetchone()
                 if version != _VERSION:

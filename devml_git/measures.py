@@ -9,28 +9,35 @@ from __future__ import annotations
 import ast
 import contextlib
 import fnmatch
+import functools
 import json
 import math
 import posixpath
 import re
 import warnings
+from collections import OrderedDict
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from devml_git import tomltext, yamltext
 from devml_git.errors import Refused
 from devml_git.gate import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from devml_git.config import Config
+
+T = TypeVar("T")
 
 MAX_BYTES = 1 << 20
 _MAX_PYTHON = 256 << 10  # a byte may take 500 once it is parsed
 _MAX_KEYS = 10_000
 _MAX_DEPTH = 32
+_MAX_VALUES = 500_000  # in lists, too, and as often as an alias repeats them
+_MOST_KEPT = 4 << 20  # bytes of texts whose values are kept
+_MOST_TEXTS = 256
 _BARE = re.compile(r"[^\s.\"'\[\]\x00-\x1f]+\Z")
 
 
@@ -55,8 +62,56 @@ def load(file: str, text: bytes) -> Any:  # noqa: ANN401
         raise Refused(f"{shown(file)}: {shown(why)}") from e
 
 
-@lru_cache(maxsize=256)  # most commits have most of these files unchanged
+def kept_by_text(read: Callable[[str, bytes], T]) -> Callable[[str, bytes], T]:
+    """Keep what was read of texts lately: most commits have most of their files unchanged.
+
+    How much is kept, the texts' sizes decide: values take up to some fifty times as much.
+    """
+    kept: OrderedDict[tuple[str, bytes], T] = OrderedDict()
+    lock = Lock()
+
+    @functools.wraps(read)
+    def reading(name: str, text: bytes) -> T:
+        key = name, text
+        with lock:
+            if key in kept:
+                kept.move_to_end(key)
+                return kept[key]
+        found = read(name, text)
+        with lock:
+            kept[key] = found
+            while len(kept) > _MOST_TEXTS or sum(len(t) for _, t in kept) > _MOST_KEPT:
+                kept.popitem(last=False)
+        return found
+
+    return reading
+
+
+@kept_by_text
 def _parsed(suffix: str, text: bytes) -> Any:  # noqa: ANN401
+    value = _read(suffix, text)
+    _check_size(value)
+    return value
+
+
+def _check_size(value: Any) -> None:  # noqa: ANN401
+    """Refuse what takes long to walk over: deep, endless, or the same at a million places."""
+    todo = [(value, 0)]
+    seen = 0
+    while todo:
+        one, depth = todo.pop()
+        seen += 1
+        if depth > _MAX_DEPTH:
+            raise Refused(f": nested deeper than {_MAX_DEPTH}")
+        if seen > _MAX_VALUES:
+            raise Refused(f": more than {_MAX_VALUES} values")
+        if isinstance(one, dict):
+            todo += [(inner, depth + 1) for inner in one.values()]
+        elif isinstance(one, list | tuple | set | frozenset):
+            todo += [(inner, depth + 1) for inner in one]
+
+
+def _read(suffix: str, text: bytes) -> Any:  # noqa: ANN401
     decoded = text.decode("utf-8-sig")
     if suffix == ".json":
         return json.loads(decoded)

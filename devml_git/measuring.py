@@ -12,7 +12,6 @@ import itertools
 import posixpath
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from devml_git import pointers
@@ -20,7 +19,7 @@ from devml_git.amounts import counted
 from devml_git.cache import Corrupt
 from devml_git.errors import DevmlError, Refused
 from devml_git.gate import shown
-from devml_git.measures import MAX_BYTES, Measures, flatten, load
+from devml_git.measures import MAX_BYTES, Measures, flatten, kept_by_text, load
 from devml_git.place import read_text
 from devml_git.plumbing import is_lock
 
@@ -39,6 +38,9 @@ _MOST_ODD = 2
 _MOST_FILES = 1000
 _MOST_PATTERNS = 100
 _MOST_DOTS = 100
+# What one commit's files may hold together
+_MOST_BYTES = 8 << 20
+_MOST_VALUES = 100_000
 Tables = dict[str, dict[str, Any]]
 T = TypeVar("T")
 
@@ -166,7 +168,7 @@ class Declared:
     outs: Mapping[str, bool] = field(default_factory=dict)
 
 
-@lru_cache(maxsize=256)
+@kept_by_text
 def declared(file: str, text: bytes) -> Declared:
     """Return what one `dvc.yaml` declares. Raises Refused for one that cannot be read."""
     data = load(file, text)
@@ -294,6 +296,7 @@ class _Measuring:
         self.reader = reader
         self.notes: list[str] = []
         self.names = sorted(filter(candidate(config), reader.names()))
+        self._bytes, self._values = _MOST_BYTES, _MOST_VALUES
 
     def result(self) -> Measures:
         pipelines = [d for d in map(self._declared, self.names) if d is not None]
@@ -344,11 +347,19 @@ class _Measuring:
         return dict(itertools.islice(files.items(), most))
 
     def _text(self, path: str) -> bytes | None:
+        if self._bytes < 0 or self._values < 0:
+            self.notes.append(
+                f"more than {_MOST_BYTES >> 20} MB, or {_MOST_VALUES} values, of metrics, "
+                "parameters and pipelines: the rest is not read"
+            )
+            return None
         try:
-            return self.reader.text(path)
+            text = self.reader.text(path)
         except Refused as e:
             self.notes.append(e.message)
             return None
+        self._bytes -= len(text or b"")
+        return text
 
     def _declared(self, name: str) -> Declared | None:
         text = self._text(name) if name.rsplit("/", 1)[-1] == "dvc.yaml" else None
@@ -360,7 +371,9 @@ class _Measuring:
 
     def _table(self, file: str, *, lists: bool) -> dict[str, Any] | None:
         text = self._text(file)
-        return None if text is None else self._tried(lambda: _table(file, text, lists=lists))
+        found = None if text is None else self._tried(lambda: _table(file, text, lists=lists))
+        self._values -= len(found or ())
+        return found
 
     def _tried(self, read: Callable[[], T]) -> T | None:
         try:
@@ -386,7 +399,7 @@ class _Locked:
     params: Mapping[str, Mapping[str, Any]]
 
 
-@lru_cache(maxsize=256)
+@kept_by_text
 def _locked(file: str, text: bytes) -> _Locked:
     stages = pointers.load_mapping(file, text).get("stages")
     base = posixpath.dirname(file)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from devml_git.plumbing import Process
 
 _LINE = 1 << 16
+_PIECES = 50_000  # of JSON that are written at once: a megabyte or less
 _PATIENCE = 0.7  # seconds of work before a bar is worth showing
 # DEL, C1, line separators and bidi controls (as gate.shown); C0 and halves, JSON escapes itself
 _CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -37,9 +38,9 @@ _STYLES = {
 }  # fmt: skip
 
 
-def _write(stream: Any, text: str) -> bool:  # noqa: ANN401
+def _write(stream: Any, text: str, end: str = "\n") -> bool:  # noqa: ANN401
     """Write a line; return whether anybody still reads."""
-    data = (text + "\n").encode("utf-8", "backslashreplace")
+    data = (text + end).encode("utf-8", "backslashreplace")
     buffer = getattr(stream, "buffer", None)
     try:
         if buffer is None:
@@ -56,7 +57,10 @@ def _write(stream: Any, text: str) -> bool:  # noqa: ANN401
 
 def _json(value: object, indent: int | None = 2) -> str:
     """Return JSON that a terminal can be shown: controls that JSON allows are escaped, too."""
-    text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
+    return _escaped(json.dumps(value, indent=indent, ensure_ascii=False, default=str))
+
+
+def _escaped(text: str) -> str:
     return _CONTROLS.sub(lambda m: f"\\u{ord(m.group()):04x}", text)
 
 
@@ -150,8 +154,12 @@ class Output:
         _write(sys.stdout, "]}" if first is not None else f"{head}]}}")
 
     def document(self, value: Mapping[str, Any]) -> None:
-        """Print one JSON document to stdout."""
-        _write(sys.stdout, _json(value))
+        """Print one JSON document to stdout, piece by piece: it may be a hundred megabytes."""
+        pieces = json.JSONEncoder(indent=2, ensure_ascii=False, default=str).iterencode(value)
+        while text := "".join(itertools.islice(pieces, _PIECES)):
+            if not _write(sys.stdout, _escaped(text), end=""):
+                return
+        _write(sys.stdout, "")
 
     def remark(self, line: str) -> None:
         """Print one line to stderr, unless quiet."""

@@ -256,7 +256,10 @@ class Repo:
     def _lying_model(self, name: str) -> dict[str, Path]:
         place = self._workspace_file(name)
         names = models.shards(place) if name.endswith(_INDEX) else []
-        return {n: place.with_name(n) for n in (place.name, *names) if place.with_name(n).is_file()}
+        # one that is named elsewhere counts as not here
+        beside = [n for n in names if os.path.basename(n) == n and (place.parent / n).is_file()]
+        above = name[: name.rfind("/") + 1]
+        return {place.name: place} | {n: self._workspace_file(f"{above}{n}") for n in beside}
 
     def _committed_model(self, name: str, rev: str) -> dict[str, Path]:
         found = self._finder.snapshot(self._finder.commit(rev)).holder(name)
@@ -276,6 +279,8 @@ class Repo:
     def _inside(self, path: str | os.PathLike[str]) -> str:
         """Return a path relative to the root, POSIX. Raises UsageError for one outside of it."""
         given = os.fspath(path)
+        if "\0" in given:
+            raise UsageError(f"{gate.shown(given)} has a NUL in it: no path has")
         root = os.path.realpath(self.root)
         place = os.path.normpath(os.path.join(root, given))
         if os.path.isabs(given):
@@ -298,6 +303,12 @@ class Repo:
             ) from e
         if not stat.S_ISREG(found.st_mode):
             raise UsageError(f"{gate.shown(name)} is a {what_is(found)}, not a file")
+        real, homes = Path(os.path.realpath(place)), (self.root, self._finder.cache.root)
+        if not any(real.is_relative_to(os.path.realpath(home)) for home in homes):
+            raise UsageError(
+                f"{gate.shown(name)} leads out of the repository, by a link",
+                hint="if you know where to, open that file itself",
+            )
         return place
 
     def _nothing(self, name: str, rev: str) -> UsageError:

@@ -35,20 +35,27 @@ _NOT_COUNTED = "large: its lines are not counted"
 _TABLES = {".csv": ",", ".tsv": "\t"}
 
 
-def summarise(path: Path, name: str, *, most: int | None = None) -> Summary:
+def summarise(
+    path: Path, name: str, *, most: int | None = None, tensors: int = models.MAX_TENSORS
+) -> Summary:
     """Return what is in a file that is called `name`.
 
     Of a model whose tensors have more than `most` bytes, decompressed, only names, types and shapes
     are looked at; of another file that is larger, only the names of a table's columns.
-    Raises StorageFailed where the file cannot be read just now.
+    Raises StorageFailed where the file cannot be read just now, models.TooMany for a model that has
+    more than `tensors`, a bound below the usual one.
     """
     try:
-        model = models.read(path, name)
+        model = models.read(path, name, most=tensors)
         if model is None:
             return _no_model(path, name, most)
         with model:
+            if most is None:
+                model.check_cost(name)
             return _of_model(model, most)
     except models.Unreadable as e:
+        if isinstance(e, models.TooMany) and tensors < models.MAX_TENSORS:
+            raise
         plain = _no_model(path, name, most)
         return replace(plain, lines=(f"{UNREAD}: {e.why}", *plain.lines))
 
@@ -63,7 +70,7 @@ def _of_model(model: Model, most: int | None) -> Summary:
     def read(i: int) -> None:
         rows[i] = _row(model, rows[i].name)
 
-    small = most is None or sum(sizes) <= most
+    small = most is None or model.cost <= most
     if small:
         in_parallel(read, sorted(range(len(rows)), key=lambda i: -sizes[i]), sizes)
     lines = [f"note: {shown(note, _CHARACTERS)}" for note in model.notes]

@@ -13,7 +13,7 @@ import glob
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from devml_git import headers, media
+from devml_git import headers, media, rows
 from devml_git.amounts import counted
 from devml_git.errors import Refused
 from devml_git.gate import shown
@@ -28,6 +28,11 @@ _FORMATS = {
     ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet",
 }  # fmt: skip
 _MOST_ROWS = 100_000_000
+# What a file may declare: a few bytes of Parquet, or of JSON with other keys in each row, may stand
+# for as many cells as they like
+_FREE_CELLS = 20_000_000
+_CELLS_A_BYTE = 20
+_ROWS_AT_ONCE = 5_000_000  # whose hashes are held in memory
 _MOST_BYTES = 8 << 30
 _MOST_BYTES_BY_KEY = 1 << 30  # both sides are held in memory
 _SAMPLE = 1000  # rows from which the types of a CSV's columns are told
@@ -125,15 +130,14 @@ def _with_polars(
 
     with _refusing():
         one, two = (None if p is None else _Table(p, form) for p in (old, new))
-        rows = (one.rows() if one else None, two.rows() if two else None)
+        counts = (one.rows() if one else None, two.rows() if two else None)
         columns = _columns(one.types if one else {}, two.types if two else {})
         if one is None or two is None:
-            return TableChange(form, columns, rows), []
-        if max(rows[0] or 0, rows[1] or 0) > _MOST_ROWS:
-            return TableChange(form, columns, rows), [
-                f"more than {_MOST_ROWS:,} rows: only counted"
-            ]
-        return _Pair(one, two, form, columns, rows).compared(tuple(key))
+            return TableChange(form, columns, counts), []
+        for table, count in zip((one, two), counts, strict=True):
+            if (count or 0) > table.most_rows:
+                return TableChange(form, columns, counts), [f"{count:,} rows: only counted"]
+        return _Pair(one, two, form, columns, counts).compared(tuple(key))
 
 
 @contextlib.contextmanager
@@ -159,12 +163,22 @@ class _Table:
             raise Refused(f"larger than {_MOST_BYTES >> 30} GiB: only counted")
         self.path, self.form = path, form
         self.size = path.stat().st_size
+        if form != "parquet":
+            rows.check(path, form)
         self._quote = _quote(path, self._separator) if form in {"csv", "tsv"} else None
         self.types = {}
         self._schema: pl.Schema | None = None
         if self.size or form == "parquet":
             self._schema = self._typed().collect_schema()
-            self.types = {n: str(t) for n, t in self._schema.items()}
+            self.types = {n: _name(t) for n, t in self._schema.items()}
+        if len(self.types) > rows.MOST_COLUMNS:
+            raise Refused(f"more than {rows.MOST_COLUMNS} columns")
+
+    @property
+    def most_rows(self) -> int:
+        """How many rows are looked at, by how large the file is."""
+        cells = _FREE_CELLS + _CELLS_A_BYTE * self.size
+        return min(_MOST_ROWS, cells // max(1, len(self.types)))
 
     def _typed(self) -> pl.LazyFrame:
         import polars as pl
@@ -243,6 +257,13 @@ def _quote(path: Path, separator: str) -> str | None:
     return '"'
 
 
+def _name(dtype: pl.DataType) -> str:
+    try:
+        return str(dtype)
+    except RecursionError as e:
+        raise Refused("not read as a table: values nested without end") from e
+
+
 def _columns(
     old: Mapping[str, str], new: Mapping[str, str]
 ) -> dict[str, tuple[str | None, str | None]]:
@@ -289,9 +310,16 @@ class _Pair:
             notes.append(f"compared by content: {why}")
         if key and why is None:
             return self._by_key(key, [n for n in common if n not in key], old, new), notes
-        added, removed = _multisets(_hashes(old), _hashes(new))
+        added, removed = self._by_content(old, new)
         change = TableChange(self.form, self.columns, self.rows, added=added, removed=removed)
         return change, notes
+
+    def _by_content(self, old: pl.LazyFrame, new: pl.LazyFrame) -> tuple[int, int]:
+        """Return how many rows were added and removed; of many rows a part of the hashes a time."""
+        parts = -(-max(self.rows[0] or 0, self.rows[1] or 0) // _ROWS_AT_ONCE) or 1
+        counts = (_multisets(_hashes(old, i, parts), _hashes(new, i, parts)) for i in range(parts))
+        added, removed = zip(*counts, strict=True)
+        return sum(added), sum(removed)
 
     def _common(self) -> tuple[dict[str, pl.DataType], list[str]]:
         """Return the columns of both sides with types that hold both, and those without any."""
@@ -370,10 +398,14 @@ def _text(value: object) -> str:
     return "null" if value is None else shown(value)
 
 
-def _hashes(frame: pl.LazyFrame) -> Any:  # noqa: ANN401
+def _hashes(frame: pl.LazyFrame, part: int, parts: int) -> Any:  # noqa: ANN401
+    """Return the hashes of the rows that belong to one of so many parts."""
     import polars as pl
 
-    return frame.select(pl.struct(pl.all()).hash()).collect(engine="streaming").to_series()
+    hashes = frame.select(pl.struct(pl.all()).hash().alias("hash"))
+    if parts > 1:
+        hashes = hashes.filter(pl.col("hash") % parts == part)
+    return hashes.collect(engine="streaming").to_series()
 
 
 def _multisets(old: Any, new: Any) -> tuple[int, int]:  # noqa: ANN401

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import mmap
 import os
 import threading
 from collections import deque
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     _Box = tuple[slice, ...]
 
 _SPAN = 4 << 20  # elements that one thread takes at once
+_SMALL = 16 << 10  # bytes that are not worth the way to another thread and back
 _BLOCK = 64 << 10  # elements: what is computed with stays in the processor's cache
 _HEAD = 64 << 10  # bytes by which renamed tensors are looked for
 _AHEAD = 8  # spans that wait for a thread
@@ -200,6 +202,9 @@ def _measured(
         try:
             for name in names:
                 pair = _Pair(old, new, name, progress)
+                if new.tensors[name].nbytes <= _SMALL:
+                    yield from _at_once(pair, notes)
+                    continue
                 waiting.append((pair, pair.begun(pool)))
                 while sum(len(futures) for _, futures in waiting) > _AHEAD:
                     yield from _finished(*waiting.popleft(), pool, notes)
@@ -207,6 +212,29 @@ def _measured(
                 yield from _finished(*waiting.popleft(), pool, notes)
         finally:  # an error, or Ctrl-C: what has not begun need not
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _at_once(pair: _Pair, notes: list[str]) -> Iterator[tuple[str, Numbers | None]]:
+    """Yield the numbers of a small tensor."""
+    import numpy as np
+
+    try:
+        one, two = pair.old.tensors[pair.name], pair.new.tensors[pair.name]
+        pair.progress.advance(two.nbytes)
+        if not two.nbytes or (one.dtype != two.dtype and not pair.have_numbers()):
+            yield pair.name, None
+            return
+        a, b = (np.ascontiguousarray(x).reshape(-1) for x in pair.arrays())
+        if _same(a, b):
+            yield pair.name, None
+            return
+        with np.errstate(all="ignore"):
+            found = sums(a, b) if pair.have_numbers() else Sums(differing(a, b))
+        yield pair.name, pair.numbers([found])
+    except DevmlError as e:
+        notes.append(f"tensor {shown(pair.name)}: {e.message}")
+    finally:
+        pair.close()
 
 
 def _finished(
@@ -247,6 +275,10 @@ class _Pair:
                         raise Refused(_OTHER_ORDER)
                 self._sides = _alike(self.old.array(self.name), self.new.array(self.name))
             return self._sides
+
+    def arrays(self) -> tuple[Array, Array]:
+        """Return both arrays as they are."""
+        return self.old.array(self.name), self.new.array(self.name)
 
     def _parts(self) -> tuple[Part, Part]:
         return self.old.part(self.name), self.new.part(self.name)
@@ -289,8 +321,9 @@ class _Pair:
         a, b = (side[span] for side in self.sides())
         for box in _boxes(a.shape, _BLOCK):
             yield _flat(a[box]), _flat(b[box])
-        let_go(a)
-        let_go(b)
+        if a.nbytes >= mmap.PAGESIZE:  # a tensor that is smaller has its page in common with others
+            let_go(a)
+            let_go(b)
 
     def _pieces(self, model: Model) -> Iterator[Array]:
         """Yield one side of a stream, so many elements at once."""

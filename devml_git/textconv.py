@@ -7,6 +7,7 @@ read the difference as a patch, since with words in it `git apply` would refuse 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from devml_git import __version__
@@ -14,6 +15,7 @@ from devml_git.hook import calling_git, command_of, verb_of
 from devml_git.kept import Kept
 
 _LARGEST = 16 << 20  # bytes, as gate.MAX_POINTER_BYTES: what is larger is no pointer
+_SECONDS = 2.0  # of the processor: the last resort, what is bounded takes half a second
 _SHORT = 1000  # bytes of a text whose words are kept: nearly every `.dvc` file
 _COLOURS = frozenset({"--color", "--color=always", "--color-words"})
 _NO_COLOURS = frozenset({"--no-color", "--color=never"})
@@ -24,11 +26,33 @@ def main(argv: list[str] | None = None) -> int:
     file, common = sys.argv[1:] if argv is None else argv
     with open(file, "rb") as f:
         text = f.read(_LARGEST + 1)
-        sys.stdout.buffer.write(text if _is_for_a_patch() else _words(text, file, common))
+        sys.stdout.buffer.write(text if _is_for_a_patch() else _words_in_time(text, file, common))
         while text := f.read(_LARGEST):  # what is larger: no more of it in memory at once
             sys.stdout.buffer.write(text)
     sys.stdout.flush()
     return 0
+
+
+class _TooLong(BaseException):
+    """This took more of the processor than `git diff` may."""
+
+
+def _give_up(*_: object) -> None:
+    raise _TooLong
+
+
+def _words_in_time(text: bytes, file: str, common: str) -> bytes:
+    """Return the words, or the text as it is where they take longer than _SECONDS."""
+    if not hasattr(signal, "setitimer"):
+        return _words(text, file, common)
+    signal.signal(signal.SIGPROF, _give_up)
+    try:
+        signal.setitimer(signal.ITIMER_PROF, _SECONDS)
+        words = _words(text, file, common)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    except _TooLong:
+        return text
+    return words
 
 
 def _words(text: bytes, file: str, common: str) -> bytes:

@@ -1,27 +1,31 @@
-"""The only door to ruamel.yaml, DVC's own YAML library, and a quick reader for what DVC writes.
+"""The only door to ruamel.yaml, DVC's own YAML library, and two quicker readers.
 
 ruamel takes 15 ms for each kilobyte, which is minutes for a history of `dvc.lock` files. `quick`
-reads block mappings and lists of plain values, and leaves to ruamel whatever it is not sure of.
+reads block mappings and lists of plain values, as DVC writes them; libyaml's parser, through
+PyYAML, the rest, at a twentieth of ruamel's time. What these are not sure of is left to ruamel.
 """
 
 from __future__ import annotations
 
 import io
 import re
+from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate
 from devml_git.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ruamel.yaml import YAML
 
 MAX_YAML_DEPTH = 32
 _MAX_ALIASES = 200
-_MAX_SLOW_BYTES = 256 << 10  # four seconds of ruamel
-_MAX_QUICK_BYTES = 2 << 20  # two of `quick`
+_MAX_BYTES = 4 << 20  # four seconds of the quicker readers
+_MAX_SLOW_BYTES = 256 << 10  # four of ruamel
+_MAX_HALF_A_SECOND = 512 << 10  # of the quicker readers
 
 _NOT_PLAIN = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n", "~"})
 _INT = re.compile(r"-?(?:0|[1-9][0-9]*)\Z")
@@ -31,6 +35,10 @@ _OID = re.compile(r"(?![0-9]+(?:e[0-9]+)?\Z)[0-9a-f]{32}(?:\.dir)?\Z")  # and no
 _WORDS = re.compile(r"[A-Za-z_/][!\"$-9;-~]*(?: [!\"$-9;-~]+)*\Z")
 _COMMENT = re.compile(r" *#[ -~]*\Z")
 _QUOTED = re.compile(r"'([ -&(-~]*)'\Z|\"([ !#-\[\]-~]*)\"\Z")
+_LONGEST_INT = 1000  # digits: Python's own limit is 4300
+_KINDS = frozenset({"null", "bool", "int", "float", "timestamp"})  # of values without quotes
+# What libyaml and ruamel take for different things
+_ODD = re.compile("[\t\x85\u2028\u2029\ufeff]|^\\.\\.\\.", re.MULTILINE)
 _LINE = re.compile(r"( *)((?:- )*)(?:([A-Za-z_][A-Za-z0-9_./@+-]*):(?: (.+))?|(.+))\Z")
 
 
@@ -69,12 +77,18 @@ def load_mapping(file: str, text: str) -> dict[str, Any]:
 
 def load(file: str, text: str, *, aliases: int = 0) -> Any:  # noqa: ANN401
     """Parse YAML as plain data, with at most so many aliases. Raises Refused."""
+    if len(text) > _MAX_BYTES:
+        raise Refused(f"{gate.shown(file)}: larger than {_MAX_BYTES} bytes")
     try:
         return quick(text)
     except Unsure:
         pass
-    if aliases and len(text) > _MAX_SLOW_BYTES:
-        raise Refused(f"{gate.shown(file)}: larger than {_MAX_SLOW_BYTES} bytes")
+    try:
+        return _Built(file, aliases).of(text)
+    except Unsure:
+        pass
+    if len(text) > _MAX_SLOW_BYTES:
+        raise Refused(f"{gate.shown(file)}: no valid YAML, or too large for a rare kind of it")
     from ruamel.yaml.error import YAMLError
 
     yaml = parser("safe")
@@ -96,30 +110,149 @@ def load_with_aliases(file: str, text: str) -> Any:  # noqa: ANN401
 
 
 def is_slow(text: str) -> bool:
-    """Whether reading a text may take more than a few seconds, by size and by style."""
-    if not _MAX_SLOW_BYTES < len(text) <= _MAX_QUICK_BYTES:
-        return len(text) > _MAX_QUICK_BYTES
-    try:
-        quick(text)
-    except Unsure:
-        return True
-    return False
+    """Whether reading a text may take more than half a second, by its size."""
+    return len(text) > _MAX_HALF_A_SECOND
 
 
 def _check_events(file: str, events: Iterable[Any], aliases: int) -> None:
-    depth = seen = 0
+    checked = _Checked(file, aliases)
     for event in events:
+        checked.see(event)
+
+
+class _Checked:
+    """Events of a parser, ruamel's or libyaml's, each of which must be allowed."""
+
+    def __init__(self, file: str, aliases: int) -> None:
+        self._file = file
+        self._aliases = aliases
+        self._depth = self._seen = 0
+
+    def see(self, event: Any) -> str:  # noqa: ANN401 - of either library
+        """Return the event's kind. Raises Refused."""
         kind = type(event).__name__
-        seen += kind == "AliasEvent"
-        if seen > aliases or (not aliases and getattr(event, "anchor", None)):
-            many = f"more than {aliases} " if aliases else ""
-            raise Refused(f"{gate.shown(file)}: {many}YAML anchors and aliases are not read")
+        self._seen += kind == "AliasEvent"
+        if self._seen > self._aliases or (not self._aliases and getattr(event, "anchor", None)):
+            many = f"more than {self._aliases} " if self._aliases else ""
+            raise Refused(f"{gate.shown(self._file)}: {many}YAML anchors and aliases are not read")
         if getattr(event, "tag", None) and kind != "DocumentStartEvent":
-            raise Refused(f"{gate.shown(file)}: YAML tags are not read")
-        depth += kind in {"MappingStartEvent", "SequenceStartEvent"}
-        depth -= kind in {"MappingEndEvent", "SequenceEndEvent"}
-        if depth > MAX_YAML_DEPTH:
-            raise Refused(f"{gate.shown(file)}: nested deeper than {MAX_YAML_DEPTH}")
+            raise Refused(f"{gate.shown(self._file)}: YAML tags are not read")
+        self._depth += kind in {"MappingStartEvent", "SequenceStartEvent"}
+        self._depth -= kind in {"MappingEndEvent", "SequenceEndEvent"}
+        if self._depth > MAX_YAML_DEPTH:
+            raise Refused(f"{gate.shown(self._file)}: nested deeper than {MAX_YAML_DEPTH}")
+        return kind
+
+
+# -- with libyaml's parser, and ruamel's scalars -------------------------------------------------
+
+
+class _Built:
+    """One document, built from the events of libyaml. What may be a matter of taste is Unsure."""
+
+    def __init__(self, file: str, aliases: int) -> None:
+        self._checked = _Checked(file, aliases)
+        self._anchors: dict[str, Any] = {}
+        self._open: list[_Open] = [_Open([])]
+        self._scalar = _plain_scalars()
+
+    def of(self, text: str) -> Any:  # noqa: ANN401
+        """Return what a text says. Raises Unsure, Refused."""
+        if _ODD.search(text):
+            raise Unsure
+        events, wrong = _libyaml()
+        try:
+            for event in events(text):
+                self._take(self._checked.see(event), event)
+        except (wrong, ValueError) as e:
+            raise Unsure from e
+        found = self._open[0].value
+        return found[0] if found else None
+
+    def _take(self, kind: str, event: Any) -> None:  # noqa: ANN401 - PyYAML's
+        match kind:
+            case "ScalarEvent":
+                value = self._scalar(event.value) if event.implicit[0] else event.value
+                self._put(value, event.anchor)
+            case "SequenceStartEvent":
+                self._open.append(_Open([], event.anchor))
+            case "MappingStartEvent":
+                self._open.append(_Open({}, event.anchor))
+            case "SequenceEndEvent" | "MappingEndEvent":
+                done = self._open.pop()
+                self._put(done.value, done.anchor)
+            case "AliasEvent":
+                if event.anchor not in self._anchors:
+                    raise Unsure  # none, or of what it stands in
+                self._put(self._anchors[event.anchor], None)
+            case "DocumentStartEvent" if event.version or self._open[0].value:
+                raise Unsure
+
+    def _put(self, value: Any, anchor: str | None) -> None:  # noqa: ANN401
+        if anchor in self._anchors:
+            raise Unsure
+        if anchor is not None:
+            self._anchors[anchor] = value
+        self._open[-1].put(value)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A list or mapping that has begun, and the key that waits for its value."""
+
+    value: Any
+    anchor: str | None = None
+    _key: list[Any] = field(default_factory=list)
+
+    def put(self, value: Any) -> None:  # noqa: ANN401
+        """Add an item, or a mapping's key or value."""
+        if isinstance(self.value, list):
+            self.value.append(value)
+        elif self._key:
+            self.value[self._key.pop()] = value
+        elif isinstance(value, list | dict) or value in self.value:
+            raise Unsure
+        else:
+            self._key.append(value)
+
+
+@cache
+def _libyaml() -> tuple[Callable[[str], Iterable[Any]], type[Exception]]:
+    """Return libyaml's parser and its error. Raises Unsure where PyYAML or its C part is not."""
+    try:
+        import yaml
+        from yaml.cyaml import CParser
+    except ImportError as e:
+        raise Unsure from e
+
+    def events(text: str) -> Iterable[Any]:
+        parser = CParser(text)
+        while parser.check_event():
+            yield parser.get_event()
+
+    return events, yaml.YAMLError
+
+
+@cache
+def _plain_scalars() -> Callable[[str], Any]:
+    """Return how ruamel's safe loader takes a value without quotes."""
+    from ruamel.yaml.nodes import ScalarNode
+
+    yaml = parser("safe")
+    resolver, constructor = yaml.resolver, yaml.constructor
+
+    def scalar(text: str) -> Any:  # noqa: ANN401
+        if _INT.match(text) and len(text) < _LONGEST_INT:
+            return int(text)
+        tag = resolver.resolve(ScalarNode, text, (True, False))
+        kind = str(tag).rpartition(":")[2]
+        if kind == "str":
+            return text
+        if kind not in _KINDS:
+            raise Unsure
+        return constructor.yaml_constructors[str(tag)](constructor, ScalarNode(tag, text))
+
+    return scalar
 
 
 # -- without -------------------------------------------------------------------------------------
@@ -206,7 +339,7 @@ def _mapping(rows: list[_Row], at: int, column: int, depth: int) -> tuple[dict[s
 
 
 def _scalar(text: str) -> Any:  # noqa: ANN401
-    if _INT.match(text) and len(text) < 1000:  # noqa: PLR2004 - Python's own limit is 4300
+    if _INT.match(text) and len(text) < _LONGEST_INT:
         return int(text)
     if _FLOAT.match(text):
         return float(text)

@@ -31,7 +31,7 @@ FLOORS = (
     (
         "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "supply", "looking", "workspace", "arming", "contents", "restoring",
         "instep", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying",
-        "showing", "events", "leftovers", "doctor", "sides", "distance", "tensors", "media", "tables", "inspecting", "notebook", "describing", "comparing", "inwords",
+        "showing", "events", "leftovers", "doctor", "sides", "distance", "tensors", "media", "rows", "tables", "inspecting", "notebook", "describing", "comparing", "inwords",
         "blaming", "arrays", "finding", "reading",
     ),
     (

@@ -6,16 +6,26 @@ its name only says what it should have been. Of a hostile file nothing worse com
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
-from devml_git.models.model import Model, Tensor, Unreadable
+from devml_git.models.model import MAX_TENSORS, Model, Tensor, TooMany, Unreadable
 from devml_git.models.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["Model", "Tensor", "Unreadable", "read", "read_sharded", "shards"]
+__all__ = [
+    "MAX_TENSORS",
+    "Model",
+    "Tensor",
+    "TooMany",
+    "Unreadable",
+    "read",
+    "read_sharded",
+    "shards",
+]
 
 _HEAD = 64  # bytes
 # Endings that stand for one format and no other: a file so named that is none is an error
@@ -26,13 +36,16 @@ _ENDINGS = {
 }  # fmt: skip
 
 
-def read(path: Path, name: str) -> Model | None:
+def read(path: Path, name: str, *, steady: bool = True, most: int = MAX_TENSORS) -> Model | None:
     """Open the model file at `path`, which is called `name`; None: no model format we know.
+
+    A file that is not `steady` may be cut short meanwhile: it is read, not mapped into memory.
+    `most` is how many tensors it may have.
 
     Raises Unreadable for a file that is truncated, hostile, no regular file, or named like a model
     and none.
     """
-    source = Source(path, name)
+    source = Source(path, name, steady=steady, most=most)
     try:
         ending = next((e for e in _ENDINGS if name.lower().endswith(e)), None)
         if not source.size and ending is not None:
@@ -45,6 +58,8 @@ def read(path: Path, name: str) -> Model | None:
         raise
     if model is None:
         source.close()
+    else:
+        model.size = source.size
     return model
 
 
@@ -94,7 +109,7 @@ def _read_zip(source: Source) -> Model | None:
     return None
 
 
-def read_sharded(index: Path, members: Mapping[str, Path]) -> Model:
+def read_sharded(index: Path, members: Mapping[str, Path], *, steady: bool = True) -> Model:
     """Open a model in several files: `index` is its *.index.json, `members` its files by name.
 
     Raises Unreadable where the index or a shard is damaged, or they do not fit each other; a shard
@@ -102,7 +117,8 @@ def read_sharded(index: Path, members: Mapping[str, Path]) -> Model:
     """
     from devml_git.models import sharded
 
-    return sharded.read(index, members, read)
+    source = Source(index, index.name, steady=steady, most=sharded.MAX_TENSORS)
+    return sharded.read(source, members, functools.partial(read, steady=steady))
 
 
 def shards(index: Path) -> list[str]:

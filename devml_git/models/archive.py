@@ -6,6 +6,7 @@ the standard library's reader takes as much memory as a hostile directory asks f
 
 from __future__ import annotations
 
+import functools
 import struct
 import zlib
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from devml_git.amounts import counted
 from devml_git.gate import shown
 from devml_git.models.inflate import Damaged, deflated
-from devml_git.models.model import MAX_TENSORS, clean
+from devml_git.models.model import Lying, clean
 
 if TYPE_CHECKING:
     import io
@@ -81,8 +82,8 @@ class Archive:
             if end64[0] != b"PK\x06\x06":
                 raise source.wrong("its zip64 directory is not where it should be")
             count, size, offset, end_at = end64[7], end64[8], end64[9], at
-        if count > MAX_TENSORS or size > _MAX_DIRECTORY:
-            raise source.wrong("its archive has too many members")
+        if count > source.most or size > _MAX_DIRECTORY:
+            raise source.too_many()
         if offset + size > end_at:
             raise source.wrong("its archive's directory is not where it should be")
         return offset, source.read(offset, size)
@@ -90,8 +91,8 @@ class Archive:
     def _entries(self, directory: bytes) -> Iterator[Member]:
         at = 0
         while at < len(directory):
-            if len(self.members) > MAX_TENSORS:
-                raise self.source.wrong("its archive has too many members")
+            if len(self.members) > self.source.most:
+                raise self.source.too_many()
             if len(directory) - at < _ENTRY.size or directory[at : at + 4] != b"PK\x01\x02":
                 raise self.source.wrong("its archive's directory is damaged")
             fields = _ENTRY.unpack_from(directory, at)
@@ -177,7 +178,15 @@ class Archive:
         except Damaged as e:
             raise self.source.wrong(f"its member {shown(member.name)!r} is damaged: {e}") from e
 
-    def read(self, member: Member, most: int) -> bytes:
+    def content(self, member: Member, offset: int, length: int) -> Lying:
+        """Return a part of a member, to be had when it is asked for."""
+        view = functools.partial(self.view, member)
+        if member.stored:
+            return Lying(view, offset, length, mapped=self.source.steady)
+        stream = functools.partial(self.pieces, member, offset, length)
+        return Lying(view, offset, length, mapped=False, stream=stream)
+
+    def read(self, member: Member, most: int) -> bytes | bytearray:
         """Return a whole member, decompressed and checked, unless it is larger than `most`."""
         if member.size > most:
             raise self.source.wrong(
@@ -188,9 +197,20 @@ class Archive:
             return self.source.read(self.start(member), member.size)
         try:
             with self.stream(member) as stream:
-                data = stream.read(member.size + 1)
+                data, over = _filled(stream, member.size), stream.read(1)
         except Damaged as e:
             raise self.source.wrong(f"its member {shown(member.name)!r} is damaged: {e}") from e
-        if len(data) != member.size or zlib.crc32(data) != member.crc:
+        if over or len(data) != member.size or zlib.crc32(data) != member.crc:
             raise self.source.wrong(f"its member {shown(member.name)!r} is damaged")
         return data
+
+
+def _filled(stream: io.BufferedReader, size: int) -> bytearray:
+    """Return so many bytes of a stream, or as many as it has."""
+    data = bytearray(size)
+    view, at = memoryview(data), 0
+    while at < size and (count := stream.readinto(view[at:])):
+        at += count
+    view.release()
+    del data[at:]
+    return data

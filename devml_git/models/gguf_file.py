@@ -6,7 +6,6 @@ and their block sizes: the `gguf` package 0.19, `constants.py`. Quantised types 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import math
 import struct
@@ -67,14 +66,14 @@ def read(source: Source) -> Model:
     if not isinstance(alignment, int) or not 0 < alignment <= _MAX_ALIGNMENT:
         raise source.wrong("its alignment is no number that can be")
     start = -(-end // alignment) * alignment
-    listing = Listing(source.name)
+    listing = Listing(source)
     spans = []
     for name, shape, kind, offset in found:
         dtype, elements, width = TYPES[kind]
         nbytes = _blocks(source, name, listing.shape(name, shape), elements) * width
         if offset % alignment or start + offset + nbytes > source.size:
             raise source.wrong(f"tensor {shown(name)!r} lies beyond the end, or is not aligned")
-        raw = functools.partial(source.view, start + offset, nbytes)
+        raw = source.lying(start + offset, nbytes)
         listing.add(name, dtype, shape, nbytes, raw)
         spans.append((offset, offset + nbytes, name))
     _check_overlaps(source, spans)
@@ -113,6 +112,8 @@ class _Reader:
             what = "in big-endian order" if big else f"of version {version}"
             raise self._source.wrong(f"a GGUF file {what}; versions 2 and 3 are read")
         tensors, pairs = self.number("<Q"), self.number("<Q")
+        if self._source.most < tensors <= MAX_TENSORS:
+            raise self._source.too_many()
         if tensors > MAX_TENSORS or pairs > _MAX_PAIRS:
             raise self._source.wrong(
                 f"it claims {counted(tensors, 'tensor')} and {counted(pairs, 'key-value pair')}"

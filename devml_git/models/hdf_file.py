@@ -7,16 +7,17 @@ files and virtual data sets are not followed. Keras' layout: keras/src/saving/sa
 from __future__ import annotations
 
 import functools
-import io
 import itertools
 import json
 import math
 from typing import TYPE_CHECKING, Any
 
 from devml_git.gate import shown
-from devml_git.models.model import MAX_TENSORS, Listing, Model, clean
+from devml_git.models.model import MAX_TENSORS, Listing, Lying, Model, clean
+from devml_git.models.source import window
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Callable, Iterator
 
     import h5py
@@ -75,7 +76,8 @@ def read_keras(archive: Archive) -> Model:
 
         return np.frombuffer(content, np.uint8)[offset : offset + nbytes]
 
-    return _open(source, "keras", io.BytesIO(content), view, metadata)
+    stream = window(lambda at, count: bytes(content[at : at + count]), len(content))
+    return _open(source, "keras", stream, view, metadata)
 
 
 def _about(archive: Archive) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def _json(archive: Archive, name: str) -> Any:  # noqa: ANN401 - whatever JSON h
 def _open(
     source: Source,
     form: str,
-    stream: io.BufferedReader | io.BytesIO,
+    stream: io.BufferedReader,
     view: Callable[[int, int], Bytes],
     metadata: dict[str, Any],
 ) -> Model:
@@ -143,7 +145,7 @@ class _Hdf5:
     def __init__(self, source: Source, view: Callable[[int, int], Bytes]) -> None:
         self._source = source
         self._view = view
-        self.listing = Listing(source.name)
+        self.listing = Listing(source)
         self.notes: dict[str, None] = {}
 
     def list(self, file: h5py.File) -> None:
@@ -156,8 +158,10 @@ class _Hdf5:
             below = []
             for path, item in self._items(name, group):
                 count += 1
-                if count > MAX_TENSORS or path.count("/") > _MAX_DEPTH:
-                    raise self._source.wrong("its groups are too many, or too deep")
+                if count > self._source.most:
+                    raise self._source.too_many()
+                if path.count("/") > _MAX_DEPTH:
+                    raise self._source.wrong("its groups are too deep")
                 if hasattr(item, "shape"):
                     self._add(path, item)
                 elif hasattr(item, "keys") and _identity(item) not in seen:
@@ -196,14 +200,13 @@ class _Hdf5:
             self.listing.add(name, dtype.name, shape, nbytes, lambda: _flat(whole()), whole, pieces)
             return
 
-        def raw() -> Bytes:
-            return self._view(at, nbytes)
+        raw = Lying(self._view, at, nbytes, mapped=self._source.steady)
 
         def form() -> Array:
             found: Array = raw().view(dtype).reshape(shape)
             return found
 
-        self.listing.add(name, dtype.name, shape, nbytes, raw, form)
+        self.listing.add(name, dtype.name, shape, nbytes, raw, form, raw.elements(dtype))
 
     def _whole(self, name: str, data: h5py.Dataset) -> Array:
         """Return a data set in pieces or compressed: in memory."""
@@ -221,6 +224,8 @@ class _Hdf5:
     def _read(self, data: h5py.Dataset, box: tuple[int | slice, ...]) -> Array:
         import numpy as np
 
+        if math.prod(data.chunks or ()) * data.dtype.itemsize > _UNPACKED:
+            raise self._source.wrong("it has chunks that are too large for memory")
         try:
             return np.asarray(data[box])
         except (OSError, RuntimeError, ValueError, KeyError) as e:

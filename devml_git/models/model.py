@@ -21,15 +21,22 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from devml_git.models.source import Source
+
     Bytes: TypeAlias = NDArray[np.uint8]
     Array: TypeAlias = NDArray[Any]
 
-# The largest models have some 150,000 tensors (mixtures of experts); more is an attack or an error
-MAX_TENSORS = 300_000
+# The largest models, mixtures of experts, have some 150,000 tensors in dozens of files: sharded.py;
+# more is an attack or an error
+MAX_TENSORS = 100_000  # of one file
 MAX_NAME = 4096  # characters
 MAX_DIMENSIONS = 64  # as NumPy 2
 _MAX_ELEMENTS = 1 << 60
 BLOCK = 16 << 20  # bytes
+_FEW = 64 << 10  # bytes
+# What may be unpacked of one file that says so: zeros pack a thousand times over
+_FREE_COST = 256 << 20  # bytes
+_MAX_COST = 64  # times the bytes of the file
 
 
 class Unreadable(DevmlError):
@@ -44,6 +51,10 @@ class Unreadable(DevmlError):
         hint = "devml-git verify tells whether the content that was committed is whole"
         super().__init__(f"{shown(name)} cannot be read: {why}", hint=hint)
         self.why = why
+
+
+class TooMany(Unreadable):
+    """A model file with more tensors than are looked at; it may be sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,44 @@ class Tensor:
             "shape": list(self.shape),
             "nbytes": self.nbytes,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Lying:
+    """A tensor's bytes in a file: `view` takes where, and how many.
+
+    `mapped` is whether they are seen in place; else they are copied, best piece by piece, by
+    `stream`, if that is how they are had, from the beginning in pieces of so many bytes.
+    """
+
+    view: Callable[[int, int], Bytes]
+    at: int
+    nbytes: int
+    mapped: bool = True
+    stream: Callable[[int], Iterator[Bytes]] | None = None
+
+    def __call__(self) -> Bytes:
+        """Return all of them; a few of much that is packed, without unpacking that in memory."""
+        if self.stream is not None and 0 < self.nbytes <= _FEW:
+            (found,) = self.stream(_FEW)
+            return found
+        return self.view(self.at, self.nbytes)
+
+    def pieces(self, size: int) -> Iterator[Bytes]:
+        """Yield them in pieces of at most `size`."""
+        if self.stream is not None:
+            yield from self.stream(size)
+            return
+        for start in range(0, self.nbytes, size):
+            yield self.view(self.at + start, min(size, self.nbytes - start))
+
+    def elements(self, dtype: np.dtype[Any] | None) -> Callable[[int], Iterator[Array]] | None:
+        """Return what a Part's `pieces` are, None where all of it is seen in place."""
+        if self.mapped:
+            return None
+        if dtype is None:
+            return self.pieces
+        return lambda count: (p.view(dtype) for p in self.pieces(count * dtype.itemsize))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +161,9 @@ class Model:
     """One open model file (or several: shards). A context manager; threads may share it.
 
     `format` is one of "safetensors", "npy", "npz", "torch", "onnx", "gguf", "keras", "hdf5",
-    "pickle". `tensors` maps names to tensors, in the file's order; `metadata` is what the file
-    says beside them, bounded and fit for JSON; `notes` say in words what could not be read.
+    "pickle"; `size` is how many bytes the files have. `tensors` maps names to tensors, in the
+    file's order; `metadata` is what the file says beside them, bounded and fit for JSON; `notes`
+    say in words what could not be read.
     """
 
     def __init__(
@@ -126,6 +176,7 @@ class Model:
         closing: Iterable[Callable[[], None]] = (),
     ) -> None:
         self.format = format
+        self.size = 0
         self._parts = parts
         self.tensors: Mapping[str, Tensor] = MappingProxyType(
             {name: part.tensor for name, part in parts.items()}
@@ -178,6 +229,18 @@ class Model:
                 let_go(flat[start : start + step])
         let_go(array)
 
+    @property
+    def cost(self) -> int:
+        """How many bytes are read or unpacked when each tensor is looked at once."""
+        return sum(part.tensor.nbytes for part in self._parts.values())
+
+    def check_cost(self, name: str) -> None:
+        """Raise Unreadable for a file called `name` that says it holds what it never can."""
+        if self.cost > _FREE_COST + _MAX_COST * self.size:
+            raise Unreadable(
+                name, f"its {self.size:,} bytes say that they hold {self.cost:,}: not looked into"
+            )
+
     def close(self) -> None:
         """Close the file. Arrays handed out stay valid: each keeps what it is mapped from."""
         self._closing.close()
@@ -197,9 +260,9 @@ class Model:
 class Listing(dict[str, Part]):
     """The parts of a model while it is read: names checked, their number bounded."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, source: Source) -> None:
         super().__init__()
-        self.file = file
+        self._source = source
 
     def add(
         self,
@@ -214,11 +277,13 @@ class Listing(dict[str, Part]):
         fortran: bool = False,
     ) -> None:
         """Add one tensor (see Part); raises as `take`."""
+        if isinstance(raw, Lying) and form is None:
+            pieces = raw.elements(numpy_dtype(dtype))
         self.take(Part(Tensor(clean(name), dtype, shape, nbytes), raw, form, pieces, fortran))
 
     def wrong(self, why: str) -> Unreadable:
         """Return the error to raise: the file cannot be read, and why."""
-        return Unreadable(self.file, why)
+        return self._source.wrong(why)
 
     def take(self, part: Part) -> None:
         """Add one tensor, or raise Unreadable: its name twice or too long, too many of them."""
@@ -227,23 +292,25 @@ class Listing(dict[str, Part]):
             raise self.wrong(f"it has two tensors named {shown(name)!r}")
         if len(name) > MAX_NAME:
             raise self.wrong(f"it names a tensor in more than {MAX_NAME} characters")
-        if len(self) >= MAX_TENSORS:
-            raise self.wrong(f"it has more than {MAX_TENSORS} tensors")
+        if len(self) >= self._source.most:
+            raise self._source.too_many()
         self[name] = part
 
     def shape(self, name: str, value: object) -> tuple[int, ...]:
         """Return a shape that was read, or raise Unreadable: not numbers, negative, too large."""
         sizes = self.numbers(name, value)
-        if math.prod(n for n in sizes if n) > _MAX_ELEMENTS:
+        if math.prod(filter(None, sizes)) > _MAX_ELEMENTS:
             raise self.wrong(f"tensor {shown(name)!r} has no shape that can be")
         return sizes
 
     def numbers(self, name: str, value: object) -> tuple[int, ...]:
         """Return sizes, strides or offsets that were read, or raise Unreadable."""
         if isinstance(value, list | tuple) and len(value) <= MAX_DIMENSIONS:
-            sizes = tuple(n for n in value if type(n) is int and 0 <= n <= _MAX_ELEMENTS)
-            if len(sizes) == len(value):
-                return sizes
+            for n in value:
+                if type(n) is not int or not 0 <= n <= _MAX_ELEMENTS:
+                    break
+            else:
+                return tuple(value)
         raise self.wrong(f"tensor {shown(name)!r} has no shape that can be")
 
 
@@ -270,4 +337,4 @@ def let_go(array: Array) -> None:
 
 def clean(text: str) -> str:
     """Text that UTF-8 can hold: half surrogates, which JSON and pickle can name, are escaped."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from devml_git.models.archive import Archive, Member
-    from devml_git.models.model import Array, Bytes
+    from devml_git.models.model import Array, Lying
     from devml_git.models.source import Source
 
 MAGIC = b"\x93NUMPY"
@@ -48,14 +48,14 @@ class _Objects(Exception):
 
 def read(source: Source) -> Model:
     """Read one array; its name is "array". Raises Unreadable."""
-    listing = Listing(source.name)
+    listing = Listing(source)
     notes = []
     with source.stream() as stream:
         try:
             dtype, fortran, shape, start = _header(stream, listing)
             left = source.size - start - _add(
                 listing, "array", (dtype, fortran, shape), source.size - start,
-                lambda nbytes: source.view(start, nbytes),
+                functools.partial(source.lying, start),
             )  # fmt: skip
             if left:
                 notes.append(f"not read: {counted(left, 'byte')} after the array")
@@ -73,7 +73,7 @@ def is_npz(archive: Archive) -> bool:
 
 def read_npz(archive: Archive) -> Model:
     """Read the arrays' headers; a compressed array is decompressed when asked for."""
-    listing = Listing(archive.source.name)
+    listing = Listing(archive.source)
     notes = []
     for member in archive.members.values():
         name = member.name.removesuffix(".npy")
@@ -97,7 +97,7 @@ def _add_member(archive: Archive, listing: Listing, member: Member, name: str) -
 
     _add(
         listing, name, (dtype, fortran, shape), member.size - start,
-        lambda nbytes: archive.view(member, start, nbytes),
+        functools.partial(archive.content, member, start),
         None if member.stored else pieces,
     )  # fmt: skip
 
@@ -107,7 +107,7 @@ def _add(
     name: str,
     header: tuple[np.dtype[Any], bool, tuple[int, ...]],
     there: int,
-    view: Callable[[int], Bytes],
+    content: Callable[[int], Lying],
     pieces: Callable[[int], Iterator[Array]] | None = None,
 ) -> int:
     """Add one array whose data has `there` bytes at the most; return how many it has."""
@@ -116,10 +116,13 @@ def _add(
     if nbytes > there:
         raise _Bad(f"its data should have {counted(nbytes, 'byte')}, and has {there:,}")
 
-    def form() -> Array:
-        return view(nbytes).view(dtype).reshape(shape, order="F" if fortran else "C")
+    raw = content(nbytes)
 
-    raw = functools.partial(view, nbytes)
+    def form() -> Array:
+        return raw().view(dtype).reshape(shape, order="F" if fortran else "C")
+
+    if pieces is None and not fortran:
+        pieces = raw.elements(dtype)
     listing.add(name, dtype.name, shape, nbytes, raw, form, pieces, fortran=fortran)
     return nbytes
 

@@ -81,7 +81,7 @@ def _top(message: Span) -> list[tuple[int, int | Span]]:
 
 
 def _model(source: Source, fields: list[tuple[int, int | Span]], graph: Span) -> Model:
-    listing = Listing(source.name)
+    listing = Listing(source)
     notes: dict[str, None] = {}
     metadata: dict[str, Any] = {}
     opset: dict[str, int] = {}
@@ -159,7 +159,7 @@ def _add(tensor: Span, listing: Listing, notes: dict[str, None], source: Source)
     elif isinstance(raw, Span):
         if raw.end - raw.start != nbytes:
             raise listing.wrong(f"tensor {shown(name)!r} has not the bytes that its shape needs")
-        listing.add(name, dtype, shape, nbytes, functools.partial(source.view, raw.start, nbytes))
+        listing.add(name, dtype, shape, nbytes, source.lying(raw.start, nbytes))
     else:
         content = functools.partial(_typed, source, name, dtype, typed, nbytes)
         listing.add(name, dtype, shape, nbytes, content)

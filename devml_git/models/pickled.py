@@ -38,13 +38,17 @@ _NUMPY = ("numpy.core.", "numpy._core.")
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """An array found in a pickle: what a model's Part needs (see model.py), less its name."""
+    """An array found in a pickle: what a model's Part needs (see model.py), less its name.
+
+    `cost` is how many bytes have to be unpacked for it, where these are more than its own.
+    """
 
     dtype: str
     shape: tuple[int, ...]
     nbytes: int
     raw: Callable[[], Bytes]
     form: Callable[[], Array] | None = None
+    cost: int = 0
 
 
 class ArrayWorld(World):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _PROTO = 0x80
 _MOST_INFLATED = 256 << 20  # bytes
+_PIECE = 1 << 20
 _WRAPPER = "joblib.numpy_pickle.NumpyArrayWrapper"
 _MAX_INNER = 50  # arrays of objects
 _MOST_INNER = 100_000  # opcodes of one
@@ -32,7 +33,7 @@ _ENDINGS = (".joblib", ".pkl", ".pickle", ".sav", ".jl")
 _OLD = (b"(", b"c", b"]", b"}", b"I", b"F", b"S", b"V")  # how protocols 0 and 1 begin
 
 
-def is_pickle(head: bytes) -> bool:
+def is_pickle(head: bytes | bytearray) -> bool:
     """Whether a file begins as pickles of protocol 2 and later do."""
     return len(head) > 1 and head[0] == _PROTO and 2 <= head[1] <= 5  # noqa: PLR2004
 
@@ -52,7 +53,9 @@ def read(source: Source) -> Model | None:
         return _read(source, source.view(0, source.size))
     try:
         with inflating(head, source.stream()) as stream:
-            data = stream.read(_MOST_INFLATED + 1)
+            data = bytearray()
+            while len(data) <= _MOST_INFLATED and (piece := stream.read(_PIECE)):
+                data += piece
     except Damaged as e:
         raise source.wrong(f"its compressed data is damaged: {e}") from e
     if len(data) > _MOST_INFLATED:
@@ -68,7 +71,7 @@ def read(source: Source) -> Model | None:
 
 
 def _read(source: Source, data: Bytes) -> Model:
-    listing = Listing(source.name)
+    listing = Listing(source)
     world = _JoblibWorld(data, listing)
     notes: list[str] = []
     end = len(data)

@@ -7,7 +7,6 @@ end, tensors follow each other without hole or overlap and fill the file.
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from devml_git.amounts import counted
 from devml_git.gate import shown
 from devml_git.models.dtypes import bytes_of
-from devml_git.models.model import MAX_TENSORS, Listing, Model, clean
+from devml_git.models.model import Listing, Model, clean
 
 if TYPE_CHECKING:
     from devml_git.models.source import Source
@@ -49,8 +48,9 @@ def read(source: Source) -> Model:
         )
     header = _parse(source, source.read(_LENGTH, length))
     metadata = _metadata(source, header.pop("__metadata__", None))
-    listing = Listing(source.name)
+    listing = Listing(source)
     spans = [_add(source, listing, name, entry, _LENGTH + length) for name, entry in header.items()]
+    header.clear()
     _check_spans(source, spans, _LENGTH + length)
     return Model("safetensors", listing, metadata=metadata, closing=(source.close,))
 
@@ -58,9 +58,10 @@ def read(source: Source) -> Model:
 def _parse(source: Source, header: bytes) -> dict[str, Any]:
     # what JSON would take in memory is known before it is parsed: a tensor has one brace, two
     # brackets and, but for its dimensions, four commas
-    if header.count(b"{") > MAX_TENSORS + 2 or header.count(b"[") > 2 * MAX_TENSORS + 2:
-        raise source.wrong(f"its header has more than {MAX_TENSORS} tensors")
-    if header.count(b",") > 16 * MAX_TENSORS:
+    most = source.most
+    if header.count(b"{") > most + 2 or header.count(b"[") > 2 * most + 2:
+        raise source.too_many()
+    if header.count(b",") > 16 * most:
         raise source.wrong("its header has too many entries")
     try:
         parsed = json.loads(header.decode("utf-8"), object_pairs_hook=_unique)
@@ -99,14 +100,14 @@ def _add(
         raise source.wrong(f"tensor {shown(name)!r} has a type that is not known")
     shape = listing.shape(name, entry["shape"])
     nbytes = bytes_of(DTYPES[dtype], math.prod(shape))
-    match offsets:
-        case [int(start), int(end)] if start >= 0 and end - start == nbytes:
-            pass
-        case _:
-            raise source.wrong(
-                f"tensor {shown(name)!r} needs {counted(nbytes, 'byte')}, its offsets say else"
-            )
-    raw = functools.partial(source.view, base + start, nbytes)
+    if type(offsets) is not list or [type(n) for n in offsets] != [int, int]:
+        raise source.wrong(f"tensor {shown(name)!r} has offsets that are no two numbers")
+    start, end = offsets
+    if start < 0 or end - start != nbytes:
+        raise source.wrong(
+            f"tensor {shown(name)!r} needs {counted(nbytes, 'byte')}, its offsets say else"
+        )
+    raw = source.lying(base + start, nbytes)
     listing.add(name, DTYPES[dtype], shape, nbytes, raw)
     return start, end, name
 

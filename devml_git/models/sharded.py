@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git.amounts import counted
 from devml_git.gate import shown
-from devml_git.models.model import MAX_TENSORS, Listing, Model, clean
+from devml_git.models.model import Listing, Model, clean
 from devml_git.models.source import Source
 
 if TYPE_CHECKING:
@@ -21,20 +21,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_INDEX = 128 << 20  # bytes
+MAX_TENSORS = 200_000  # of all files together
 _MAX_SHARDS = 500  # each keeps a file open
 
 
 def read(
-    index: Path, members: Mapping[str, Path], read_one: Callable[[Path, str], Model | None]
+    source: Source, members: Mapping[str, Path], read_one: Callable[[Path, str], Model | None]
 ) -> Model:
     """Open an index's shards; see devml_git.models.read_sharded."""
-    source = Source(index, index.name)
     with ExitStack() as stack:
         stack.callback(source.close)
         metadata, shards = _parse(source)
-        listing = Listing(source.name)
+        listing = Listing(source)
         notes: list[str] = []
         formats = set()
+        size = named = 0
         for shard, names in shards.items():
             if shard not in members:
                 lacking = counted(len(names), "tensor")
@@ -44,18 +45,24 @@ def read(
             if model is None:
                 raise source.wrong(f"its shard {shown(shard)} is no model file")
             stack.enter_context(model)
+            size += model.size
+            named += len(model.tensors)
+            if named > source.most:
+                raise source.wrong(f"its shards have more than {source.most} tensors")
             notes += [f"{shown(shard)}: {note}" for note in model.notes]
             formats.add(model.format)
             _take(source, listing, model, names)
-        return Model(
+        model = Model(
             "+".join(sorted(formats)) or "sharded", listing, metadata=metadata, notes=notes,
             closing=(stack.pop_all().close,),
         )  # fmt: skip
+        model.size = size
+        return model
 
 
 def files(index: Path) -> list[str]:
     """Return the files that an index names. Raises Unreadable."""
-    source = Source(index, index.name)
+    source = Source(index, index.name, most=MAX_TENSORS)
     try:
         return sorted(_parse(source)[1])
     finally:

@@ -8,7 +8,6 @@ through, not made.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from devml_git.models.pickled import ArrayWorld, Leaf, classes, plain_name, valu
 
 if TYPE_CHECKING:
     from devml_git.models.archive import Archive, Member
-    from devml_git.models.model import Array, Bytes
+    from devml_git.models.model import Array, Bytes, Lying
     from devml_git.models.source import Source
 
 # The first pickle of a file of torch before 1.6: its magic number, in protocol 2
@@ -64,7 +63,7 @@ def read_legacy(source: Source) -> Model:
 
 def read(archive: Archive, member: Member) -> Model:
     """Read the pickle's description of the tensors. Raises Unreadable."""
-    source, listing = archive.source, Listing(archive.source.name)
+    source, listing = archive.source, Listing(archive.source)
     prefix = member.name.removesuffix("data.pkl")
     if f"{prefix}byteorder" in archive.members:
         order = archive.read(archive.members[f"{prefix}byteorder"], most=16)
@@ -109,7 +108,7 @@ def _add(listing: Listing, found: list[tuple[str, object]], size: int) -> None:
         leaf = value.leaf() if isinstance(value, _Storage) else value
         if not isinstance(leaf, Leaf):
             continue
-        total += leaf.nbytes
+        total += max(leaf.nbytes, leaf.cost)
         if total > _FREE_SHARING + _MAX_SHARING * size:
             raise listing.wrong("its tensors share their bytes so often that they never end")
         listing.add(
@@ -140,7 +139,16 @@ class _Storage:
     def leaf(self) -> Leaf:
         """Return the whole storage as one flat tensor."""
         nbytes = self.count * _width(self.dtype)
-        return Leaf(self.dtype, (self.count,), nbytes, functools.partial(self.view, 0, nbytes))
+        return Leaf(self.dtype, (self.count,), nbytes, self.content(0, nbytes), cost=self.cost)
+
+    @property
+    def cost(self) -> int:
+        """How many bytes have to be unpacked for any part of it."""
+        return 0 if self.member.stored else self.member.size
+
+    def content(self, offset: int, nbytes: int) -> Lying:
+        """Return a part of its bytes, to be had when it is asked for."""
+        return self.archive.content(self.member, offset, nbytes)
 
     def view(self, offset: int, nbytes: int) -> Bytes:
         """Return a part of its bytes."""
@@ -232,9 +240,8 @@ class _TorchWorld(ArrayWorld):
             return None
         nbytes = elements * width
         if _contiguous(sizes, steps):
-            return Leaf(
-                dtype, sizes, nbytes, functools.partial(storage.view, start * width, nbytes)
-            )
+            content = storage.content(start * width, nbytes)
+            return Leaf(dtype, sizes, nbytes, content, cost=storage.cost)
         extent = (start * width, (last + 1) * width)
         return _strided(storage, dtype, sizes, steps, extent)
 
@@ -279,4 +286,11 @@ def _strided(
 
         return np.frombuffer(form().tobytes(), np.uint8)
 
-    return Leaf(dtype, shape, math.prod(shape) * width, raw, form if known is not None else None)
+    return Leaf(
+        dtype,
+        shape,
+        math.prod(shape) * width,
+        raw,
+        form if known is not None else None,
+        storage.cost,
+    )
