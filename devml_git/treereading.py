@@ -119,6 +119,9 @@ class Files:
         theirs = nested(self._tree)
         return [p for p, blob in self._tree.facts.items() if blob and not p.startswith(theirs)]
 
+    def ahead(self, paths: Iterable[str]) -> None:
+        """One git answers all of a walk's questions, and has been told what comes."""
+
     def text(self, path: str) -> bytes | None:
         """Return a file's content, from git or from DVC's cache. Raises Refused."""
         named = self._reader.named if self._reader.named(path) else lambda _: False

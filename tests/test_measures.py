@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from devml_git import measures, pointers, yamltext
 from devml_git.config import Config
 from devml_git.errors import Refused
-from devml_git.measures import Measured, better, changes, flatten, improved, load
+from devml_git.measures import MAX_BYTES, Measured, better, changes, flatten, improved, load
 from devml_git.measuring import Committed, Lying, Stored, _matcher, measure
 from devml_git.plumbing import Git
 from tests.world import Project
@@ -26,6 +26,9 @@ class Files(dict[str, str]):
 
     def names(self) -> Iterable[str]:
         return self
+
+    def ahead(self, paths: Iterable[str]) -> None:
+        pass
 
     def text(self, path: str) -> bytes | None:
         return self[path].encode() if path in self else None
@@ -273,6 +276,25 @@ def test_commit_and_workspace_are_as_dvc_shows_them(models: Project) -> None:
         assert found.params == {
             "params.yaml": {"seed": 1}, "p.toml": {"opt.lr": 0.1, "opt.betas": [0.9, 0.99]}
         }  # fmt: skip
+
+
+def test_many_files_of_a_commit_are_read_by_a_few_processes(
+    models: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(30):
+        models.write(f"m/{i}.json", f'{{"acc": {i}}}')
+    models.write("m/large.json", " " * (MAX_BYTES + 1))
+    models.write("m/same.json", '{"acc": 0}')
+    models.commit("measured")
+    git, calls = Git.discover(models.path), []
+    raw = Git.raw
+    monkeypatch.setattr(Git, "raw", lambda *args, **more: calls.append(args) or raw(*args, **more))
+    found = measure(Config(metrics=("m/*.json",)), Committed(git, models.head()))
+    assert found.metrics["m/29.json"] == {"acc": 29}
+    assert found.metrics["m/same.json"] == {"acc": 0}
+    assert len(found.metrics) == 31
+    assert found.notes == (f"m/large.json: larger than {MAX_BYTES} bytes",)
+    assert len(calls) < 8
 
 
 def test_metrics_inside_an_artifact_come_from_the_cache(models: Project) -> None:

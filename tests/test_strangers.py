@@ -221,6 +221,9 @@ class Files:
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files
 
+    def ahead(self, paths: Any) -> None:
+        pass
+
     def names(self) -> Any:
         return self.files
 
