@@ -20,7 +20,7 @@ from devml_git.tensors import ModelChange
 from devml_git.wording import from_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 
     from devml_git.comparing import ArtifactChange, Comparison, FileChange
     from devml_git.inspecting import Inside
@@ -232,8 +232,14 @@ def _model(model: ModelChange) -> str:
     text = f"{form}: {changes} of {counted(total, 'tensor')}; {counted(new, 'parameter')}"
     if old != new:
         text += f" ({new - old:+,})"
-    far = [t.numbers.l2 for t in model.tensors if t.numbers and t.numbers.l2 is not None]
-    return text + (f"; l2 up to {_short(max(far))}" if far else "")
+    moved = [t.numbers.l2 for t in model.tensors if t.numbers]
+    far = [l2 for l2 in moved if l2 is not None]
+    return text + (f"; l2 up to {_short(max(far))}{_of_some(far, moved)}" if far else "")
+
+
+def _of_some(told: Sized, among: Sized) -> str:
+    """Say where a figure is not of all: from a tensor of zeros no distance is relative."""
+    return "" if len(told) == len(among) else f" (of {len(told)} in {len(among)})"
 
 
 def _tensors(tensors: Sequence[TensorChange], most: int | None) -> Iterator[Line]:
@@ -337,7 +343,7 @@ def _far(some: Sequence[TensorChange]) -> str:
     for name, pick in _COLUMNS.items():
         values = [v for n in numbers if (v := pick(n)) is not None]
         if values:
-            told.append(f"{name} {_span(values)}")
+            told.append(f"{name} {_span(values)}{_of_some(values, numbers)}")
     changed = [n.changed for n in numbers]
     if min(changed) < 1:
         told.append(f"changed {_span(changed, '.3%')}")

@@ -106,8 +106,9 @@ class Batch:
         place = self._cache.object_path(oid)
         if not os.access(place, os.R_OK):
             return False
-        if _same(place, temp):
-            return True
+        with contextlib.suppress(FileNotFoundError):  # somebody has removed it just now
+            if _same(place, temp):
+                return True
         self._set_aside(oid)
         return False
 

@@ -21,18 +21,21 @@ _LONGEST = 4 << 20  # bytes of a row
 _CHUNK = 4 << 20
 _MOST_TRIES = 100_000
 _DEEPEST = 8
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-_KEY = re.compile(rb'("(?:[^"\\\n]|\\.)*+")[ \t]*+:')
+# A text, closed or not, and the colon that makes it a key: no search begins anew inside of one
+_STRING = re.compile(rb'"(?:[^"\\\n]|\\.)*+(?:"(?:[ \t]*+(:))?)?')
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}\n"))
 
 
-def check(path: Path, form: str) -> None:
-    """Refuse a text of "csv", "tsv" or "jsonl" that no table looks like; name what is wrong."""
+def check(path: Path, form: str, *, quoted: bool = True) -> None:
+    """Refuse a text of "csv", "tsv" or "jsonl" that no table looks like; name what is wrong.
+
+    `quoted` says whether its fields may be in quotes.
+    """
     if form == "jsonl":
         _check_json_lines(path)
     else:
         _check_columns(path, b"\t" if form == "tsv" else b",")
-        _check_rows(path)
+        _check_rows(path, quotes=quoted)
 
 
 def _check_columns(path: Path, separator: bytes) -> None:
@@ -41,12 +44,15 @@ def _check_columns(path: Path, separator: bytes) -> None:
             raise Refused(f"not read as a table: more than {MOST_COLUMNS} columns")
 
 
-def _check_rows(path: Path) -> None:
+def _check_rows(path: Path, *, quotes: bool) -> None:
     """Hold that rows end: by a newline outside of quotes, of which there are as many as before."""
     quoted, since = False, 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
-            end, quoted = _last_end(chunk, quoted=quoted)
+            if quotes:
+                end, quoted = _last_end(chunk, quoted=quoted)
+            else:
+                end = chunk.rfind(b"\n") + 1
             since = len(chunk) - end if end else since + len(chunk)
             if since > _LONGEST:
                 raise Refused(f"not read as a table: a row of more than {_LONGEST >> 20} MB")
@@ -70,7 +76,7 @@ def _last_end(chunk: bytes, *, quoted: bool) -> tuple[int, bool]:
 def _check_json_lines(path: Path) -> None:
     keys: set[bytes] = set()
     for lines in _whole_lines(path):
-        keys.update(_KEY.findall(lines))
+        keys.update(m[0] for m in _STRING.finditer(lines) if m[1])
         if len(keys) > _MOST_KEYS:
             raise Refused(f"not read as a table: more than {_MOST_KEYS} keys")
         brackets = _STRING.sub(b"", lines).translate(None, _NO_BRACKETS)

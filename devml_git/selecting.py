@@ -27,7 +27,8 @@ _LONGEST = 2000  # characters of an expression
 _DEEPEST = 50  # parentheses and nots
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))"
-    r"|(?P<text>'[^']*'|\"[^\"]*\")|(?P<name>`[^`]+`|[^\W\d][\w./:@*-]*(?:\"[^\"]*\"[\w./:@*-]*)*)"
+    r"|(?P<name>`[^`]+`|(?:[^\W\d]|\"[^\"]*\"(?=[.]))[\w./:@*-]*(?:\"[^\"]*\"[\w./:@*-]*)*)"
+    r"|(?P<text>'[^']*'|\"[^\"]*\")"
     r"|(?P<mark>[<>=!]=|[<>()=]))"
 )
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {

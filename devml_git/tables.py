@@ -30,7 +30,7 @@ _FORMATS = {
 _MOST_ROWS = 100_000_000
 # What a file may declare: a few bytes of Parquet, or of JSON with other keys in each row, may stand
 # for as many cells as they like
-_FREE_CELLS = 20_000_000
+_FREE_CELLS = 100_000_000
 _CELLS_A_BYTE = 20
 _ROWS_AT_ONCE = 5_000_000  # whose hashes are held in memory
 _MOST_BYTES = 8 << 30
@@ -136,7 +136,9 @@ def _with_polars(
             return TableChange(form, columns, counts), []
         for table, count in zip((one, two), counts, strict=True):
             if (count or 0) > table.most_rows:
-                return TableChange(form, columns, counts), [f"{count:,} rows: only counted"]
+                return TableChange(form, columns, counts), [
+                    f"{counted(count or 0, 'row')}: only counted"
+                ]
         return _Pair(one, two, form, columns, counts).compared(tuple(key))
 
 
@@ -163,9 +165,9 @@ class _Table:
             raise Refused(f"larger than {_MOST_BYTES >> 30} GiB: only counted")
         self.path, self.form = path, form
         self.size = path.stat().st_size
-        if form != "parquet":
-            rows.check(path, form)
         self._quote = _quote(path, self._separator) if form in {"csv", "tsv"} else None
+        if form != "parquet":
+            rows.check(path, form, quoted=self._quote is not None)
         self.types = {}
         self._schema: pl.Schema | None = None
         if self.size or form == "parquet":

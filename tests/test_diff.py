@@ -358,6 +358,16 @@ def test_model_is_told_tensor_by_tensor(project: Project) -> None:
     assert "of 3 tensors; 6 parameters (+1); l2 up to 0.2" in line
 
 
+def test_what_moved_away_from_zeros_is_not_told_as_the_smallest_change(project: Project) -> None:
+    tensors(project, "models/m.safetensors", **{"l.0.w": [0.0, 0.0], "l.1.w": [1.0, 1.0]})
+    project.commit("one")
+    tensors(project, "models/m.safetensors", **{"l.0.w": [1e6, 1e6], "l.1.w": [1.5, 1.5]})
+    project.commit("two")
+    text = "\n".join(told(project, "HEAD~1", "HEAD"))
+    assert "l2 up to 0.5 (of 1 in 2)" in text
+    assert "l2 0.5 (of 1 in 2)  max 0.5..1e+06  cos 1 (of 1 in 2)" in text
+
+
 def test_model_in_several_files_is_one_model(project: Project) -> None:
     def shards(factor: float) -> None:
         for n in (1, 2):

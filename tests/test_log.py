@@ -427,7 +427,7 @@ def test_where_keeps_the_commits_that_fit(measured: Project) -> None:
     assert subjects(measured, "--where", "not (accuracy >= 0.9 or arch != 'mlp')") == [
         "v4", "v3", "v1", "set up"
     ]  # fmt: skip
-    for key in ('`"a.b"` = 3', '"a.b" == 3', '3 = "a.b"', 'metrics.json:"a.b" = 3'):
+    for key in ('`"a.b"` = 3', '"a.b"= 3', '"a.b" == 3', '3 = "a.b"', 'metrics.json:"a.b" = 3'):
         assert subjects(measured, "--where", key) == ["v3"]
 
 
@@ -439,7 +439,7 @@ def test_columns_make_a_table(measured: Project) -> None:
 
 M = Measures(
     {"m.json": {"acc": 0.5, "val.acc": 0.6, "text": "x y", "flag": True, "deep.loss": 1}},
-    {"p.yaml": {"acc": 9, "lr": 0.001, "nan": float("nan"), "odd key": 3}},
+    {"p.yaml": {"acc": 9, "lr": 0.001, "nan": float("nan"), "odd key": 3, '"a.b".c': 3}},
 )
 
 
@@ -452,6 +452,7 @@ M = Measures(
         ("nan > 0 or nan <= 0", False), ("gone != 1", False), ("not gone == 1", True),
         ("acc > 0 AND NOT acc > 1", True), ("text > 'a'", False), ("(((acc > 0)))", True),
         ("acc > 1 or acc > 0 and lr > 1", False), ("`odd key` == 3", True), ("text == x", False),
+        ('"a.b".c >= 3', True), ('3 < "a.b".c', False), ('text == "x.y"', False),
     ],
 )  # fmt: skip
 def test_expressions(text: str, holds: bool) -> None:

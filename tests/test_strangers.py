@@ -119,11 +119,21 @@ def test_what_no_table_looks_like_is_refused(
         ("a.csv", b"a" * 1000),
         ("a.jsonl", b'{"a":1,"b":{"c":[1,"]]]{{{","\\"["]}}\n' * 50_000),
         ("a.jsonl", b'\n{"a":1}\n\n{"a":2}'),
+        ("a.jsonl", b'{"code":"' + b'\\"k\\" ' * 500_000 + b'"}\n'),
+        ("a.jsonl", b'{"a":1}\n"' + b"x" * 3_000_000),
     ],
 )  # fmt: skip
 def test_what_a_table_may_look_like_is_let_through(tmp_path: Path, name: str, text: bytes) -> None:
     (tmp_path / name).write_bytes(text)
-    rows.check(tmp_path / name, name[2:])
+    with Clock(5):
+        rows.check(tmp_path / name, name[2:])
+
+
+def test_one_mark_of_inches_in_a_field_holds_up_no_table(tmp_path: Path) -> None:
+    for name, more in (("a", b""), ("b", b"9,new\n")):
+        (tmp_path / name).write_bytes(b'id,x\n1,5" pipe\n' + b"2,plain\n" * 700_000 + more)
+    change, notes = tables.compare(tmp_path / "a", tmp_path / "b", "a.csv")
+    assert (change.added, change.removed, notes) == (1, 0, [])
 
 
 def test_rows_that_a_few_bytes_declare_are_counted_only(
@@ -327,7 +337,25 @@ def test_file_that_says_it_holds_a_thousand_times_its_bytes_is_not_looked_into(
     assert summarise(tmp_path / "z.npz", "z.npz").is_model
     monkeypatch.setattr("devml_git.models.model._FREE_COST", 1000)
     (line,) = summarise(tmp_path / "z.npz", "z.npz").lines
-    assert "bytes say that they hold 8,000" in line
+    assert "it says that it holds 8.0 MB" in line
+
+
+def test_chunks_across_the_rows_are_unpacked_once_or_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import h5py
+
+    values = np.arange(64_000, dtype="f4").reshape(64, 1000)
+    with h5py.File(tmp_path / "m.h5", "w") as f:
+        f.create_dataset("x", data=values, chunks=(64, 100), compression=1)
+    monkeypatch.setattr("devml_git.models.hdf_file._SLAB", 1000)
+    model = models.read(tmp_path / "m.h5", "m.h5")
+    assert model is not None
+    with model:
+        assert np.array_equal(np.concatenate(list(model.blocks("x"))), values.reshape(-1))
+        monkeypatch.setattr("devml_git.models.hdf_file._UNPACKED", 100_000)
+        with pytest.raises(models.Unreadable, match="too slow to unpack"):
+            next(model.blocks("x"))
 
 
 def test_chunks_that_are_too_large_for_memory_are_refused(

@@ -273,13 +273,14 @@ def test_damage_of_a_packed_array_is_a_note(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("chunks", [(7, 3, 11), (1, 30, 11), (40, 1, 1)], ids=str)
-@pytest.mark.parametrize("slab", [100, 3000, 1 << 20])
+@pytest.mark.parametrize("slab", [100, 3000, 30_000, 1 << 20])
 def test_data_sets_in_chunks_are_compared_slab_by_slab(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunks: tuple[int, ...], slab: int
 ) -> None:
     old, new = RNG.standard_normal((2, 40, 30, 11))
     monkeypatch.setattr(hdf_file, "_SLAB", slab)
     monkeypatch.setattr(hdf_file, "_IN_MEMORY", 1000)
+    monkeypatch.setattr("devml_git.tensors._BLOCK", 1000)
     for side, array, how in (("old", old, chunks), ("new", new, True)):
         with h5py.File(tmp_path / side, "w") as f:
             f.create_dataset("w", data=array, chunks=how, compression="gzip")

@@ -22,6 +22,8 @@ _PASS_THROUGH = frozenset({"commit", "push", "pull"})
 _SEES_DASHES = frozenset({"blame", "checkout", "diff", "fetch", "log", "show"})
 # Of two words, as they are written down
 _GROUPS = frozenset({"hooks", "rescue", "snapshots"})
+# Options of `log` that a word like `-3` may belong to
+_TAKES_NUMBERS = frozenset({"--grep", "--author", "-n", "--max-count", "--skip"})
 _INTERRUPTED = 130
 _OUR_BUG = 70
 
@@ -88,9 +90,9 @@ def _options(context: object) -> list[str]:
 
 
 def _counted(args: list[str]) -> list[str]:
-    """Write `-3`, which the parser does not know, as `-n3`, but for `--grep -3`."""
+    """Write `-3`, which the parser does not know, as `-n3`, but for `--grep -3` and `-n -1`."""
     return [
-        re.sub(r"^-(?=\d+$)", "-n", arg) if last != "--grep" else arg
+        re.sub(r"^-(?=\d+$)", "-n", arg) if last not in _TAKES_NUMBERS else arg
         for last, arg in zip(["", *args], args, strict=False)
     ]
 

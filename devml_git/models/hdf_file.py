@@ -32,6 +32,7 @@ NO_H5PY = "HDF5 is read with h5py: pip install 'devml-git[hdf5]'"
 _IN_MEMORY = 1 << 30  # bytes of one data set
 _UNPACKED = 256 << 20  # bytes of all weights, where the archive that holds them is compressed
 _SLAB = 32 << 20  # bytes of a data set that are read at once
+_MOST_TIMES = 8  # that a chunk is unpacked
 _MAX_CONFIG = 64 << 20  # bytes
 _MAX_DEPTH = 50
 _MAX_TEXT = 2000  # characters
@@ -215,11 +216,23 @@ class _Hdf5:
         return self._read(data, ())
 
     def _pieces(self, data: h5py.Dataset, count: int) -> Iterator[Array]:
-        """Yield a data set's elements in row-major order, at most so many at once."""
-        for box in _slabs(data):
+        """Yield all elements in row-major order, so many at once, however they are chunked."""
+        import numpy as np
+
+        across = _times_unpacked(data) > _MOST_TIMES
+        if across and data.size * data.dtype.itemsize > _UNPACKED:
+            raise self._source.wrong("it has chunks that lie across its rows: too slow to unpack")
+        left = np.empty(0, data.dtype)
+        for box in [()] if across else _slabs(data):
             flat = self._read(data, box).reshape(-1)
-            yield from (flat[i : i + count] for i in range(0, flat.size, count))
+            if left.size:
+                flat = np.concatenate([left, flat]).astype(data.dtype, copy=False)
+            whole = flat.size - flat.size % count
+            yield from (flat[i : i + count] for i in range(0, whole, count))
+            left = flat[whole:].copy()
             del flat  # before the next is read
+        if left.size:
+            yield left
 
     def _read(self, data: h5py.Dataset, box: tuple[int | slice, ...]) -> Array:
         import numpy as np
@@ -263,16 +276,29 @@ def _slabs(data: h5py.Dataset) -> Iterator[tuple[int | slice, ...]]:
     Else chunks are unpacked several times over.
     """
     shape = data.shape
+    axis, step = _step(data)
+    for outer in itertools.product(*map(range, shape[:axis])):
+        for at in range(0, shape[axis], step):
+            yield (*outer, slice(at, at + step))
+
+
+def _step(data: h5py.Dataset) -> tuple[int, int]:
+    """Return along which axis boxes follow each other, and how long each is."""
+    shape = data.shape
     axis, inner = 0, math.prod(shape[1:]) * data.dtype.itemsize
     while inner > _SLAB and axis < len(shape) - 1:
         axis += 1
         inner //= max(1, shape[axis])
     chunk = data.chunks[axis] if data.chunks else 1
     step = max(1, _SLAB // max(1, inner))
-    step -= step % chunk if step > chunk else 0
-    for outer in itertools.product(*map(range, shape[:axis])):
-        for at in range(0, shape[axis], step):
-            yield (*outer, slice(at, at + step))
+    return axis, step - (step % chunk if step > chunk else 0)
+
+
+def _times_unpacked(data: h5py.Dataset) -> int:
+    """Return how many boxes share a chunk: each of them unpacks it anew."""
+    axis, step = _step(data)
+    chunks: tuple[int, ...] = data.chunks or (1,) * len(data.shape)
+    return math.prod(chunks[:axis]) * -(-chunks[axis] // step) if chunks else 1
 
 
 def _flat(array: Array) -> Bytes:

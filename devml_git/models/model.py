@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
+from devml_git.amounts import human
 from devml_git.errors import DevmlError
 from devml_git.gate import shown
 from devml_git.models.dtypes import numpy_dtype
@@ -35,7 +36,7 @@ _MAX_ELEMENTS = 1 << 60
 BLOCK = 16 << 20  # bytes
 _FEW = 64 << 10  # bytes
 # What may be unpacked of one file that says so: zeros pack a thousand times over
-_FREE_COST = 256 << 20  # bytes
+_FREE_COST = 1 << 30  # bytes
 _MAX_COST = 64  # times the bytes of the file
 
 
@@ -238,7 +239,7 @@ class Model:
         """Raise Unreadable for a file called `name` that says it holds what it never can."""
         if self.cost > _FREE_COST + _MAX_COST * self.size:
             raise Unreadable(
-                name, f"its {self.size:,} bytes say that they hold {self.cost:,}: not looked into"
+                name, f"of {human(self.size)}, it says that it holds {human(self.cost)}"
             )
 
     def close(self) -> None:

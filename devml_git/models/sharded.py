@@ -48,7 +48,7 @@ def read(
             size += model.size
             named += len(model.tensors)
             if named > source.most:
-                raise source.wrong(f"its shards have more than {source.most} tensors")
+                raise source.wrong(f"its shards have more than {counted(source.most, 'tensor')}")
             notes += [f"{shown(shard)}: {note}" for note in model.notes]
             formats.add(model.format)
             _take(source, listing, model, names)

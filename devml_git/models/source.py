@@ -8,6 +8,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from devml_git.amounts import counted
 from devml_git.models.model import MAX_TENSORS, Lying, TooMany, Unreadable
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Source:
 
     def too_many(self) -> TooMany:
         """Return the error to raise: more tensors than are looked at."""
-        return TooMany(self.name, f"it has more than {self.most} tensors")
+        return TooMany(self.name, f"it has more than {counted(self.most, 'tensor')}")
 
     def read(self, offset: int, length: int) -> bytes:
         """Return a copy of these bytes; raises Unreadable where the file ends before."""

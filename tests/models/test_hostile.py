@@ -333,7 +333,7 @@ def test_hostile_archives(tmp_path: Path) -> None:
     crypt = whole.replace(b"PK\1\2\x14\3\x14\0\0\0", b"PK\1\2\x14\3\x14\0\1\0")
     refused(tmp_path, crypt, "encrypted", "m.npz")
     many = b"PK\3\4" + bytes(30) + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, 0xFFFFFFFE, 0, 0)
-    refused(tmp_path, many, "more than 100000 tensors", "m.npz")
+    refused(tmp_path, many, "more than 100,000 tensors", "m.npz")
 
 
 # -- pickles -------------------------------------------------------------------------------------
