@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 _DIGITS = 6  # that people read of a number
 _ENOUGH = 17  # digits tell any two floats apart
 _HUGE = 128  # bits of an integer that nobody reads
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a number that can be compared and subtracted: no flag, no NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return not (isinstance(value, float) and math.isnan(value))
 
 
 def counted(number: int, noun: str) -> str:

@@ -6,6 +6,8 @@ these; the command line prints `message` and `hint` and leaves with `exit_code`.
 
 from __future__ import annotations
 
+MEND = "devml-git verify --all --repair"  # for whatever is corrupt in the cache
+
 
 class DevmlError(Exception):
     """Base of everything this package raises on purpose.

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING
 
 from devml_git import pointers, yamltext
 from devml_git.amounts import counted, human
-from devml_git.errors import ContentLost, DevmlError
+from devml_git.errors import MEND, ContentLost, DevmlError
 from devml_git.gate import shown
 from devml_git.nouns import Content
 from devml_git.summaries import Summaries, Summary
-from devml_git.wording import MEND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

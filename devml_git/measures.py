@@ -21,6 +21,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from devml_git import tomltext, yamltext
+from devml_git.amounts import is_number
 from devml_git.errors import Refused
 from devml_git.gate import shown
 
@@ -222,13 +223,6 @@ class Measured:
         return {
             "file": self.file, "key": self.key, "old": plain(self.old), "new": plain(self.new)
         }  # fmt: skip
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is a number that can be compared and subtracted: no flag, no NaN."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return not (isinstance(value, float) and math.isnan(value))
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from devml_git import pointers
 from devml_git.amounts import counted
 from devml_git.cache import Corrupt
-from devml_git.errors import DevmlError, Refused
+from devml_git.errors import MEND, DevmlError, Refused
 from devml_git.gate import shown
 from devml_git.measures import MAX_BYTES, Measures, flatten, kept_by_text, load
 from devml_git.place import read_text
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from devml_git.cache import Cache
     from devml_git.config import Config
     from devml_git.nouns import Pointer
-    from devml_git.plumbing import Git
+    from devml_git.plumbing import Git, IndexEntry
 
 _TEMPLATE = re.compile(r"\$\{[^}]*\}")
 _GLOB = re.compile(r"[*?\[]")
@@ -97,7 +97,7 @@ class Stored:
                 raise Corrupt(oid)
             return cache.object_path(oid, pointer.hash_name).read_bytes()
         except Corrupt as e:
-            raise Refused(f"{shown(path)}: corrupt in the cache (devml-git verify --repair)") from e
+            raise Refused(f"{shown(path)}: corrupt in the cache ({MEND})") from e
         except Refused:
             raise
         except (DevmlError, OSError) as e:
@@ -108,10 +108,12 @@ class Committed:
     """The files of a commit: what git holds, and what the cache holds of its snapshot."""
 
     def __init__(self, git: Git, commit: str, stored: Stored | None = None) -> None:
+        self._hold(git, git.tree_entries(commit, all_paths=True), stored)
+
+    def _hold(self, git: Git, entries: Iterable[IndexEntry], stored: Stored | None) -> None:
         self._git = git
-        self._commit = commit
         self._stored = stored
-        self._blobs = {e.path: e for e in git.tree_entries(commit, all_paths=True)}
+        self._blobs = {e.path: e for e in entries}
         self._read: dict[str, bytes] = {}
 
     def names(self) -> Iterable[str]:
@@ -147,10 +149,7 @@ class Staged(Committed):
     """The files of the index but for unmerged ones, and what the cache holds of its snapshot."""
 
     def __init__(self, git: Git, stored: Stored | None = None) -> None:
-        self._git = git
-        self._stored = stored
-        self._blobs = {e.path: e for e in git.index_entries() if e.stage == 0}
-        self._read = {}
+        self._hold(git, (e for e in git.index_entries() if e.stage == 0), stored)
 
 
 class Lying:

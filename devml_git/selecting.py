@@ -12,9 +12,10 @@ import operator
 import re
 from typing import TYPE_CHECKING, Any
 
+from devml_git.amounts import is_number
 from devml_git.errors import UsageError
 from devml_git.gate import shown
-from devml_git.measures import better, is_number
+from devml_git.measures import better
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -6,9 +6,8 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate
-from devml_git.amounts import human, number, numbers_apart
-from devml_git.errors import ContentLost, WouldOverwrite
-from devml_git.measures import is_number
+from devml_git.amounts import human, is_number, number, numbers_apart
+from devml_git.errors import MEND, ContentLost, WouldOverwrite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from devml_git.snapshotting import Taken
 
 _SHOWN = 4
-MEND = "devml-git verify --all --repair"  # what is corrupt in the cache
 _WIDEST = 60  # characters of a value
 
 

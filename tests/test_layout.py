@@ -49,6 +49,13 @@ DOORS = {
     "dvc": ("store", "remote"),
     "configobj": "store",
     "ruamel": "yamltext",
+    "yaml": "yamltext",
+    "tomllib": "tomltext",
+    "tomlkit": "config",
+    "h5py": "models.hdf_file",
+    "PIL": "headers",
+    "tinytag": "headers",
+    "polars": ("headers", "tables"),
     "dvc_data": "",
     "dvc_objects": "remote",
     "scmrepo": "",
@@ -69,6 +76,10 @@ HEAVY = {
     "numpy",
     "ml_dtypes",
     "h5py",
+    "yaml",
+    "polars",
+    "PIL",
+    "tinytag",
 }
 
 

@@ -16,7 +16,7 @@ from devml_git.amounts import counted, human
 from devml_git.choosing import Chosen, unknown_revision
 from devml_git.cli import savepoints as between
 from devml_git.cli.context import out, repo_paths, workspace
-from devml_git.errors import UsageError
+from devml_git.errors import MEND, UsageError
 from devml_git.graphing import Graph
 from devml_git.location import open_cache
 from devml_git.plumbing import Git
@@ -24,7 +24,7 @@ from devml_git.selecting import Named, Where
 from devml_git.showing import CORRUPT
 from devml_git.showing import show as show_commit
 from devml_git.walking import walk
-from devml_git.wording import MEND, padded, width_of
+from devml_git.wording import padded, width_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
