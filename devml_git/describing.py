@@ -229,6 +229,8 @@ def _model(model: ModelChange) -> str:
     kinds = Counter(t.change for t in model.tensors)
     total = len(model.tensors) - kinds["removed"] + model.unchanged
     changes = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "none changed"
+    if model.notes:
+        changes += " (not all was compared)"
     text = f"{form}: {changes} of {counted(total, 'tensor')}; {counted(new, 'parameter')}"
     if old != new:
         text += f" ({new - old:+,})"

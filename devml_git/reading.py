@@ -288,7 +288,10 @@ class Repo:
             place = os.path.join(os.path.realpath(above), base)
         relative = os.path.relpath(place, root).replace(os.sep, "/")
         if relative in {".", ".."} or relative.startswith("../"):
-            raise UsageError(f"{gate.shown(given)} is no path inside {gate.shown(self.root)}")
+            raise UsageError(
+                f"{gate.shown(given)} is no path inside {gate.shown(self.root)}",
+                hint="paths start at the project's root, wherever you are: models/clf.safetensors",
+            )
         return relative
 
     def _workspace_file(self, name: str) -> Path:

@@ -358,6 +358,17 @@ def test_model_is_told_tensor_by_tensor(project: Project) -> None:
     assert "of 3 tensors; 6 parameters (+1); l2 up to 0.2" in line
 
 
+def test_model_that_was_not_compared_whole_is_not_called_unchanged(project: Project) -> None:
+    for n in (1, 2):
+        pair = {"w": np.ones(3), "objects": np.array([n], object)}
+        place = project.path / "models" / "m.npz"
+        place.parent.mkdir(exist_ok=True)
+        np.savez(place, allow_pickle=True, **pair)
+        project.commit(f"{n}")
+    (line,) = [x for x in told(project, "HEAD~1", "--stat") if "npz:" in x]
+    assert "npz: none changed (not all was compared) of 1 tensor" in line
+
+
 def test_what_moved_away_from_zeros_is_not_told_as_the_smallest_change(project: Project) -> None:
     tensors(project, "models/m.safetensors", **{"l.0.w": [0.0, 0.0], "l.1.w": [1.0, 1.0]})
     project.commit("one")
