@@ -7,16 +7,20 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from devml_git import attributes, config, gate, installer, leftovers, store, trust
+from devml_git import attributes, config, gate, installer, leftovers, store
 from devml_git.amounts import counted, human
+from devml_git.dvc_config import PRIVATE, DvcConfig, shown_remotes
 from devml_git.errors import DevmlError
 from devml_git.nouns import State
 from devml_git.plumbing import Git, git_version, require_git
 from devml_git.status import report
+from devml_git.trust import Trust, listed_unknown
 from devml_git.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from devml_git.dvc_config import RemoteConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +136,36 @@ def _leftovers(git: Git) -> Iterator[Finding]:
 
 
 def _remote(git: Git) -> Iterator[Finding]:
-    remotes = store.remotes(git.top)
-    if not remotes:
+    dvc = DvcConfig(git)
+    if dvc.private_is_brought:
+        text = f"{PRIVATE} came with a commit: nothing in it counts"
+        yield Finding("warn", "DVC remote", text, f"git rm --cached {PRIVATE}")
+    if not dvc.remotes:
         text = "none configured: nobody else can fetch your models"
         yield Finding("warn", "DVC remote", text, "dvc remote add -d NAME URL")
         return
-    yield Finding("ok", "DVC remote", store.remote_names(remotes))
-    changed = trust.untrusted(git)
-    if changed:
-        text = f"new or changed since it was trusted: {', '.join(changed)}"
-        yield Finding("warn", "DVC remote", text, "devml-git trust")
+    remotes = list(dvc.remotes.values())
+    yield Finding("ok", "DVC remote", shown_remotes(remotes))
+    for remote in remotes:
+        yield from _settings_of(remote)
+    unknown = [r for r in Trust(git, dvc).unknown() if r.refusal is None]
+    if unknown:
+        text = f"came with the repository, nothing is sent there: {listed_unknown(unknown)}"
+        yield Finding("warn", "DVC remote", text, "devml-git trust NAME")
+
+
+def _settings_of(remote: RemoteConfig) -> Iterator[Finding]:
+    """Tell what of a remote's settings in git does not count."""
+    name = gate.shown(remote.name)
+    if remote.refusal is not None:
+        mend = f"dvc remote modify --local {name} url URL"
+        yield Finding(
+            "fail", "DVC remote", f"{remote.shown} cannot be used: {remote.refusal}", mend
+        )
+    for option in remote.left_out:
+        text = f"{name}: {gate.shown(option)} counts in your own configuration only"
+        mend = f"dvc remote modify --local {name} {gate.shown(option)} ..."
+        yield Finding("warn", "DVC remote", text, mend)
 
 
 def _artifacts(git: Git) -> Iterator[Finding]:

@@ -12,8 +12,9 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from devml_git import arming, gate, moving, plumbing, snapshotting, store, tripwire, trust
+from devml_git import arming, gate, moving, plumbing, snapshotting, tripwire
 from devml_git.amounts import human
+from devml_git.dvc_config import PUBLIC, shown_remotes
 from devml_git.errors import ContentLost, DevmlError, Refused
 from devml_git.instep import bring_in_step
 from devml_git.nouns import State
@@ -130,31 +131,20 @@ def _pre_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
 
 
 def _trust_own_remotes(ws: Workspace) -> list[str]:
-    """Trust the DVC remotes that the user commits himself, `dvc remote add` and `git commit`.
+    """Trust the DVC remotes that the user commits himself: `dvc remote add` and `git commit`.
 
-    Not so in the middle of a merge or pick: what is staged then is somebody else's word. Nor what
-    HEAD has already: that may have come with a merge, and this commit only changes another line.
+    Not in the middle of a merge or pick: what is staged then is somebody else's word. Nor what any
+    commit here has already, which a squash or a checkout of the file can have brought.
     """
-    fresh = trust.untrusted(ws.git)
-    staged = fresh and any(e.path == ".dvc/config" for e in ws.git.staged_changes())
-    if not staged or ws.git.stands_half_way() or ws.git.file_differs_from_index(".dvc/config"):
+    staged = any(e.path == PUBLIC for e in ws.git.staged_changes())
+    if not staged or ws.git.stands_half_way() or ws.git.file_differs_from_index(PUBLIC):
         return []
-    fresh = [name for name in fresh if name in _changed_remotes(ws)]
+    trust = ws.access.trust
+    fresh = [remote for remote in trust.unknown() if trust.was_typed_here(remote)]
     if not fresh:
         return []
-    trust.trust(ws.git, fresh)
-    known = store.remotes(ws.root)
-    names = store.remote_names({name: known[name] for name in fresh})
-    return [f"devml-git: DVC remote trusted as you commit it: {names}"]
-
-
-def _changed_remotes(ws: Workspace) -> set[str]:
-    """Return the remotes that are not as in HEAD's `.dvc/config`; none if that is broken."""
-    try:
-        before = store.remotes_in(ws.git.text_at("HEAD", ".dvc/config"))
-    except DevmlError:
-        return set()
-    return {name for name, options in trust.tracked(ws.git).items() if options != before.get(name)}
+    trust.allow(fresh)
+    return [f"devml-git: DVC remote trusted as you commit it: {shown_remotes(fresh)}"]
 
 
 def _says(note: Path, text: str) -> bool:
@@ -332,6 +322,7 @@ def pre_push(ws: Workspace, args: Sequence[str], lines: str) -> Told:
     said = pushing.publish(ws, commits, upload=upload)
     if commits:
         pushing.write_down(ws, "git push")
+    said += [f"warning: {text}" for text in ws.warnings]
     return Told([f"devml-git: {line}" for line in said])
 
 
@@ -365,17 +356,23 @@ def _waits(ws: Workspace, event: str, command: Collection[str]) -> bool:
 
 def _fetch_missing(ws: Workspace) -> list[str]:
     """Fetch in a process of its own, bounded in time: a hook never hangs on the network."""
-    remotes = store.remotes(ws.root)
-    if not remotes or not _anything_missing(ws):
+    if not ws.dvc.remotes or not _anything_missing(ws):
         return []
-    names = trust.untrusted(ws.git)
-    if names:
-        return [
-            (
-                f"devml-git: content is missing, and the DVC remote {listed(names)} is new or was "
-                "changed by a commit: devml-git trust, then devml-git checkout"
-            )
-        ]
+    trust = ws.access.trust
+    remotes = ws.dvc.remotes.values()
+    wary = [r for r in remotes if not (trust.may_read(r) or trust.was_typed_here(r))]
+    lines = _fetched_aside(ws) if len(wary) < len(remotes) else []
+    if wary and not lines and _anything_missing(ws):
+        names = " ".join(gate.shown(r.name) for r in wary)
+        lines.append(
+            "devml-git: content is missing, and the DVC remote that came with the repository, or "
+            f"was changed by a commit, is not trusted: devml-git trust {names}, then "
+            "devml-git checkout"
+        )
+    return lines
+
+
+def _fetched_aside(ws: Workspace) -> list[str]:
     seconds = ws.git.seconds("devml.fetchTimeout", FETCH_SECONDS)
     status = plumbing.run_program(
         [sys.executable, "-P", "-m", "devml_git.hook", "fetch"], timeout=seconds, cwd=ws.root

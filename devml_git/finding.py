@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from devml_git import savepoints, trust
+from devml_git import savepoints
 from devml_git.contents import Contents
 from devml_git.errors import ContentLost, UsageError
 from devml_git.place import Stat
@@ -146,7 +146,9 @@ class Finder:
         """Return the remotes that are not trusted (none: fetch), or None where it is not wanted."""
         if not (ws.config.hooks.fetch if self.fetch is None else self.fetch):
             return None
-        return trust.untrusted(ws.git)
+        trust = ws.access.trust
+        remotes = ws.dvc.remotes.values()
+        return [r.name for r in remotes if not (trust.may_read(r) or trust.was_typed_here(r))]
 
 
 def _keep(kept: dict[str, Any], key: str, value: Any) -> None:  # noqa: ANN401

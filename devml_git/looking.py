@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from devml_git import config as config_module
 from devml_git import gate, store
 from devml_git.cache import Corrupt
+from devml_git.dvc_config import DvcConfig
 from devml_git.errors import DevmlError, NotARepository, StorageFailed
 from devml_git.gate import shown
 from devml_git.journal import Journal
-from devml_git.location import cache_setting, open_cache
+from devml_git.location import open_cache
 from devml_git.nouns import LEGACY, MD5, Content, Pointer
 from devml_git.place import Stat, wait_out_the_grain, write_text_safely
 from devml_git.plumbing import Git
@@ -22,6 +23,7 @@ from devml_git.record import Record
 from devml_git.rules import Rules
 from devml_git.scan import Work, recall, scan
 from devml_git.tree import read_commit, read_tree
+from devml_git.trust import Access, cache_setting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -43,12 +45,13 @@ class Looking:
         self.git = git
         self.root = git.top
         self.progress = progress
+        self.warnings: list[str] = []
         self.config: Config = config_module.load(self.root)
-        self.cache = open_cache(git)
+        self.cache = open_cache(git, self.dvc)
+        self.access = Access(git, lambda: self.dvc)
         self.record = Record(git.private)
         self.rules = Rules(self.root, self.config.track)
         self.journal = Journal(git)
-        self.warnings: list[str] = []
         self.moved_from: str | None = None  # what HEAD was, where git has moved it already
         self.unfit: dict[str, str] = {}  # matches of rules that cannot be artifacts, and why
         if self.record.rebuilt:
@@ -74,11 +77,22 @@ class Looking:
 
     def _stages(self, yamls: list[str]) -> dict[str, PipelineOut]:
         return store.pipeline_outs(
-            self.root, self.git.shared, yamls, self.record.pipeline, self.record.set_pipeline
+            self.dvc, self.git.shared, yamls, self.record.pipeline, self.record.set_pipeline
         )
+
+    @cached_property
+    def dvc(self) -> DvcConfig:
+        """DVC's configuration, as far as it counts."""
+        return DvcConfig(self.git, self.warn)
+
+    def warn(self, text: str) -> None:
+        """Note a warning to be shown, once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
 
     def refresh(self) -> None:
         """Forget what was read of the worktree: git, or we, have changed it."""
+        self.__dict__.pop("dvc", None)
         self.__dict__.pop("tree", None)
         self.__dict__.pop("ignores", None)
 

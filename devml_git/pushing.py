@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from devml_git import gate, operations, store, transfer
+from devml_git import gate, operations, transfer
 from devml_git.amounts import counted, human
 from devml_git.errors import ContentLost, DevmlError
 from devml_git.gathering import gather
@@ -101,9 +101,9 @@ def publish_all(ws: Workspace, tips: Sequence[str]) -> list[str]:
     What was seen complete lately, and all before it, is not asked for again.
     """
     git, fresh = ws.git, list(dict.fromkeys(tips))
-    remotes = store.remotes(ws.root)
-    default = store.core_setting(ws.root, "remote")
-    complete = Published(git.shared, json.dumps([remotes, default], sort_keys=True))
+    remotes = ws.dvc.remotes
+    said = [[r.name, r.url, sorted(r.options.items())] for r in remotes.values()]
+    complete = Published(git.shared, json.dumps([sorted(said), ws.dvc.default]))
     lines = publish(ws, git.reachable(fresh, sorted(complete.all())), upload=True)
     if remotes and git.config(INCOMPLETE_KEY) != "true":
         complete.remember(fresh)
@@ -117,7 +117,7 @@ def publish(ws: Workspace, commits: Sequence[str], *, upload: bool) -> list[str]
     """
     if not commits:
         return []
-    if not store.remotes(ws.root):
+    if not ws.dvc.remotes:
         return _without_remote(ws, commits, upload=upload)
     sent = transfer.publish(ws, commits, upload=upload)
     lines = [f"warning: cannot be followed by anybody: {why}" for why in sent.broken[:_SHOWN]]

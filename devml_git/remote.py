@@ -15,10 +15,9 @@ import re
 import threading
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from devml_git import gate, store
+from devml_git import gate, ssh_hosts
 from devml_git.causes import Passing, is_absent, no_asking, silence, translated
 from devml_git.errors import DvcFailed
 from devml_git.manifest import read_manifest
@@ -30,8 +29,10 @@ from devml_git.streams import hash_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from devml_git.cache import Cache
+    from devml_git.dvc_config import DvcConfig, RemoteConfig
 
 T = TypeVar("T")
 Key = tuple[str, str]  # an object: its oid and hash name
@@ -60,28 +61,16 @@ class Wanted:
         return self.oid, self.hash_name
 
 
-def name_of(root: Path, wanted: str | None) -> str | None:
-    """Return the configured remote that an output's `remote:` (or none) means, or None.
-
-    Raises DvcFailed where there are remotes and none of them is meant.
-    """
-    known = store.remotes(root)
-    name = wanted or store.core_setting(root, "remote")
-    if name is not None and name.lower() in {k.lower() for k in known}:
-        return name
-    if not known and wanted is None:
-        return None
-    if name is None:
-        raise DvcFailed("no DVC remote is the default one", hint="dvc remote default NAME")
-    raise DvcFailed(f"there is no DVC remote {gate.shown(name)}", hint="dvc remote list")
-
-
 def fetch_objects(
-    root: Path, opened: Callable[[str], Remote], wanted: Sequence[Wanted], progress: Progress
+    config: DvcConfig,
+    opened: Callable[[str], Remote | None],
+    wanted: Sequence[Wanted],
+    progress: Progress,
 ) -> list[str]:
     """Bring objects from their DVC remotes into the cache, verified; return those not to be had.
 
-    `opened` opens a remote by its name. Raises DvcFailed when one cannot be reached or refuses.
+    `opened` opens a remote by its name, or returns None for one that may not be connected to.
+    Raises DvcFailed when one cannot be reached or refuses.
     """
     missing: list[str] = []
     groups: dict[str | None, dict[Key, Wanted]] = {}
@@ -90,11 +79,11 @@ def fetch_objects(
     for name, group in groups.items():
         found = None
         with contextlib.suppress(DvcFailed):  # a colleague's own: the rest can be had without it
-            found = name_of(root, name)
-        if found is None:
+            found = config.name_of(name)
+        there = opened(found) if found is not None else None
+        if there is None:
             missing += [oid for oid, _ in group]
             continue
-        there = opened(found)
         done = there.each(partial(there.get, progress=progress), list(group.values()))
         missing += [oid for (oid, _), good in zip(group, done, strict=True) if not good]
     return sorted(missing)
@@ -103,15 +92,16 @@ def fetch_objects(
 class Remote:
     """An open remote. Raises DvcFailed, with the cause in words, when it cannot do its part.
 
-    `cache` is what is sent from it and brought into it; `stall` how many seconds it may say nothing
-    at all before that counts as hanging. Nothing is ever asked on a terminal: passwords come from
-    DVC's configuration or the ssh agent.
+    `config` has passed `trust.Access`; `cache` is what is sent from it and brought into it; `hosts`
+    is where our own file of known ssh hosts lies; `stall` how many seconds the remote may say
+    nothing at all before that counts as hanging. Nothing is ever asked on a terminal: passwords
+    come from DVC's configuration or the ssh agent.
     """
 
     def __init__(
-        self, root: Path, name: str, cache: Cache, *, stall: float = STALL_SECONDS
+        self, config: RemoteConfig, cache: Cache, hosts: Path, *, stall: float = STALL_SECONDS
     ) -> None:
-        self.name = name
+        self.name = name = config.name
         self._cache = cache
         self._tells_md5 = True  # until an ETag was found to be none (SSE-KMS, parts)
         self._patience = Patience(name, stall)
@@ -119,17 +109,16 @@ class Remote:
         self._mark = os.urandom(8).hex()
         silence()
         with translated(name):
-            from dvc.config import Config
             from dvc.fs import get_cloud_fs
 
-            kind, settings, self._base = get_cloud_fs(Config(str(root / ".dvc")), name=name)
+            kind, settings, self._base = get_cloud_fs(config.for_dvc(), name=name)
             if settings.get("version_aware") or settings.get("worktree"):
                 raise DvcFailed(
                     f"the DVC remote {gate.shown(name)} is cloud-versioned: it holds no objects",
                     hint="dvc push, dvc pull",
                 )
             self._asks = [k for k in _ASKING if settings.get(k) and not settings.get(k[4:])]
-            self._open: Callable[[], Any] = lambda: _opened(kind, settings)
+            self._open: Callable[[], Any] = lambda: _opened(kind, settings, hosts)
             if self._asks and kind.protocol != "ssh":  # which may have a key, or an agent
                 raise no_asking(name, self._asks[0])
             self._fs = self._open()
@@ -295,6 +284,11 @@ class Remote:
         good = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir" == wanted.oid
         return read_manifest(data, wanted.oid) if good else None
 
+    def _require_file(self, place: str) -> None:
+        """In a directory, which may have come with a repository, a name can stand for a device."""
+        if self._is_local and os.path.exists(place) and not os.path.isfile(place):
+            raise FileNotFoundError(place)
+
     @contextlib.contextmanager
     def _downloaded(self, place: str, progress: Progress) -> Iterator[Path | None]:
         """Fetch a file into a temporary one of the cache; None where the remote has no good one."""
@@ -303,6 +297,7 @@ class Remote:
         try:
             with self._translated():
                 try:
+                    self._require_file(place)
                     self._fs.get_file(place, str(temp), callback=self._counting(progress))
                 except FileNotFoundError as e:
                     if not is_absent(e):
@@ -407,20 +402,20 @@ class Remote:
         return str(self._fs.protocol).startswith(("http", "webdav"))
 
 
-def _opened(kind: Any, settings: dict[str, Any]) -> Any:  # noqa: ANN401 - DVC's own types
-    """Open one of DVC's file systems so that it asks nothing on a terminal."""
+def _opened(kind: Any, settings: dict[str, Any], hosts: Path) -> Any:  # noqa: ANN401 - DVC's types
+    """Open one of DVC's file systems so that it asks nothing on a terminal.
+
+    By ssh, only a host whose key is known is spoken to, and the user's agent stays here.
+    """
     if kind.protocol != "ssh":
         return kind(**settings)
     import asyncssh
 
     # DVC's own client asks for passwords and for the passphrases of keys, asked to or not
     silent = dict.fromkeys(_ASKING, False) | {"client_factory": asyncssh.SSHClient}
-    fs = kind(**{**settings, **silent})
-    known = Path("~/.ssh/known_hosts").expanduser()
-    with contextlib.suppress(OSError, ValueError):  # without it, DVC looks at no host's key
-        host, port = fs.fs_args["host"], int(fs.fs_args.get("port") or 22)
-        if any(asyncssh.read_known_hosts(str(known)).match(host, "", port)):
-            fs.fs_args["known_hosts"] = str(known)
+    fs = kind(**{**settings, **silent, "agent_forwarding": False})
+    host, port = fs.fs_args["host"], int(fs.fs_args.get("port") or ssh_hosts.SSH_PORT)
+    fs.fs_args["known_hosts"] = ssh_hosts.files(hosts, host, port) or b""  # b"": knows none
     return fs
 
 

@@ -94,7 +94,7 @@ class CacheObjects:
 
         Raises ContentLost that says why it is not here.
         """
-        why = self._why_not_to_fetch()
+        why = self._why_not_to_fetch(remote)
         if why is None:
             seconds = float(self.git.config("devml.fetchTimeout") or FETCH_SECONDS)
             argv = [sys.executable, "-P", "-m", "devml_git.mergedriver", "--fetch", oid]
@@ -106,18 +106,24 @@ class CacheObjects:
                 why = f"fetching it from the DVC remote took over {seconds:.0f} s"
         raise ContentLost(f"its list of files is not in the cache: {why}; then merge again")
 
-    def _why_not_to_fetch(self) -> str | None:
-        from devml_git import config, store, trust
+    def _why_not_to_fetch(self, remote: str | None) -> str | None:
+        from devml_git import config
+        from devml_git.dvc_config import DvcConfig
+        from devml_git.trust import Trust, listed_unknown
 
         if not self.may_fetch:
             return "nothing is to be fetched"
-        remotes = store.remotes(self.git.top)
-        if not remotes:
+        dvc = DvcConfig(self.git)
+        if not dvc.remotes:
             return "no DVC remote is configured (dvc remote add -d NAME URL)"
-        wary = trust.untrusted(self.git)
-        names = ", ".join(gate.shown(n) for n in wary)
-        if names:
-            return f"the DVC remote {names} is new or was changed by a commit (devml-git trust)"
+        trust = Trust(self.git, dvc)
+        names = {dvc.default, remote.lower() if remote else None}
+        meant = [r for name, r in dvc.remotes.items() if name in names]
+        wary = listed_unknown([r for r in meant if not trust.may_read(r)])
+        if wary:
+            return (
+                f"the DVC remote {wary} is new or was changed by a commit (devml-git trust {wary})"
+            )
         if not config.load(self.git.top).hooks.fetch:
             return "hooks may not fetch (dvc fetch)"
         return None
@@ -125,12 +131,19 @@ class CacheObjects:
 
 def fetch(oid: str, remote: str | None) -> bool:
     """Fetch one manifest; return whether it is here now. Runs in the process of its own."""
+    from devml_git.dvc_config import DvcConfig
     from devml_git.remote import Remote, Wanted, fetch_objects
+    from devml_git.trust import Access
 
     objects = CacheObjects()
-    root, cache = objects.git.top, objects.cache
+    git, dvc = objects.git, DvcConfig(objects.git)
+    access = Access(git, lambda: dvc)
     wanted = [Wanted(gate.oid(oid, "merge"), remote=remote)]
-    return not fetch_objects(root, lambda name: Remote(root, name, cache), wanted, SILENT)
+
+    def opened(name: str) -> Remote:
+        return Remote(access.require(name), objects.cache, git.shared)
+
+    return not fetch_objects(dvc, opened, wanted, SILENT)
 
 
 def resolve(file: str, names: Sequence[str], size: int) -> Resolved:

@@ -16,13 +16,14 @@ from devml_git import (
     rules,
     snapshotting,
     store,
-    trust,
 )
+from devml_git.dvc_config import DvcConfig
 from devml_git.errors import DevmlError, UsageError
-from devml_git.location import OWN_CACHE, cache_key, cache_setting, point_dvc
+from devml_git.location import OWN_CACHE, cache_key, point_dvc, public_counts, settings_that_count
 from devml_git.locks import held
 from devml_git.place import TEMPORARY, what_is
 from devml_git.plumbing import git_version, require_git
+from devml_git.trust import Trust, cache_setting
 from devml_git.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -51,13 +52,16 @@ class SetUp:
     hooks: list[str] = field(default_factory=list)
     cache: str = ""
     rules: list[str] = field(default_factory=list)
-    remotes: str = ""
     suggestions: list[tuple[str, int, bool]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: Progress) -> SetUp:
+def init(
+    git: Git, *, track: Sequence[str], prefix: str, hooks: bool, trusted: bool, progress: Progress
+) -> SetUp:
     """Set a repository up, or bring an earlier set-up up to date (idempotent).
+
+    `trusted`: what the repository says of remotes and of the cache counts from now on.
 
     One at a time in a repository, with all its worktrees. Raises GitFailed or DvcFailed when git or
     DVC is too old, HookInTheWay for hooks, StorageFailed when another `init` does not end.
@@ -65,7 +69,18 @@ def init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: 
     require_git()
     store.require_dvc()
     with held(git.whole.shared / "lock-setup", "another devml-git is setting up this repository"):
+        if trusted:
+            trust_all(git)
         return _init(git, track=track, prefix=prefix, hooks=hooks, progress=progress)
+
+
+def trust_all(git: Git) -> None:
+    """Trust the DVC remotes, and what `.dvc/config` says of the cache, as they are now."""
+    dvc = DvcConfig(git)
+    trust = Trust(git, dvc)
+    trust.allow(r for r in dvc.remotes.values() if r.refusal is None)
+    if dvc.public_cache is not None:
+        trust.allow_cache(dvc.public_cache)
 
 
 def _init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: Progress) -> SetUp:
@@ -75,7 +90,8 @@ def _init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress:
         done.hooks = installer.install(git)
     if not store.is_project(git.top):
         done.made += store.set_up(git.top, subdir=bool(git.prefix))
-    done.cache = _settle_cache(git)
+    done.cache = settle_cache(git)
+    done.notes += _cache_note(git)
     if config.create(git.top):
         done.made.append(config.OWN_FILE)
     git.stage([f for f in done.made if (git.top / f).is_file()])
@@ -85,9 +101,6 @@ def _init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress:
     done.notes += driver.notes
     done.notes += _make_durable(git)
     ignoring.exclude_privately(git, [".dvc/config.local", ".dvc/tmp/", ".dvc/cache/", TEMPORARY])
-    remotes = store.remotes(git.top)
-    if trust.trust(git):
-        done.remotes = store.remote_names(remotes)
     with Workspace(git, progress=progress) as ws, ws.exclusive("devml-git init --track"):
         for pattern in track:
             added = add_rule(ws, pattern, prefix)
@@ -109,9 +122,22 @@ def _make_durable(git: Git) -> list[str]:
     return [f"git now flushes commits to the disk, too: core.fsync={FSYNC}"]
 
 
-def _settle_cache(git: Git) -> str:
+def _cache_note(git: Git) -> list[str]:
+    """Say so where what the repository says of the cache does not count."""
+    if public_counts(git, DvcConfig(git)):
+        return []
+    return [
+        (
+            "what the tracked .dvc/config says of the cache does not count until: "
+            "devml-git trust --cache"
+        )
+    ]
+
+
+def settle_cache(git: Git) -> str:
     """Decide once where the cache is, keep that in git's configuration, and point DVC to it."""
-    settings = store.cache_settings(git.top)
+    dvc = DvcConfig(git)
+    settings = settings_that_count(git, dvc)
     known = git.config(cache_setting(git))
     default = git.top / ".dvc" / "cache"
     if known is not None:
@@ -123,9 +149,16 @@ def _settle_cache(git: Git) -> str:
     else:
         main = git.common_dir.parent / git.prefix / ".dvc" / "cache"
         place = main if git.is_linked and _has_objects(main) else git.common_dir / OWN_CACHE
+    return use_cache(git, place)
+
+
+def use_cache(git: Git, place: Path) -> str:
+    """Make a place the cache, for us and for plain DVC; return it as text."""
+    dvc = DvcConfig(git)
+    settings = settings_that_count(git, dvc)
     git.set_config(cache_setting(git), cache_key(git, place))
-    if place not in {default, settings.directory}:
-        point_dvc(git, place)
+    if place != dvc.dvc_cache_dir:
+        point_dvc(git, place, dvc)
     if not settings.shared:
         _ = git.shared  # makes it private; mkdir below would make it readable by everybody
     place.mkdir(parents=True, exist_ok=True)

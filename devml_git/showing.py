@@ -10,7 +10,8 @@ from devml_git import gate, savepoints
 from devml_git.choosing import Chosen, unknown_revision
 from devml_git.errors import DevmlError, DvcFailed, UsageError
 from devml_git.following import Following, concerns
-from devml_git.remote import Remote, Wanted, name_of
+from devml_git.remote import Wanted
+from devml_git.trust import NotTrusted
 from devml_git.walking import snapshot, walk
 
 if TYPE_CHECKING:
@@ -155,20 +156,20 @@ def _lacking(ws: Workspace, pointer: Pointer) -> list[str]:
 
 def _remote(ws: Workspace, pointer: Pointer) -> str | None:
     with contextlib.suppress(DvcFailed):  # a colleague's own, that is not configured here
-        return name_of(ws.root, pointer.remote) if pointer.push else None
+        return ws.dvc.name_of(pointer.remote) if pointer.push else None
     return None
 
 
 def _ask(ws: Workspace, name: str, wanted: Mapping[str, Iterable[Wanted]]) -> dict[str, str]:
     """Ask one remote for all. A manifest that is there stands for its files: it is sent last."""
     try:
-        there = Remote(ws.root, name, ws.cache, stall=_STALL_SECONDS)
+        there = ws.remote(name, stall=_STALL_SECONDS)
         absence = there.absence()
         if absence is not None:
             raise DvcFailed(absence)
         known = there.sizes([w for some in wanted.values() for w in some])
     except DvcFailed as e:
-        ws.warnings.append(e.message)
+        ws.warnings.append(f"{e.message}   ({e.hint})" if isinstance(e, NotTrusted) else e.message)
         return dict.fromkeys(wanted, UNASKED)
     return {
         path: REMOTE if all(w.key in known for w in some) else NOWHERE

@@ -1,4 +1,4 @@
-"""The only door to DVC: its configuration, its ignore rules, its pipelines, its remotes.
+"""The only door to DVC itself: its ignore rules, its pipelines, its locks, `dvc init`.
 
 Content moves through `cache`; DVC's own add, checkout, status and gc are never called (hazards
 H1 to H16). DVC is imported inside functions only: it takes a quarter of a second.
@@ -10,24 +10,23 @@ import contextlib
 import io
 import json
 import os
-import re
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate
-from devml_git.errors import DvcFailed, NotARepository, Refused, UsageError
-from devml_git.place import write_text_safely
+from devml_git.errors import DvcFailed, NotARepository, Refused
 from devml_git.pointers import PipelineOut, load_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from devml_git.dvc_config import DvcConfig
 
 
 OLDEST_DVC = (3, 67)
-_LEVELS = ("system", "global", "repo", "local")
-_DEFAULT_TYPES = ("reflink", "copy")
 
 
 def require_dvc() -> str:
@@ -45,52 +44,7 @@ def require_dvc() -> str:
     return version
 
 
-# -- configuration -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class CacheSettings:
-    """What DVC's configuration says of the cache.
-
-    `directory` is absolute, or None where nothing is configured (DVC then uses `.dvc/cache`);
-    `tracked` says that it came from the `.dvc/config` in git, a stranger's word.
-    """
-
-    directory: Path | None
-    types: tuple[str, ...]
-    shared: bool
-    tracked: bool
-
-
-def _level_file(root: Path, level: str) -> Path:
-    if level in {"system", "global"}:
-        import platformdirs
-
-        override = os.environ.get(f"DVC_{level.upper()}_CONFIG_DIR")
-        finder = platformdirs.site_config_dir if level == "system" else platformdirs.user_config_dir
-        return Path(override or finder("dvc", "iterative")) / "config"
-    return root / ".dvc" / ("config" if level == "repo" else "config.local")
-
-
-def _read_level(root: Path, level: str) -> dict[str, Any]:
-    file = _level_file(root, level)
-    try:
-        text = file.read_text("utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except (OSError, UnicodeDecodeError) as e:
-        raise DvcFailed(f"{file.name} of DVC cannot be read: {e}", hint=f"mend {file}") from e
-    return _parsed(text, file)
-
-
-def _parsed(text: str, file: Path) -> dict[str, Any]:
-    from configobj import ConfigObj, ConfigObjError
-
-    try:
-        loaded = ConfigObj(text.splitlines(), interpolation=False, raise_errors=True)
-    except ConfigObjError as e:
-        raise DvcFailed(f"DVC's {file.name} is malformed: {e}", hint=f"mend {file}") from e
-    return {str(k).lower(): v for k, v in loaded.dict().items()}
+# -- projects ------------------------------------------------------------------------------------
 
 
 def is_project(root: Path) -> bool:
@@ -104,93 +58,6 @@ def require_project(root: Path) -> None:
         raise NotARepository(
             "this repository has not been set up for devml-git", hint="devml-git init"
         )
-
-
-def cache_settings(root: Path) -> CacheSettings:
-    """Read where DVC's cache is and how it links, from all four levels of configuration."""
-    directory, tracked = None, False
-    types: tuple[str, ...] = _DEFAULT_TYPES
-    shared = False
-    for level in _LEVELS:
-        section = _read_level(root, level).get("cache", {})
-        if not isinstance(section, dict):
-            raise DvcFailed(f"DVC's configuration ({level}): cache is not a section")
-        if place := section.get("dir"):
-            base = _level_file(root, level).parent
-            directory = Path(os.path.abspath(base / os.path.expanduser(str(place))))
-            tracked = level == "repo"
-        if kinds := section.get("type"):
-            names = kinds if isinstance(kinds, list) else str(kinds).split(",")
-            types = _known_types([str(k).strip() for k in names])
-        shared = section.get("shared") == "group" if "shared" in section else shared
-    return CacheSettings(directory, types, shared, tracked)
-
-
-def _known_types(names: Sequence[str]) -> tuple[str, ...]:
-    allowed = ("reflink", "hardlink", "symlink", "copy")
-    for name in names:
-        if name not in allowed:
-            raise DvcFailed(
-                f"cache.type {gate.shown(name)!r} is unknown",
-                hint=f"dvc config cache.type {','.join(_DEFAULT_TYPES)}",
-            )
-    return tuple(names)
-
-
-def set_cache_dir(root: Path, directory: str) -> None:
-    """Point plain DVC to the cache, in `.dvc/config.local`; other settings there stay.
-
-    `directory` is absolute, or relative to `.dvc`. Writes nothing when it says so already.
-    """
-    from configobj import ConfigObj
-
-    current = _read_level(root, "local")
-    if current.get("cache", {}).get("dir") == directory:
-        return
-    file = _level_file(root, "local")
-    lines = file.read_text("utf-8").splitlines() if file.exists() else []
-    config = ConfigObj(lines, interpolation=False)
-    config.setdefault("cache", {})["dir"] = directory
-    text = "\n".join(config.write()) + "\n"
-    write_text_safely(root, ".dvc/config.local", text.encode("utf-8"))
-
-
-def private_remotes(root: Path) -> dict[str, dict[str, str]]:
-    """Return the remotes of `.dvc/config.local`, their addresses good from anywhere."""
-    found = remotes_of(root, "local")
-    for options in found.values():
-        if "url" in options:
-            options["url"] = _absolute_url(root, "local", options["url"])
-    return found
-
-
-def private_default(root: Path) -> str | None:
-    """Return which remote `.dvc/config.local` says is the default one."""
-    section = _read_level(root, "local").get("core", {})
-    return section.get("remote") if isinstance(section, dict) else None
-
-
-def add_private(
-    root: Path, remotes: Mapping[str, Mapping[str, str]], default: str | None, *, mode: int
-) -> None:
-    """Add remotes, and which one is the default (if any), to `.dvc/config.local`.
-
-    What is there stays. `mode` is the file's, if it is a new one.
-    """
-    from configobj import ConfigObj
-
-    file = _level_file(root, "local")
-    lines = file.read_text("utf-8").splitlines() if file.exists() else []
-    config = ConfigObj(lines, interpolation=False)
-    for name, options in remotes.items():
-        config.setdefault(f'remote "{name}"', {}).update(options)
-    if default is not None:
-        config.setdefault("core", {}).setdefault("remote", default)
-    text = "\n".join(config.write()) + "\n"
-    if not file.exists():
-        write_text_safely(root, ".dvc/config.local", b"")
-    file.chmod(file.stat().st_mode & mode)  # it may hold passwords now
-    write_text_safely(root, ".dvc/config.local", text.encode("utf-8"))
 
 
 def set_up(root: Path, *, subdir: bool = False) -> list[str]:
@@ -226,17 +93,16 @@ def _translated(what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _repo(root: Path, private: Path) -> Iterator[Any]:
+def _repo(config: DvcConfig, private: Path) -> Iterator[Any]:
     """Open DVC's Repo, its machine-wide state in a directory of our own.
 
-    The default, /var/tmp/dvc, is writable by everybody and holds pickles (CVE-2025-69872).
+    The default, /var/tmp/dvc, is writable by everybody and holds pickles (CVE-2025-69872). The
+    project's own configuration is not read: `config` says what of it counts.
     """
-    from dvc.repo import Repo
-
     before = os.environ.get("DVC_SITE_CACHE_DIR")
     os.environ["DVC_SITE_CACHE_DIR"] = str(private / "dvc-site")
     try:
-        repo = Repo(str(root))
+        repo = _guarded(config)
         try:
             yield repo
         finally:
@@ -246,6 +112,24 @@ def _repo(root: Path, private: Path) -> Iterator[Any]:
             os.environ.pop("DVC_SITE_CACHE_DIR", None)
         else:
             os.environ["DVC_SITE_CACHE_DIR"] = before
+
+
+def _guarded(config: DvcConfig) -> Any:  # noqa: ANN401 - DVC's own type
+    """Return DVC's Repo with a configuration that no file of the project is read for."""
+    from dvc.config import Config, get_compiled_schema
+    from dvc.repo import Repo
+
+    class Given(Config):  # type: ignore[misc]
+        def load_config_to_level(self, level: str | None = None) -> dict[str, Any]:
+            del level
+            return {key: {} for key in map(str, get_compiled_schema().schema)} | config.for_dvc()
+
+    class Guarded(Repo):  # type: ignore[misc]
+        @cached_property
+        def config(self) -> Any:  # noqa: ANN401
+            return Given(self.dvc_dir, local_dvc_dir=self.local_dvc_dir, fs=self.fs)
+
+    return Guarded(str(config.root))
 
 
 # -- .dvcignore ----------------------------------------------------------------------------------
@@ -278,7 +162,7 @@ def _has_patterns(file: Path) -> bool:
 
 
 def pipeline_outs(
-    root: Path,
+    config: DvcConfig,
     private: Path,
     files: Sequence[str],
     remembered: Callable[[str], str | None],
@@ -291,11 +175,11 @@ def pipeline_outs(
     """
     if not files:
         return {}
-    key = _pipeline_key(root, files)
+    key = _pipeline_key(config.root, files)
     known = remembered(key) if key else None
     if known is not None:
         return {path: PipelineOut(**value) for path, value in json.loads(known).items()}
-    outs = _ask_for_outs(root, private)
+    outs = _ask_for_outs(config, private)
     if key:
         remember(key, json.dumps({path: asdict(out) for path, out in outs.items()}))
     return outs
@@ -317,9 +201,10 @@ def _pipeline_key(root: Path, files: Sequence[str]) -> str | None:
     return digest.hexdigest()
 
 
-def _ask_for_outs(root: Path, private: Path) -> dict[str, PipelineOut]:
+def _ask_for_outs(config: DvcConfig, private: Path) -> dict[str, PipelineOut]:
     found = {}
-    with _translated("reading dvc.yaml"), _repo(root, private) as repo:
+    root = config.root
+    with _translated("reading dvc.yaml"), _repo(config, private) as repo:
         for out in repo.index.outs:
             name = getattr(out.stage, "name", None)
             if name is None or not out.is_in_repo:
@@ -375,66 +260,3 @@ def _alive(pid: int, at: float) -> bool:
     except (OSError, ValueError, IndexError, AttributeError):  # no Linux: its number must do
         return True
     return began < at + 1
-
-
-# -- remotes -------------------------------------------------------------------------------------
-
-
-def remotes(root: Path) -> dict[str, dict[str, str]]:
-    """Return the configured DVC remotes: name to its options, later levels winning."""
-    found: dict[str, dict[str, str]] = {}
-    for level in _LEVELS:
-        for name, values in remotes_of(root, level).items():
-            found.setdefault(name, {}).update(values)
-            if "url" in values:
-                found[name]["url"] = _absolute_url(root, level, values["url"])
-    return found
-
-
-def remotes_of(root: Path, level: str) -> dict[str, dict[str, str]]:
-    """Return what one level ("repo" is `.dvc/config`, "local" the private one) says of remotes."""
-    return _remote_sections(_read_level(root, level))
-
-
-def remotes_in(text: str) -> dict[str, dict[str, str]]:
-    """Return what the text of a `.dvc/config` says of remotes. Raises DvcFailed."""
-    return _remote_sections(_parsed(text, Path(".dvc/config")))
-
-
-def _remote_sections(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    return {
-        section.removeprefix('remote "').removesuffix('"'): {k: str(v) for k, v in values.items()}
-        for section, values in config.items()
-        if section.startswith('remote "') and isinstance(values, dict)
-    }
-
-
-def _absolute_url(root: Path, level: str, url: str) -> str:
-    if "://" in url:
-        return url
-    return os.path.abspath(_level_file(root, level).parent / os.path.expanduser(url))
-
-
-def core_setting(root: Path, key: str) -> str | None:
-    """Return a value of DVC's `core` section, the last level winning, or None."""
-    found = None
-    for level in _LEVELS:
-        section = _read_level(root, level).get("core", {})
-        if isinstance(section, dict) and key in section:
-            found = str(section[key])
-    return found
-
-
-def require_remote(table: Mapping[str, Mapping[str, str]], name: str) -> None:
-    """Raise UsageError unless a DVC remote of that name is configured."""
-    if name not in table:
-        raise UsageError(f"no DVC remote is called {gate.shown(name)!r}", hint="dvc remote list")
-
-
-def remote_names(table: Mapping[str, Mapping[str, str]]) -> str:
-    """Return remotes as text for a message: name and address, secrets left out."""
-    return ", ".join(f"{name} ({_no_secrets(o.get('url', '?'))})" for name, o in table.items())
-
-
-def _no_secrets(url: str) -> str:
-    return re.sub(r"(://)[^/@]*@", r"\1***@", url)

@@ -128,7 +128,7 @@ class Supply:
         ws = self.ws
         ws.progress.start("fetching", sum(w.size for w in wanted))
         try:
-            return fetch_objects(ws.root, ws.source, wanted, ws.progress)
+            return fetch_objects(ws.dvc, ws.source, wanted, ws.progress)
         finally:
             ws.progress.finish()
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from devml_git import gate, store
 from devml_git.cache import Corrupt
-from devml_git.errors import DvcFailed, Refused
+from devml_git.errors import Refused
 from devml_git.gathering import gather
 from devml_git.published import Published
-from devml_git.remote import Wanted, name_of
+from devml_git.remote import Wanted
 from devml_git.streams import in_parallel
 
 if TYPE_CHECKING:
@@ -90,35 +89,16 @@ class _Group:
         )
 
 
-def require_trust(ws: Workspace, names: Collection[str]) -> None:
-    """Raise DvcFailed for remotes that a commit has brought or changed and nobody has allowed."""
-    from devml_git import trust
-
-    known = store.remotes(ws.root)
-    wary = trust.untrusted(ws.git)
-    bases = [known[n].get("url", "") for n in names if n in known]
-    based = [url.split("/")[2] for url in bases if url.startswith("remote://")]
-    found = [name for name in (*names, *based) if name in wary]
-    if found:
-        shown = store.remote_names({name: known[name] for name in found})
-        raise DvcFailed(
-            f"the DVC remote {shown} is new or was changed by a commit",
-            hint=f"devml-git trust {gate.shown(found[0])}   if that is where content is to go",
-        )
-
-
 def publish(ws: Workspace, commits: Sequence[str], *, upload: bool) -> Sent:
     """See to it that the DVC remotes have all that these commits need.
 
-    Without `upload` it is only asked for. No remote is connected to that a commit has brought.
-    Raises DvcFailed; what is up then stays, and a second run goes on.
+    Without `upload` it is only asked for. Raises DvcFailed, NotTrusted for a remote that a commit
+    has brought; what is up then stays, and a second run goes on.
     """
     sent = Sent()
     gathered = gather(ws.git, commits, ws.tree.stages, nested=ws.tree.nested)
     sent.broken = list(gathered.broken.values())
-    groups = _by_remote(ws, gathered)
-    require_trust(ws, groups)
-    for name, pointers in groups.items():
+    for name, pointers in _by_remote(ws, gathered).items():
         _Courier(ws, ws.remote(name), sent).run(pointers, upload=upload)
     return sent
 
@@ -126,7 +106,7 @@ def publish(ws: Workspace, commits: Sequence[str], *, upload: bool) -> Sent:
 def _by_remote(ws: Workspace, gathered: Gathered) -> dict[str, list[tuple[Pointer, str]]]:
     """Return (pointer, a commit that has it) by remote; `push: false` goes to none."""
     groups: dict[str, list[tuple[Pointer, str]]] = {}
-    named = functools.cache(partial(name_of, ws.root))  # the configuration is read once
+    named = functools.cache(ws.dvc.name_of)
     for key, pointers in gathered.pointers.items():
         for pointer in pointers:
             name = named(pointer.remote) if pointer.push else None
@@ -143,8 +123,7 @@ class _Courier:
         self.remote = remote
         self.sent = sent
         self.lost: set[Key] = set()
-        options = store.remotes(ws.root).get(remote.name, {})
-        self.published = Published(ws.git.shared, options.get("url", remote.name))
+        self.published = Published(ws.git.shared, ws.dvc.require(remote.name).url)
 
     def run(self, pointers: Sequence[tuple[Pointer, str]], *, upload: bool) -> None:
         """Manifests are looked at first: what they name goes up before they do."""
@@ -244,7 +223,9 @@ class _Courier:
         return [key for i, key in enumerate(keys) if i not in bad]
 
     def _upload(self, group: _Group, keys: Sequence[Key]) -> None:
-        """Send objects, and look at what has arrived."""
+        """Send objects, and look at what has arrived. Raises NotTrusted before the first."""
+        if keys:
+            self.ws.access.require(self.remote.name, sending=True)
         for _ in range(2):
             keys = self._send_once(group, keys)
         self.remote.each(self.remote.clear_damaged, [group.wanted[key] for key in keys])

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from devml_git import store
 from devml_git.errors import Refused, UsageError
 from devml_git.gathering import Gathered, gather
 from devml_git.plumbing import POINTER_PATHSPECS
-from devml_git.remote import Wanted, name_of
+from devml_git.remote import Wanted
 from devml_git.streams import in_parallel
 from devml_git.verified import Verified
 
@@ -158,7 +157,7 @@ class _Inspection:
         self.found = found
         self.full = full
         self.asked = asked  # as `verify`'s `remote`
-        self.name_of = functools.cache(partial(name_of, ws.root))  # the configuration is read once
+        self.name_of = functools.cache(ws.dvc.name_of)  # the configuration is read once
         self.here: dict[Key, str] = {}  # "good", "missing" or "corrupt"
         self.there: dict[tuple[str, Key], bool] = {}  # by remote and object
         self.places: dict[Key, tuple[Pointer, str, int | None]] = {}
@@ -221,7 +220,7 @@ class _Inspection:
 
     def _open(self, name: str) -> Remote:
         if name not in self.remotes:
-            self.remotes[name] = self.ws.source(name)
+            self.remotes[name] = self.ws.reader(name)
         return self.remotes[name]
 
     def _open_directories(self, wanted: Sequence[tuple[str | None, Key]]) -> None:
@@ -285,6 +284,8 @@ class _Inspection:
     def _send(self, name: str, keys: Sequence[Key]) -> None:
         there = self._open(name)
         keys = [key for key in keys if self._still_good(key)]
+        if keys:
+            self.ws.access.require(name, sending=True)
         wanted = [Wanted(*key) for key in keys]
         arrived = there.each(partial(there.put, progress=self.ws.progress), wanted)
         sizes = there.sizes(wanted)
@@ -349,7 +350,7 @@ class _Inspection:
             return RECOVERABLE if here and there else AT_RISK if here or there else LOST
         if here:
             return RECOVERABLE
-        unasked = self.asked is None and store.remotes(self.ws.root)
+        unasked = self.asked is None and bool(self.ws.dvc.remotes)
         return AT_RISK if unasked or not pointer.push else LOST
 
     def _is_there(self, pointer: Pointer, key: Key) -> bool | None:
@@ -370,7 +371,7 @@ def _key(pointer: Pointer) -> Key:
 
 def remote_among(ws: Workspace, words: Sequence[str]) -> str | None:
     """Return the word that is a DVC remote's name and no revision: `--remote NAME`."""
-    known = store.remotes(ws.root)
+    known = ws.dvc.remotes
     return next((w for w in words if w in known and ws.git.commit_of(w) is None), None)
 
 

@@ -21,6 +21,8 @@ from devml_git.place import storage_error
 from devml_git.record import Materialised
 from devml_git.rule import CONFLICT, MIXED, NEW, Members, Verdict, decide, decide_members
 from devml_git.streams import legacy_hash
+from devml_git.trust import NotTrusted
+from devml_git.wording import listed, lost
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -107,20 +109,44 @@ class Workspace(Looking):
         with held(self.git.private / "lock", "another devml-git is at work in this worktree"):
             yield
 
-    def remote(self, name: str) -> Remote:
-        """Open a DVC remote. Raises DvcFailed."""
+    def remote(self, name: str, *, stall: float | None = None) -> Remote:
+        """Open a DVC remote to read from it. Raises DvcFailed, NotTrusted.
+
+        `stall` is how many seconds it may say nothing.
+        """
         from devml_git.remote import Remote
 
-        stall = self.git.seconds("devml.stallTimeout", STALL_SECONDS)
-        return Remote(self.root, name, self.cache, stall=stall)
+        seconds = stall or self.git.seconds("devml.stallTimeout", STALL_SECONDS)
+        config = self.access.require(name)
+        return Remote(config, self.cache, self.git.shared, stall=seconds)
 
-    def source(self, name: str) -> Remote:
-        """Open a DVC remote to read from it; a directory that is not there is a warning."""
+    def source(self, name: str) -> Remote | None:
+        """Open a DVC remote to read from it; None, and a warning, if that is not allowed."""
+        try:
+            return self.reader(name)
+        except NotTrusted as e:
+            self.warn(f"{e.message}   ({e.hint})")
+            return None
+
+    def reader(self, name: str) -> Remote:
+        """Open a DVC remote to read from it; a directory that is not there is a warning.
+
+        Raises DvcFailed, NotTrusted.
+        """
         remote = self.remote(name)
         absence = remote.absence()
-        if absence is not None and absence not in self.warnings:
-            self.warnings.append(absence)
+        if absence is not None:
+            self.warn(absence)
         return remote
+
+    def not_here(self, paths: Iterable[str]) -> DevmlError:
+        """Return the error for content that could not be had: why a remote was not asked, if so."""
+        refused = next(iter(self.access.refused.values()), None)
+        if refused is None:
+            return lost(paths)
+        return NotTrusted(
+            f"content is not here: {listed(sorted(paths))}; {refused.message}", hint=refused.hint
+        )
 
     def observe(
         self,

@@ -144,6 +144,7 @@ def test_content_is_fetched_where_that_is_allowed(trained: Project, tmp_path: Pa
     shutil.copytree(trained.cache, store / "files/md5")
     shutil.rmtree(trained.cache)
     trained.dvc("remote", "add", "-q", "-d", "store", str(store))
+    trained.git("-c", "core.hooksPath=/dev/null", "commit", "-qam", "as if it were pulled")
     with pytest.raises(ContentLost, match="the DVC remote store is new") as raised:
         devml_git.open("data/x.csv", "v1")
     assert raised.value.hint == "devml-git trust"

@@ -251,13 +251,26 @@ def test_tracked_configuration_cannot_move_the_cache_outside(
     clone = Project(tmp_path / "clone", differential=False)
     clone.write(".dvc/config", f"[cache]\n    dir = {victim}\n")
     clone.write("models/b.pt", "b")
-    ran = devml("snapshot", cwd=clone.path)
-    assert ran.status == 21
-    assert "devml-git init" in ran.err
+    assert devml("snapshot", cwd=clone.path).status == 0
     assert not victim.exists()
-    assert str(victim) in clone.devml("init").out  # said, and from now on accepted
+    assert "devml-git trust --cache" in clone.devml("init").err
+    assert not victim.exists()
+    (clone.path / "models/b.pt").write_text("c")
     clone.devml("snapshot")
-    assert victim.is_dir()
+    assert not victim.exists()
+
+
+def test_teams_cache_counts_once_it_is_trusted(models: Project, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    models.dvc("config", "cache.dir", str(shared))
+    models.git("-c", "core.hooksPath=/dev/null", "commit", "-qam", "one cache for all")
+    run("git", "clone", "-q", str(models.path), "clone", cwd=tmp_path)
+    clone = Project(tmp_path / "clone", differential=False)
+    assert str(shared) in clone.devml("init", "--trust").out
+    clone.write("models/b.pt", "b")
+    clone.devml("snapshot")
+    assert (shared / "files").is_dir()
+    assert clone.dvc("cache", "dir").out.strip() == str(shared)
 
 
 def test_private_configuration_in_git_cannot_move_the_cache_either(
@@ -272,7 +285,8 @@ def test_private_configuration_in_git_cannot_move_the_cache_either(
     evil.git("add", "-f", ".dvc/config.local")
     evil.git("-c", "core.hooksPath=/dev/null", "commit", "-qm", "hostile")
     run("git", "clone", "-q", str(evil.path), "clone", cwd=tmp_path)
-    assert devml("snapshot", cwd=tmp_path / "clone").status == 21
+    ran = devml("status", cwd=tmp_path / "clone")
+    assert ran.status == 0, ran.err
     models.git("pull", "-q", str(evil.path), "main")
     models.write("models/b.pt", "b")
     models.git("commit", "-q", "--allow-empty", "-m", "b", check=False)

@@ -23,7 +23,7 @@ FLOORS = (
     (
         "index", "plumbing.programs", "plumbing.names", "plumbing.calls", "plumbing.settings", "plumbing.objects", "plumbing.past", "plumbing.exchange",
         "plumbing.staging", "plumbing.aside", "plumbing", "gitstream", "manifest", "operations", "journal", "rules", "tomltext", "config", "ignoring", "yamltext", "pointers", "record", "rescue", "streams",
-        "tripwire", "history", "intake", "cache", "store", "trust", "causes", "patience", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering",
+        "tripwire", "history", "intake", "cache", "allowed", "dvc_config", "ssh_hosts", "store", "trust", "causes", "patience", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering",
         "published", "verified", "measures", "measuring", "treefacts", "choosing", "changing", "treereading", "models.dtypes", "models.model", "models.source", "models.inflate",
         "models.archive", "models.safetensor", "models.npy", "models.described", "models.opcodes", "models.pickled", "models.torch_file", "models.pickles",
         "models.protobuf", "models.onnx_file", "models.gguf_file", "models.hdf_file", "models.sharded", "models", "kept", "summaries", "headers", "summarising", "likeness", "following", "walking",
@@ -47,7 +47,7 @@ DOORS = {
     "rich": "output",
     "git": "history",
     "dvc": ("store", "remote"),
-    "configobj": "store",
+    "configobj": "dvc_config",
     "ruamel": "yamltext",
     "yaml": "yamltext",
     "tomllib": "tomltext",

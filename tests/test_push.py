@@ -300,6 +300,7 @@ def test_remote_that_cannot_be_written_stops_the_push(world: World) -> None:
 def test_changed_remote_is_not_connected_to_until_it_is_trusted(world: World) -> None:
     config = world.project.path / ".dvc/config"
     config.write_text(REMOTE.replace("../../store", "../../elsewhere"))
+    world.sh("git -c core.hooksPath=/dev/null commit -qam 'as if it were pulled'")
     ran = refused(world)
     assert "devml-git trust store" in ran.err
     assert not (world.place / "elsewhere").exists()

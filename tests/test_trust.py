@@ -22,25 +22,25 @@ def private(world: World, name: str) -> Path:
     return place
 
 
-def test_private_configuration_that_a_commit_brought_needs_trust(world: World) -> None:
+def test_private_configuration_that_a_commit_brought_is_ignored_with_one_line(
+    world: World,
+) -> None:
     evil = private(world, "evil")
     world.sh("git add -f .dvc/config.local; git -c core.hooksPath=/dev/null commit -qm evil")
-    ran = world.sh("git push -q origin main", check=False)
-    assert ran.status
-    assert "devml-git trust mine" in ran.err
+    ran = world.sh("devml-git fetch --all")
+    assert ran.err.count(".dvc/config.local came with a commit and is ignored") == 1
+    assert "no DVC remote is configured" in world.sh("git push -q origin main").err
     assert list(evil.iterdir()) == []
-    world.sh("devml-git trust mine >/dev/null; git push -q origin main")
-    assert world.incomplete(evil, without=world.project.head("v1")) == []
 
 
-def test_private_configuration_behind_a_tracked_link_needs_trust(world: World) -> None:
+def test_private_configuration_behind_a_tracked_link_is_ignored(world: World) -> None:
     evil = private(world, "evil")
     world.sh(
         "cp -r .dvc settings; rm -rf .dvc; ln -s settings .dvc; "
         "git -c core.hooksPath=/dev/null add -f settings .dvc; "
         "git -c core.hooksPath=/dev/null commit -qm link"
     )
-    assert world.sh("git push -q origin main", check=False).status
+    world.sh("git push -q origin main", check=False)
     assert list(evil.iterdir()) == []
 
 
@@ -109,5 +109,7 @@ def test_remote_configured_after_the_commits_were_made_gets_all_of_them(world: W
     assert world.incomplete(world.place / "late") == []
     clone = world.clone("clone")
     run("git", "checkout", "-q", "v2", cwd=world.project.path)
+    assert "devml-git init" in devml("verify", "--all", "--remote", cwd=clone.path).err
+    clone.devml("init", "--no-content")
     ran = devml("verify", "--all", "--remote", cwd=clone.path)
     assert ran.status == 0, ran.err

@@ -11,7 +11,7 @@ from devml_git import arming, gate, savepoints, settling, switching
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import StorageFailed, UsageError
 from devml_git.rescuing import set_aside_here
-from devml_git.wording import done_lines, listed, lost
+from devml_git.wording import done_lines, listed
 
 if TYPE_CHECKING:
     from devml_git.restoring import Done
@@ -53,7 +53,7 @@ def checkout(
     Example: devml-git checkout v1.2 -- models/clf.safetensors
     """
     aside: list[str] = []
-    with workspace() as ws:
+    with workspace(connects=not no_fetch) as ws:
         rev, given = _split(ws, args or [])
         paths = repo_paths(ws.root, given)
         _refuse_mixtures(rev, paths, branch, to, ours=ours, theirs=theirs)
@@ -71,7 +71,7 @@ def checkout(
             done = switching.bring(ws, force=force, fetch=fetch)
         if to is None:
             _settle_down(ws)
-    _tell(done, to)
+    _tell(ws, done, to)
     for line in aside:
         out().answer(line.removeprefix("devml-git: "))
 
@@ -94,7 +94,7 @@ def _settle_down(ws: Workspace) -> None:
     arming.arm(ws, observed)
 
 
-def _tell(done: Done, to: str | None) -> None:
+def _tell(ws: Workspace, done: Done, to: str | None) -> None:
     o = out()
     for line in done_lines(done):
         text = line.removeprefix("devml-git: ")
@@ -106,7 +106,7 @@ def _tell(done: Done, to: str | None) -> None:
     if not (done.anything or done.kept or done.settled):
         o.answer("all in step")
     if done.missing:
-        raise lost(done.missing)
+        raise ws.not_here(done.missing)
     if done.blocked:
         raise StorageFailed(
             f"not brought in step: {listed([path for path, _ in done.blocked])}",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from devml_git import gate
 from devml_git.errors import UsageError
@@ -43,11 +46,19 @@ def out() -> Output:
 
 
 @contextlib.contextmanager
-def workspace(*, writes: bool = True) -> Iterator[Workspace]:
-    """Open the workspace around the current directory; `writes` holds the worktree's lock."""
+def workspace(*, writes: bool = True, connects: bool = False) -> Iterator[Workspace]:
+    """Open the workspace around the current directory; `writes` holds the worktree's lock.
+
+    `connects`: the user asks for content, so a harmless DVC remote is read from at once, and on a
+    terminal he is asked about another.
+    """
     from devml_git.workspace import Workspace  # `log` never opens one, and is felt to start
 
     with Workspace.discover(progress=out().progress()) as ws:
+        if connects:
+            ws.access.typed, ws.access.tell = True, out().remark
+            if sys.stdin.isatty() and sys.stderr.isatty():
+                ws.access.confirm = lambda text: typer.confirm(text, err=True)
         try:
             if writes:
                 with ws.exclusive(f"devml-git {_current.command}".strip()):

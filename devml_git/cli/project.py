@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devml_git import arming, plumbing, setup, store, trust
+from devml_git import arming, gate, plumbing, setup, store
 from devml_git import doctor as doctor_module
 from devml_git.amounts import human
 from devml_git.cli.context import out, prefix, repo_paths, workspace
+from devml_git.dvc_config import DvcConfig, RemoteConfig, shown_remotes
+from devml_git.errors import DevmlError, DvcFailed
 from devml_git.instep import bring_in_step
 from devml_git.nouns import State
 from devml_git.plumbing import Git
+from devml_git.trust import Trust
 from devml_git.wording import done_lines, lost
+
+if TYPE_CHECKING:
+    from devml_git.workspace import Workspace
 
 _SHOWN = 10
 
@@ -45,6 +51,9 @@ def init(
     no_content: Annotated[
         bool, typer.Option("--no-content", help="Bring no data and models, only their pointers.")
     ] = False,
+    trusted: Annotated[
+        bool, typer.Option("--trust", help="Trust the DVC remotes that the repository names.")
+    ] = False,
 ) -> None:
     """Set this repository up: DVC, hooks, merge driver, devml.toml, ignore rules; safe to repeat.
 
@@ -53,36 +62,48 @@ def init(
     git = Git.discover()
     if subdir:
         git = git.project(Path(os.path.realpath(Path.cwd())))
-    _set_up(git, track or [], hooks=not no_hooks, content=not no_content)
+    _set_up(git, track or [], hooks=not no_hooks, content=not no_content, trusted=trusted)
 
 
-def _set_up(git: Git, track: list[str], *, hooks: bool, content: bool) -> None:
+def _set_up(
+    git: Git, track: list[str], *, hooks: bool, content: bool, trusted: bool
+) -> DevmlError | None:
+    """Run `init`, and bring the content. Return why a DVC remote was not connected to, if so."""
     o = out()
-    done = setup.init(git, track=track, prefix=prefix(git.top), hooks=hooks, progress=o.progress())
+    done = setup.init(
+        git, track=track, prefix=prefix(git.top), hooks=hooks, trusted=trusted,
+        progress=o.progress(),
+    )  # fmt: skip
     if done.made:
         o.answer(f"made and staged: {', '.join(done.made)}")
     if done.hooks:
         o.answer(f"git hooks installed: {', '.join(done.hooks)}")
     o.answer(f"cache: {done.cache}")
-    if done.remotes:
-        o.answer(f"DVC remote trusted as it is now: {done.remotes}")
     for rule in done.rules:
         o.answer(f"tracked: {rule}")
     for note in done.notes:
         o.remark(f"note: {note}")
-    with workspace() as ws:
+    with workspace(connects=True) as ws:
+        if trusted:
+            _tell_trusted(ws, list(ws.dvc.remotes.values()))
+        ws.access.welcome()
         if content:
             for line in done_lines(bring_in_step(ws, cause="init", fetch=True)):
                 o.answer(line.removeprefix("devml-git: "))
         ws.refresh()
         arming.arm(ws, ws.observe())
+        refused = next(iter(ws.access.refused.values()), None)
     _suggest(done.suggestions)
+    return refused
 
 
 def clone(
     ctx: typer.Context,
     no_content: Annotated[
         bool, typer.Option("--no-content", help="Bring no data and models, only their pointers.")
+    ] = False,
+    trusted: Annotated[
+        bool, typer.Option("--trust", help="Trust the DVC remotes that the repository names.")
     ] = False,
 ) -> None:
     """`git clone` with the arguments given, then hooks, configuration, data and models.
@@ -101,12 +122,12 @@ def clone(
         )
         out().answer(f"{why}: devml-git init")
         return
-    _set_up(git, [], hooks=True, content=not no_content)
+    refused = _set_up(git, [], hooks=True, content=not no_content, trusted=trusted)
     with workspace(writes=False) as ws:
         gone = [] if no_content else [o for o in ws.observe() if o.state is State.MISSING]
         missing = [o.path for o in gone if o.pointer and o.pointer.push]
     if missing:
-        raise lost(missing)
+        raise refused or lost(missing)
 
 
 def _suggest(found: list[tuple[str, int, bool]]) -> None:
@@ -187,19 +208,62 @@ def trust_remote(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[REMOTE]...", help="All without a name.")
     ] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Trust what .dvc/config says of the cache instead.")
+    ] = False,
 ) -> None:
-    """Trust DVC remotes as they are configured now, so that hooks may connect to them.
+    """Trust DVC remotes as they are configured now: content may be sent there, and hooks connect.
 
     Example: devml-git trust storage
     """
-    o = out()
+    if cache:
+        _trust_cache()
+        return
     with workspace() as ws:
-        known = store.remotes(ws.root)
-        for name in names or []:
-            store.require_remote(known, name)
-        chosen = {n: v for n, v in known.items() if not names or n in names}
-        trust.trust(ws.git, chosen)
-        o.answer(f"trusted: {store.remote_names(chosen)}" if chosen else "no DVC remote configured")
+        known = ws.dvc.remotes
+        chosen = [ws.dvc.require(name) for name in names or known]
+        ws.access.trust.allow(r for r in chosen if r.refusal is None)
+        _tell_trusted(ws, chosen)
+
+
+def _tell_trusted(ws: Workspace, chosen: list[RemoteConfig]) -> None:
+    """Say what is trusted now, and learn the keys of ssh hosts that are not known yet."""
+    o = out()
+    good = [r for r in chosen if r.refusal is None]
+    o.answer(f"trusted: {shown_remotes(good)}" if good else "no DVC remote configured")
+    for remote in chosen:
+        if remote.refusal is not None:
+            o.remark(f"not trusted: {remote.shown}: {remote.refusal}")
+        for option in remote.left_out:
+            o.remark(
+                f"note: {gate.shown(option)} of {gate.shown(remote.name)} counts in your own "
+                f"configuration only: dvc remote modify --local"
+            )
+    for remote in good:
+        try:
+            fingerprint = ws.access.meet(remote)
+        except DvcFailed as e:
+            o.remark(f"note: {e.message}   ({e.hint})")
+        else:
+            if fingerprint is not None:
+                o.remark(f"key of {remote.shown} written down: {fingerprint}")
+
+
+def _trust_cache() -> None:
+    git = Git.discover()
+    said = DvcConfig(git).public_cache
+    if said is None:
+        out().answer("the tracked .dvc/config says nothing of the cache")
+        return
+    Trust(git, DvcConfig(git)).allow_cache(said)
+    with workspace() as ws:
+        moved = said.directory is not None and said.directory != ws.cache.root
+        if moved and said.directory is not None and not ws.cache.total()[0]:
+            setup.use_cache(git, said.directory)
+        elif moved:
+            out().remark(f"note: the cache stays where its content is: {gate.shown(ws.cache.root)}")
+    place = said.directory or "where it was"
+    out().answer(f"trusted, what .dvc/config says of the cache: {gate.shown(place)}")
 
 
 def doctor(

@@ -12,7 +12,7 @@ from devml_git.amounts import counted, human
 from devml_git.cli.context import out, repo_paths, workspace
 from devml_git.errors import GitFailed
 from devml_git.instep import bring_in_step
-from devml_git.wording import by_choice, done_lines, lost
+from devml_git.wording import by_choice, done_lines
 
 _AS_GIT = {
     "ignore_unknown_options": True,
@@ -36,7 +36,7 @@ def push(ctx: typer.Context) -> None:
     args = list(ctx.args)
     o = out()
     plumbing.read_as_published()
-    with workspace(writes=False) as ws:
+    with workspace(writes=False, connects=True) as ws:
         git = ws.git
         tips = pushing.asked(git, args, cwd=Path.cwd())
         dry = bool({"-n", "--dry-run"} & set(args))
@@ -70,7 +70,7 @@ def fetch(
     given = list(args or [])
     cut = given.index("--") if "--" in given else len(given)
     o = out()
-    with workspace(writes=False) as ws:
+    with workspace(writes=False, connects=True) as ws:
         chosen = fetching.Chosen(
             words=tuple(given[:cut]), everything=everything, number=number, since=since,
             paths=tuple(repo_paths(ws.root, given[cut + 1 :])),
@@ -84,7 +84,7 @@ def fetch(
     if done.withheld:
         o.remark(by_choice(done.withheld))
     if done.missing:
-        raise lost(done.missing)
+        raise ws.not_here(done.missing)
 
 
 def pull(ctx: typer.Context) -> None:
@@ -97,7 +97,7 @@ def pull(ctx: typer.Context) -> None:
     status = git.interactive(["pull", *ctx.args], cwd=Path.cwd())
     if status:
         raise GitFailed("git pull failed", hint="git status")
-    with workspace() as ws:
+    with workspace(connects=True) as ws:
         done = bring_in_step(ws, cause="pull", fetch=True)
         for line in done_lines(done):
             out().answer(line.removeprefix("devml-git: "))
@@ -106,4 +106,4 @@ def pull(ctx: typer.Context) -> None:
         ws.settle(observed)
         arming.arm(ws, observed)
     if done.missing:
-        raise lost(done.missing)
+        raise ws.not_here(done.missing)

@@ -9,6 +9,7 @@ import typer
 from devml_git import gate, plumbing, verifying
 from devml_git.amounts import counted, human
 from devml_git.cli.context import out, workspace
+from devml_git.errors import UsageError
 from devml_git.wording import listed
 
 if TYPE_CHECKING:
@@ -50,7 +51,10 @@ def verify(
     Example: devml-git verify --all --remote
     """
     plumbing.read_as_published()
-    with workspace(writes=False) as ws:
+    with workspace(writes=False, connects=remote or repair) as ws:
+        if remote and not ws.access.is_set_up:
+            raise UsageError("nothing has been set up here: no DVC remote is asked",
+                             hint="devml-git init")  # fmt: skip
         name = verifying.remote_among(ws, revs or []) if remote else None
         meant = [rev for rev in revs or [] if rev != name]
         commits = verifying.commits_of(ws, meant, everything=everything)

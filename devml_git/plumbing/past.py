@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from typing import TYPE_CHECKING
 
 from devml_git.plumbing.names import POINTER_PATHSPECS, ChangedBlob
@@ -10,6 +12,10 @@ from devml_git.plumbing.programs import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+_NOTED = (
+    "FETCH_HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "ORIG_HEAD", "REBASE_HEAD",
+)  # fmt: skip
 
 
 class Past(Objects):
@@ -69,6 +75,35 @@ class Past(Objects):
         for start in range(0, len(wanted), 500):
             specs = [f":(literal){path}" for path in wanted[start : start + 500]]
             found.update(self.names(*argv, "--", *specs))
+        return found
+
+    def versions_ever(self, file: str) -> list[bytes]:
+        """Return every version of a file that any commit here has.
+
+        All refs and reflogs count, stashes, and what was fetched or is half merged or picked.
+        """
+        argv = ("log", "--all", "--reflog", "--stdin", "-m", "--full-history", "--format=", "--raw",
+                "--no-abbrev", "--no-renames", "-z", "--relative")  # fmt: skip
+        ids = "".join(f"{i}\n" for i in sorted(self._existing(self._noted_heads()))).encode()
+        _, out = self.raw(*argv, "--", f":(literal){file}", stdin=ids)
+        rows = (w.split(" ") for w in decode(out).split("\0") if w.lstrip("\n").startswith(":"))
+        blobs = {
+            blob
+            for before, after, *blobs in ((r[0].lstrip("\n:"), *r[1:4]) for r in rows)
+            for mode, blob in zip((before, after), blobs, strict=True)
+            if mode.startswith("100")
+        }
+        return list(self.blobs(sorted(blobs)))
+
+    def _noted_heads(self) -> list[str]:
+        """Return the commits that git notes beside its refs: fetched, half merged or picked."""
+        found: list[str] = []
+        for base in {self.git_dir, self.common_dir}:
+            for name in _NOTED:
+                with contextlib.suppress(OSError):
+                    found += re.findall(
+                        r"^[0-9a-f]{40,64}\b", (base / name).read_text(), re.MULTILINE
+                    )
         return found
 
     def changed_blobs(

@@ -124,6 +124,12 @@ class Staging(Exchange):
         linked = any((self.top / p).is_symlink() for p in (path, os.path.dirname(path)))
         return linked or bool(self.tracked_among([path]))
 
+    def attributes_of(self, path: str, names: Sequence[str]) -> dict[str, str]:
+        """Return which of these attributes are set for a file, and to what (gitattributes(5))."""
+        words = self.names("check-attr", "-z", *names, "--", path)
+        said = zip(words[1::3], words[2::3], strict=True)
+        return {name: value for name, value in said if value not in {"unspecified", "unset"}}
+
     def tracked_in(self, path: str, index: Path) -> bool:
         """Whether the index of another worktree has a file."""
         return bool(self.tracked_among([path], {"GIT_INDEX_FILE": str(index)}))

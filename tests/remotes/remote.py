@@ -25,7 +25,7 @@ class Remote:
 
     `options` are those of DVC's remote section beside the url; `place` is where its server keeps
     what it stores; `port` is 0 for a directory. `refused` are options that its server turns down;
-    `reading` is the port of a server that only lets read (0: there is none); `blink` is for how
+    `reading` is the port of a server that only lets read (0: there is none); `host_key` is that of an ssh server; `blink` is for how
     many seconds its server may not see what was changed behind its back; `disk` is a file system
     of its own at `place`, where the test asked for one.
     """
@@ -39,6 +39,7 @@ class Remote:
     reading: int = 0
     blink: float = 0
     disk: Disk | None = None
+    host_key: str = ""
 
     def __str__(self) -> str:
         return self.kind
@@ -62,10 +63,18 @@ class Remote:
         url = {"url": self.url}
         section = f'remote "{name}"'
         core = {"core": {"remote": name}} if default else {}
+        if self.host_key:
+            self.be_known()
         private = {section: {**({} if tracked else url), **self.options, **more}}
         _write(root / ".dvc" / "config.local", private if tracked else {**core, **private})
         if tracked:
             _write(root / ".dvc" / "config", {**core, section: url})
+
+    def be_known(self) -> None:
+        """Let the user's ssh know the server's key, as after `ssh HOST`, whatever its port."""
+        known = Path("~/.ssh/known_hosts").expanduser()
+        known.parent.mkdir(mode=0o700, exist_ok=True)
+        known.write_text(f"{HOST} {self.host_key}")
 
     def through(self, door: Door | int) -> Remote:
         """Return the same remote, at the port of a proxy or of another server."""

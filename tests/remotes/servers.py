@@ -233,6 +233,7 @@ class Sshd:
             "ssh", f"ssh://{self.user}@{HOST}:{self.port}{place}", place,
             {"keyfile": str(self.place / "client"), "timeout": "20"},
             {"keyfile": str(self.place / "stranger")}, self.port, self.reading,
+            host_key=(self.place / "host.pub").read_text(),
         )  # fmt: skip
 
     def git_url(self, repository: Path) -> str:
