@@ -72,8 +72,8 @@ def test_option_that_only_the_user_may_give_is_left_out(option: str, tmp_path: P
 
 @pytest.mark.parametrize("url", [
     "file:///etc", "memory://x", "git://h/x", "dvc://h/x", "hdfs://h/x", "gdrive://root/x",
-    "ext::sh -c x", "simplecache::s3://b/x", "s3://b/x?versionId=1", "https://h/x#y",
-    "ssh://-oProxyCommand=x/y", "s3://evil.com:80@b/x", "https://h\\@evil/x", "ssh://h:port/x",
+    "ext::sh -c x", "simplecache::s3://b/x", "s3://b/x?versionId=1",
+    "ssh://-oProxyCommand=x/y", "https://h\\@evil/x", "ssh://h:port/x",
     "s3:///x", "https://h/\x1b[2J", "azure://a b/x", "ssh://u ser@h/x",
 ])  # fmt: skip
 def test_address_that_a_commit_may_not_give_is_never_opened(url: str, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_remote_on_a_remote_that_leads_astray_is_refused(url: str, tmp_path: Pat
 def test_clone_reads_from_a_harmless_remote_without_a_question_and_shows_it(tmp_path: Path) -> None:
     store = filled(tmp_path / "store")
     theirs = stranger(tmp_path / "theirs", url="../../store")
-    ran = devml("clone", "-q", str(theirs.path), str(tmp_path / "c"), cwd=tmp_path)
+    ran = devml("clone", str(theirs.path), str(tmp_path / "c"), cwd=tmp_path)
     assert ran.status == 0, ran.err
     assert f"reading from the DVC remote st ({store})" in ran.err
     assert (tmp_path / "c/m.bin").read_text() == "b\n"
@@ -272,8 +272,7 @@ def laundered(tmp_path: Path, how: str) -> Project:
 @pytest.mark.parametrize("how", [
     "git merge -q --squash theirs", "git cherry-pick -n theirs", "git checkout theirs -- .dvc/config",
     "git restore --source theirs .dvc/config", "git show theirs -- .dvc/config | git apply",
-    "git checkout -q theirs; echo >>.dvc/config; git stash -q; git checkout -q -; "
-    "git stash apply -q; git checkout -q theirs -- .dvc/config",
+    "git checkout -q --detach theirs; git reset -q --soft HEAD~1; git stash -q; git stash pop -q",
     "git merge -q --ff-only theirs; git branch -D theirs; git reset -q --soft HEAD~1",
     "git fetch -q . theirs; git branch -D theirs; git checkout -q FETCH_HEAD -- .dvc/config",
 ])  # fmt: skip
@@ -285,7 +284,7 @@ def test_address_that_some_commit_has_is_not_the_users_word_because_he_commits_i
     assert "evil" in clone.read(".dvc/config")
     run("git", "add", "-A", cwd=clone.path)
     assert "trusted as you commit it" not in clone.git("commit", "-m", "mine").err
-    ran = clone.git("push", "-q", "origin", "HEAD", check=False)
+    ran = clone.git("push", "-q", "origin", "HEAD:refs/heads/new", check=False)
     assert ran.status
     assert "devml-git trust st" in ran.err
     assert not (tmp_path / "evil").exists()
@@ -310,6 +309,7 @@ def test_address_that_git_rewrites_at_checkout_is_not_the_users_word(tmp_path: P
 
 
 def test_what_the_user_adds_himself_needs_no_trust(tmp_path: Path) -> None:
+    filled(tmp_path / "store")
     clone = prepared(tmp_path)
     clone.dvc("remote", "add", "-q", "-d", "mine", str(tmp_path / "mine"))
     assert "trusted as you commit it: mine" in clone.commit("my remote").err
