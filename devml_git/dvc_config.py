@@ -344,9 +344,9 @@ def _parsed(text: str, file: Path) -> dict[str, Any]:
     try:
         loaded = ConfigObj(text.splitlines(), interpolation=False, raise_errors=True)
     except ConfigObjError as e:
-        raise DvcFailed(
-            f"DVC's {file.name} is malformed: {gate.shown(e)}", hint=f"mend {file}"
-        ) from e
+        first = (getattr(e, "errors", None) or [e])[0]  # its text would quote the file
+        where = f" in line {first.line_number}" if first.line_number else ""
+        raise DvcFailed(f"DVC's {file.name} is malformed{where}", hint=f"mend {file}") from e
     return _lower(loaded.dict())
 
 
