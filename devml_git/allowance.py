@@ -18,7 +18,7 @@ SAID = (
     "that is many pointers at once: from here on they are shown as they are "
     "(devml-git diff compares all of them)"
 )
-_SECONDS = 3.0  # some thirty pointers whose words are kept
+_SECONDS = 2.5  # some thirty pointers whose words are kept
 # Who reads in a pager lets git wait: a pause, and he has not been kept waiting himself
 _PAUSE = 1.0
 # A search or `git blame` compares all that is shown: the same to the end, or a wrong answer
@@ -90,7 +90,8 @@ def _begin(directory: str) -> None:
         os.mkdir(directory, 0o700)
     for pid in os.listdir(directory):
         if not os.path.exists(f"/proc/{pid}"):
-            os.unlink(os.path.join(directory, pid))
+            with contextlib.suppress(OSError):  # another git's driver was quicker
+                os.unlink(os.path.join(directory, pid))
 
 
 def _write(place: str, line: str) -> None:

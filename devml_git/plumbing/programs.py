@@ -100,10 +100,11 @@ def run_program(argv: Sequence[str], *, timeout: float, cwd: Path) -> int | None
 @functools.cache
 def isolated_python() -> tuple[bool, list[str]]:
     """Return whether `python -I` finds our package by itself, and its sys.path."""
-    done = subprocess.run(
-        [sys.executable, *isolation.OPTIONS, "-c", _LOOK], capture_output=True, check=True,
-        env=environment(),
-    )  # fmt: skip
+    argv = [sys.executable, *isolation.OPTIONS, "-c", _LOOK]
+    try:
+        done = subprocess.run(argv, capture_output=True, check=True, env=environment())
+    except (OSError, subprocess.CalledProcessError):
+        return False, []
     found, *places = decode(done.stdout).splitlines()
     return found == "True", places
 

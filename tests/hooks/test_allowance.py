@@ -198,6 +198,15 @@ def test_link_in_its_place_is_not_followed(git_dir: Path) -> None:
     assert not (git_dir / "outside").exists()
 
 
+def test_what_is_left_of_others_is_removed_once_they_are_gone(git_dir: Path) -> None:
+    place = git_dir / "devml" / allowance.DIRECTORY
+    (place / "999999999").mkdir(parents=True)  # none of ours: left, and no hindrance
+    for pid in ("888888888", "1"):
+        (place / pid).write_text("raw 1\n")
+    spend(git_dir, "/tmp/x.dvc")
+    assert {f.name for f in place.iterdir()} == {"999999999", "1", str(os.getpid())}
+
+
 def test_nothing_is_made_where_devml_git_is_not(tmp_path: Path) -> None:
     assert allowance.share(str(tmp_path), "1", "1") is None
     assert allowance.share(str(tmp_path), "../x", "1") is None

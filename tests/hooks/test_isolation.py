@@ -174,12 +174,16 @@ def test_fallback_imports_nothing_of_the_worktree(grown: Project) -> None:
     assert not canary.exists(), canary.read_text()
 
 
-def test_relative_interpreter_in_the_settings_is_not_run(grown: Project) -> None:
-    canary = plant(grown.path)
-    grown.git("config", "devml.python", "./python")
-    grown.git("show", "HEAD~1")
+@pytest.mark.parametrize("python", ["./python", "python", "/nowhere/python"])
+def test_without_an_interpreter_nothing_of_the_worktree_stands_in(
+    grown: Project, python: str
+) -> None:
+    env, canary = environment("dot"), plant(grown.path)
+    grown.git("config", "devml.python", python)
+    assert "\n+- md5: " in git(grown, "diff", "v1", "v2", "--", "*.pt.dvc", env=env).out
     grown.write("models/a.pt", "edited")
-    grown.git("commit", "-q", "--allow-empty", "-m", "x", check=False)
+    git(grown, "commit", "-q", "--allow-empty", "-m", "x", env=env)
+    git(grown, "merge", "-m", "m", "side", env=env, check=False)
     assert not canary.exists(), canary.read_text()
 
 
