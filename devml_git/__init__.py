@@ -9,13 +9,13 @@ All of these look at the repository around the current directory; `Repo(path)` a
 is what to keep in a program that reads much. Errors are `DevmlError`. Importing this loads nothing.
 """
 
-from __future__ import annotations
-
-from typing import IO, TYPE_CHECKING, Any
-
+# No import at all, so no `__future__` either: `devml-git` comes here before it has seen to it that
+# no module of the worktree is imported (`isolation.leave_the_worktree`)
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
+    from typing import IO, Any
 
     from devml_git.arrays import Tensors
     from devml_git.comparing import Comparison
@@ -32,7 +32,7 @@ __all__ = [
 _LAZY = {"DevmlError": "errors", "Artifact": "reading", "Repo": "reading", "Tensors": "arrays"}
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
+def __getattr__(name: str) -> "Any":  # noqa: ANN401 - PEP 562
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
@@ -41,14 +41,14 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
 
 
 def open(  # noqa: A001 - `devml_git.open`
-    path: str | os.PathLike[str],
-    rev: str | None = None,
+    path: "str | os.PathLike[str]",
+    rev: "str | None" = None,
     mode: str = "rb",
     *,
-    encoding: str | None = None,
-    newline: str | None = None,
-    fetch: bool | None = None,
-) -> IO[Any]:
+    encoding: "str | None" = None,
+    newline: "str | None" = None,
+    fetch: "bool | None" = None,
+) -> "IO[Any]":
     """Open an artifact, a file inside one, or a file that git has, as it is at `rev`, for reading.
 
     `path` is relative to the project's root, `rev` anything git accepts or a snapshot's id (None:
@@ -61,8 +61,8 @@ def open(  # noqa: A001 - `devml_git.open`
 
 
 def load(
-    path: str | os.PathLike[str], rev: str | None = None, *, fetch: bool | None = None
-) -> Tensors:
+    path: "str | os.PathLike[str]", rev: "str | None" = None, *, fetch: "bool | None" = None
+) -> "Tensors":
     """Return a model's tensors as it is at `rev`: a mapping of names to NumPy arrays.
 
     Each is read when it is asked for, memory-mapped where the format allows; no code of a file is
@@ -73,14 +73,14 @@ def load(
     return reading.here(fetch=fetch).load(path, rev)
 
 
-def artifacts(rev: str | None = None) -> tuple[Artifact, ...]:
+def artifacts(rev: "str | None" = None) -> "tuple[Artifact, ...]":
     """Return the artifacts of a revision (None: as the pointers lie in the workspace)."""
     from devml_git import reading
 
     return reading.here().artifacts(rev)
 
 
-def log(*revs: str, **options: Any) -> History:  # noqa: ANN401 - as `Repo.log` has them
+def log(*revs: str, **options: "Any") -> "History":  # noqa: ANN401 - as `Repo.log` has them
     """Return the commits of revisions and ranges (none: HEAD) with what each changed.
 
     Options are those of `Repo.log`: `n`, `paths`, `where`, `since`, `author`, `everything`,
@@ -92,8 +92,8 @@ def log(*revs: str, **options: Any) -> History:  # noqa: ANN401 - as `Repo.log` 
 
 
 def compare(
-    a: str | None = None, b: str | None = None, path: str | os.PathLike[str] | None = None
-) -> Comparison:
+    a: "str | None" = None, b: "str | None" = None, path: "str | os.PathLike[str] | None" = None
+) -> "Comparison":
     """Return what differs between two revisions (None: the workspace), tensor by tensor.
 
     `path` narrows it down. In a notebook it is a table. See `Repo.compare`.
@@ -104,11 +104,11 @@ def compare(
 
 
 def snapshot(
-    message: str | None = None,
-    metrics: Mapping[str, Any] | None = None,
+    message: "str | None" = None,
+    metrics: "Mapping[str, Any] | None" = None,
     *,
-    path: str | os.PathLike[str] | None = None,
-) -> Savepoint:
+    path: "str | os.PathLike[str] | None" = None,
+) -> "Savepoint":
     """Record the whole state as a snapshot between commits, as `devml-git snapshot -m` does.
 
     For use inside a training loop: code as it lies there, data, models, and `metrics` (names to

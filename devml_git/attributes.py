@@ -5,12 +5,13 @@ Where only the second is there (a colleague without devml-git), git treats point
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from devml_git import gate, ignoring
-from devml_git.installer import PYTHON_KEY
+from devml_git.allowance import DIRECTORY, SAID, SPENT
+from devml_git.installer import PATH_KEY, PYTHON_KEY, record_python
+from devml_git.isolation import OPTIONS, program
 from devml_git.journal import Journal
 
 if TYPE_CHECKING:
@@ -23,21 +24,43 @@ FILE = ".gitattributes"
 # Each pattern, and a path that it is asked by
 _PATTERNS = {"x.dvc": "*.dvc", "dvc.lock": "dvc.lock"}
 _TITLE = "devml-git: pointers by output and member, dvc.lock by stage"
+# No program is looked for relative to the worktree; with what every shell has built in
+_CLEAN_PATH = (
+    'case ":$PATH:" in *:[!/]*) l=$PATH: PATH=; '
+    'while [ -n "$l" ]; do case $l in /*) PATH=$PATH:${l%%:*} ;; esac; l=${l#*:}; done; '
+    "PATH=${PATH#:}; PATH=${PATH:-/usr/bin:/bin} ;; esac; "
+)
+
+
+def _start(module: str) -> str:
+    """Return the shell's words that start a module of ours, if its Python is there."""
+    return (
+        f'p=$(git config {PYTHON_KEY}) && case $p in /*) [ -x "$p" ] ;; *) false ;; esac && '
+        f'"$p" {" ".join(OPTIONS)} -c \'{program(module)}\' "$(git config {PATH_KEY})"'
+    )
+
+
 # 0: merged; 11: markers written. Anything else (no such Python, no such package, killed) must
 # not leave our side posing as the merge: git's own text merge then, with markers.
 _MERGE = (
-    'p=$(git config devml.python) && [ -x "$p" ] && '
-    '"$p" -P -m devml_git.mergedriver %O %A %B %L %P; s=$?; '
+    # git reads `%%` as one
+    f"{_CLEAN_PATH.replace('%', '%%')}{_start('mergedriver')} %O %A %B %L %P; s=$?; "
     "case $s in 0 | 11) exit $s ;; esac; "
     'echo "devml-git: not found, merged as text (devml-git init mends that)" >&2; '
     "git merge-file -q --marker-size=%L -L ours -L base -L theirs %A %O %B || exit 1"
 )
 # A textconv and no external diff: `git show`, `git log -p` and GUIs ask that, too, and colours,
-# -U and --word-diff stay git's. It prints all or nothing: the file itself when it has failed.
+# -U and --word-diff stay git's. It prints all or nothing: the file itself when it has failed, and,
+# without a Python for each of thousands, once this git has had its share (`allowance.py`).
 _SHOW = (
-    'f() { p=$(git config devml.python) && [ -x "$p" ] && '
-    '"$p" -P -m devml_git.textconv "$1" "$(git rev-parse --git-common-dir)" 2>/dev/null || '
-    'cat <"$1"; }; f'
+    f"f() {{ {_CLEAN_PATH}"
+    'd=${GIT_DIR:-.git}; [ -d "$d" ] || read -r _ d <"$d" || d=$(git rev-parse --git-dir); '
+    f't=; s=; read -r t <"/proc/$PPID/stat"; read -r s <"$d/devml/{DIRECTORY}/$PPID"; '
+    # proc(5): the 22nd is when git was started; its number alone may be another's by now
+    'set -f -- "$1" $t; t=${23}; [ "$s" != "raw $t" ] || exec cat <"$1"; '
+    f'{_start("textconv")} "$1" "$d" "$PPID" "$t"; '
+    f'case $? in 0) return ;; {SPENT}) echo "devml-git: {SAID}" >&3 ;; esac; cat <"$1"; '
+    "}; 3>&2 2>/dev/null f"
 )
 # By attribute. No `cachetextconv`: git keeps that by blob, and the words change when content comes
 _SETTINGS = {
@@ -59,7 +82,7 @@ def register(git: Git) -> Registered:
     for settings in _SETTINGS.values():
         for key, value in settings.items():
             git.set_config(key, value)
-    git.set_config(PYTHON_KEY, sys.executable)
+    record_python(git)
     done = Registered()
     chosen = {name: git.attributes(name, list(_PATTERNS)) for name in _SETTINGS}
     for name, values in chosen.items():

@@ -86,6 +86,9 @@ def _hooks(git: Git) -> Iterator[Finding]:
     gone = python is not None and not os.access(python, os.X_OK)
     if gone:
         yield Finding("fail", "hooks", f"{python} is gone", mend)
+    elif python is not None and not installer.is_found(git, python):
+        gone = True
+        yield Finding("fail", "hooks", f"{python} does not find devml-git where git looks", mend)
     if not gone and all(s.state == "ours" for s in states):
         through = sorted({s.through for s in states if s.through})
         by = f", run by {' and '.join(through)}" if through else ""

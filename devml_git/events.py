@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from devml_git import arming, gate, moving, plumbing, snapshotting, tripwire
+from devml_git import arming, gate, isolation, moving, plumbing, snapshotting, tripwire
 from devml_git.amounts import human
 from devml_git.dvc_config import PUBLIC, shown_remotes
 from devml_git.errors import ContentLost, DevmlError, Refused
@@ -374,9 +373,7 @@ def _fetch_missing(ws: Workspace) -> list[str]:
 
 def _fetched_aside(ws: Workspace) -> list[str]:
     seconds = ws.git.seconds("devml.fetchTimeout", FETCH_SECONDS)
-    status = plumbing.run_program(
-        [sys.executable, "-P", "-m", "devml_git.hook", "fetch"], timeout=seconds, cwd=ws.root
-    )
+    status = plumbing.run_program(isolation.command("hook", "fetch"), timeout=seconds, cwd=ws.root)
     if status is None:
         return [
             f"devml-git: fetching took over {seconds:.0f} s; it goes on with: devml-git checkout"

@@ -1,6 +1,6 @@
 """The hot path: what the shim starts when git calls a hook. Standard library until it is sure.
 
-Run as by `python -P -m devml_git.hook EVENT ARGS...` from the worktree's root. Never exits with 1,
+Run by `python -I`, as `main(EVENT ARGS...)`, from the worktree's root. Never exits with 1,
 126 or 127, which the shim takes for "this Python, or the package in it, is not there any more".
 """
 

@@ -1,4 +1,4 @@
-"""The merge driver that git starts: `python -P -m devml_git.mergedriver %O %A %B %L %P`.
+"""The merge driver that git starts: `python -I ... %O %A %B %L %P`.
 
 Exits with 0 when the file `%A` has the merge, with 11 when it has markers. Anything else makes
 the command in git's configuration (`attributes.py`) fall back to git's own text merge.

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devml_git import gate, merging, plumbing
+from devml_git import gate, isolation, merging, plumbing
 from devml_git.errors import ContentLost, DevmlError, GitFailed, Refused
 from devml_git.plumbing import Git
 from devml_git.progress import SILENT
@@ -97,8 +96,8 @@ class CacheObjects:
         why = self._why_not_to_fetch(remote)
         if why is None:
             seconds = float(self.git.config("devml.fetchTimeout") or FETCH_SECONDS)
-            argv = [sys.executable, "-P", "-m", "devml_git.mergedriver", "--fetch", oid]
-            status = plumbing.run_program([*argv, remote or ""], timeout=seconds, cwd=self.git.top)
+            argv = isolation.command("mergedriver", "--fetch", oid, remote or "")
+            status = plumbing.run_program(argv, timeout=seconds, cwd=self.git.top)
             if status == 0:
                 return
             why = "it could not be fetched from the DVC remote"

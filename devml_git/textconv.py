@@ -1,4 +1,4 @@
-"""What git starts to show a pointer: `python -P -m devml_git.textconv FILE COMMON-DIRECTORY`.
+"""What git starts to show a pointer, by `python -I`: FILE GIT-DIRECTORY [PID STARTED], git's.
 
 Prints the file in words (`inwords.py`), or as it is: in any trouble, and where a program is to
 read the difference as a patch, since with words in it `git apply` would refuse it.
@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 
-from devml_git import __version__
+from devml_git import __version__, allowance
 from devml_git.hook import calling_git, command_of, verb_of
 from devml_git.kept import Kept
 
@@ -22,15 +22,44 @@ _NO_COLOURS = frozenset({"--no-color", "--color=never"})
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print one file; return the exit status, 0 also where there were no words for it."""
-    file, common = sys.argv[1:] if argv is None else argv
+    """Print one file; return the exit status, 0 also where there were no words for it.
+
+    `allowance.SPENT` where the file was not printed: this git has had its share.
+    """
+    file, git_dir, *whose = sys.argv[1:] if argv is None else argv
+    pid = calling_git()
+    words = command_of(pid) if pid else []
+    patch = _is_for_a_patch(pid, words)
+    limited = whose and (patch or allowance.counts(verb_of(words), words))
+    share = allowance.share(git_dir, *whose) if limited else None
+    if share and not patch and share.is_spent(file):
+        share.close()
+        return allowance.SPENT
+    _print(file, None if patch else _common(git_dir))
+    if share and patch:
+        share.close()
+    elif share:
+        share.spend(file)
+    return 0
+
+
+def _common(git_dir: str) -> str:
+    """Return git's common directory (gitrepository-layout(5))."""
+    try:
+        with open(os.path.join(git_dir, "commondir"), encoding="utf-8") as f:
+            return os.path.join(git_dir, f.read().rstrip("\n"))
+    except OSError:
+        return os.environ.get("GIT_COMMON_DIR") or git_dir
+
+
+def _print(file: str, common: str | None) -> None:
+    """Print a file in words; as it is where `common`, where words are kept, is None."""
     with open(file, "rb") as f:
         text = f.read(_LARGEST + 1)
-        sys.stdout.buffer.write(text if _is_for_a_patch() else _words_in_time(text, file, common))
+        sys.stdout.buffer.write(text if common is None else _words_in_time(text, file, common))
         while text := f.read(_LARGEST):  # what is larger: no more of it in memory at once
             sys.stdout.buffer.write(text)
     sys.stdout.flush()
-    return 0
 
 
 class _TooLong(BaseException):
@@ -81,7 +110,7 @@ def _words(text: bytes, file: str, common: str) -> bytes:
         return text
 
 
-def _is_for_a_patch() -> bool:
+def _is_for_a_patch(pid: str, words: list[str]) -> bool:
     """Whether what git writes is a patch: for a file, or for a program that applies it.
 
     Known on Linux only, from git's own arguments and output. Programs that stage hunks ask `git
@@ -89,8 +118,6 @@ def _is_for_a_patch() -> bool:
     is meant for `git apply` (git-stash(1)). Everybody else shows what he reads; `--textconv` says
     so (gitk, git gui).
     """
-    pid = calling_git()
-    words = command_of(pid) if pid else []
     if not words or "--textconv" in words:
         return False
     if {"--binary", "--output"} & set(words) or any(w.startswith("--output=") for w in words):

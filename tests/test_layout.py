@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[1] / "devml_git"
 # Floor by floor, and on its floor each module imports only those before it
 FLOORS = (
     (
-        "errors", "progress", "amounts", "gate", "place", "locks", "nouns", "rule",
+        "isolation", "errors", "progress", "amounts", "gate", "place", "locks", "nouns", "rule",
     ),
     (
         "index", "plumbing.programs", "plumbing.names", "plumbing.calls", "plumbing.settings", "plumbing.objects", "plumbing.past", "plumbing.exchange",
@@ -26,7 +26,7 @@ FLOORS = (
         "tripwire", "history", "intake", "cache", "allowed", "dvc_config", "ssh_hosts", "store", "trust", "causes", "patience", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering",
         "published", "verified", "measures", "measuring", "treefacts", "choosing", "changing", "treereading", "models.dtypes", "models.model", "models.source", "models.inflate",
         "models.archive", "models.safetensor", "models.npy", "models.described", "models.opcodes", "models.pickled", "models.torch_file", "models.pickles",
-        "models.protobuf", "models.onnx_file", "models.gguf_file", "models.hdf_file", "models.sharded", "models", "kept", "summaries", "headers", "summarising", "likeness", "following", "walking",
+        "models.protobuf", "models.onnx_file", "models.gguf_file", "models.hdf_file", "models.sharded", "models", "kept", "allowance", "summaries", "headers", "summarising", "likeness", "following", "walking",
     ),
     (
         "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "supply", "looking", "workspace", "arming", "contents", "restoring",

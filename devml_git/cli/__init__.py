@@ -1,10 +1,12 @@
 """The command line: parse, call one verb of the library, render. And the one error funnel."""
 
-from __future__ import annotations
-
 import sys
 
-from devml_git.cli.funnel import run
+from devml_git import isolation
+
+isolation.leave_the_worktree()  # before anything else is imported
+
+from devml_git.cli.funnel import run  # noqa: E402
 
 
 def main(argv: list[str] | None = None) -> int:

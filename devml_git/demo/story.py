@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from devml_git import isolation
 from devml_git.amounts import counted
 from devml_git.errors import DevmlError, GitFailed, StorageFailed, UsageError
 from devml_git.gate import shown
@@ -297,9 +298,9 @@ class _Stage:
         )
 
 
-# `-P`: what lies in the demo's directory is not imported by the command itself
+# What lies in the demo's directory is not imported by the command itself
 _PROGRAMS = {
-    "devml-git": (sys.executable, "-P", "-m", "devml_git"),
+    "devml-git": tuple(isolation.command("cli")),
     "python": (sys.executable,),
 }
 

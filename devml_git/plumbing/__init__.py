@@ -33,6 +33,7 @@ from devml_git.plumbing.programs import (
     decode,
     foreign_environment,
     git_version,
+    isolated_python,
     read_as_published,
     require_git,
     run_program,
@@ -42,8 +43,8 @@ from devml_git.plumbing.programs import (
 __all__ = [
     "NULL_MODE", "POINTER_PATHSPECS", "PROJECT_PATHSPEC", "ChangedBlob", "Git", "IndexEntry",
     "Process", "anchored", "clone", "command_by_ps", "decode", "foreign_environment",
-    "git_version", "is_lock", "is_pointer_file", "read_as_published", "require_git",
-    "run_program", "start_pager",
+    "git_version", "is_lock", "is_pointer_file", "isolated_python", "read_as_published",
+    "require_git", "run_program", "start_pager",
 ]  # fmt: skip
 
 _HALF_WAY = {

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 from devml_git.errors import GitFailed
 from devml_git.gate import shown
 from devml_git.index import busy, lock_of
-from devml_git.plumbing.programs import Process, decode
+from devml_git.plumbing.programs import Process, decode, environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ class Calls:
         return type(self)(self.worktree) if self.prefix else self
 
     def _environment(self, extra: Mapping[str, str] | None) -> dict[str, str]:
-        env = dict(os.environ)
+        env = environment()
         env["GIT_TERMINAL_PROMPT"] = "0"
         env["LC_ALL"] = "C.UTF-8"
         # even `read-tree` fires post-index-change: it would wait for the lock that we hold
@@ -156,8 +156,7 @@ class Calls:
         self, args: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
     ) -> int:
         """Run git with the user's terminal, editor and configuration; return its status."""
-        full = dict(os.environ)
-        full.update(env or {})
+        full = {**environment(), **(env or {})}
         return subprocess.run(["git", *args], cwd=cwd or self.top, env=full, check=False).returncode
 
     @cached_property

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from devml_git.errors import GitFailed
 from devml_git.plumbing.past import Past
-from devml_git.plumbing.programs import decode
+from devml_git.plumbing.programs import decode, environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,9 +83,7 @@ class Exchange(Past):
         cut = args.index("--") if "--" in args else len(args)
         told = ("--dry-run", "--porcelain", "--no-verify", "--no-quiet")  # after a -q of the user's
         argv = ["git", "push", *args[:cut], *told, *args[cut:]]
-        done = subprocess.run(
-            argv, cwd=cwd, env=dict(os.environ), stdout=subprocess.PIPE, check=False
-        )
+        done = subprocess.run(argv, cwd=cwd, env=environment(), stdout=subprocess.PIPE, check=False)
         text = decode(done.stdout)
         if done.returncode:
             why = "git push would fail, so nothing was uploaded"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from devml_git import isolation
 from devml_git.errors import GitFailed
 
 if TYPE_CHECKING:
@@ -38,6 +41,10 @@ _CLONE_VALUES = frozenset(
      "--reference-if-able", "--config", "--depth", "--shallow-since", "--shallow-exclude", "-j",
      "--jobs", "--separate-git-dir", "--server-option", "--filter", "--bundle-uri", "--ref-format"}
 )  # fmt: skip
+_LOOK = """\
+import importlib.util, sys
+print(importlib.util.find_spec("devml_git") is not None, *sys.path, sep="\\n")
+"""
 
 
 def decode(raw: bytes) -> str:
@@ -45,15 +52,25 @@ def decode(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
+def environment() -> dict[str, str]:
+    """Return what every program of ours is started with: git, too, looks for ssh on PATH."""
+    env = dict(os.environ)
+    if "PATH" in env:
+        env["PATH"] = isolation.absolute(env["PATH"])
+    return env
+
+
 def foreign_environment() -> dict[str, str]:
     """Return an environment for a call on another repository (githooks(5))."""
-    return {k: v for k, v in os.environ.items() if k not in _LOCAL_ENV}
+    return {k: v for k, v in environment().items() if k not in _LOCAL_ENV}
 
 
 def git_version() -> tuple[int, ...]:
     """Return the version of git on PATH, as numbers. Raises GitFailed when there is none."""
     try:
-        out = subprocess.run(["git", "version"], capture_output=True, check=True, text=True).stdout
+        out = subprocess.run(
+            ["git", "version"], capture_output=True, check=True, text=True, env=environment()
+        ).stdout
     except (OSError, subprocess.CalledProcessError) as e:
         raise GitFailed("git cannot be run", hint="install git 2.30 or later") from e
     words = out.split()
@@ -70,13 +87,26 @@ def require_git() -> None:
 
 
 def run_program(argv: Sequence[str], *, timeout: float, cwd: Path) -> int | None:
-    """Run a program with our environment; return its exit status, or None when time was up."""
+    """Run a program without input; return its exit status, or None when time was up."""
     try:
         return subprocess.run(
-            list(argv), check=False, timeout=timeout, stdin=subprocess.DEVNULL, cwd=cwd
-        ).returncode
+            list(argv), check=False, timeout=timeout, stdin=subprocess.DEVNULL, cwd=cwd,
+            env=environment(),
+        ).returncode  # fmt: skip
     except subprocess.TimeoutExpired:
         return None
+
+
+@functools.cache
+def isolated_python() -> tuple[bool, list[str]]:
+    """Return whether `python -I` finds our package by itself, and its sys.path."""
+    argv = [sys.executable, *isolation.OPTIONS, "-c", _LOOK]
+    try:
+        done = subprocess.run(argv, capture_output=True, check=True, env=environment())
+    except (OSError, subprocess.CalledProcessError):
+        return False, []
+    found, *places = decode(done.stdout).splitlines()
+    return found == "True", places
 
 
 def command_by_ps(pid: str) -> list[str]:
@@ -86,14 +116,16 @@ def command_by_ps(pid: str) -> list[str]:
     """
     try:
         argv = ["ps", "-o", "args=", "-p", pid]
-        return subprocess.run(argv, capture_output=True, check=False, text=True).stdout.split()
+        return subprocess.run(
+            argv, capture_output=True, check=False, text=True, env=environment()
+        ).stdout.split()
     except OSError:
         return []
 
 
 def start_pager(command: str) -> Process:
     """Start the user's pager, with what git itself gives it; it reads from its stdin."""
-    env = {"LESS": "FRX", "LV": "-c", **os.environ}
+    env = {"LESS": "FRX", "LV": "-c", **environment()}
     return subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, env=env)  # noqa: S602
 
 

@@ -16,7 +16,7 @@ from tests.world import Project, next_second, run
 def counted(models: Project, tmp_path: Path) -> Project:
     """A project at rest, whose hooks start a Python that leaves a line in `started`."""
     wrapper = tmp_path / "python"
-    wrapper.write_text(f'#!/bin/sh\necho "$4" >> {tmp_path}/started\nexec {sys.executable} "$@"\n')
+    wrapper.write_text(f'#!/bin/sh\necho "$7" >> {tmp_path}/started\nexec {sys.executable} "$@"\n')
     wrapper.chmod(0o755)
     models.git("config", "devml.python", str(wrapper))
     models.differential = False
@@ -159,8 +159,9 @@ def test_mid_rebase_picks_start_no_library(counted: Project) -> None:
 def test_hook_that_finds_nothing_to_do_imports_nothing_heavy(counted: Project) -> None:
     """A touched file starts Python; that nothing was written is found without the big libraries."""
     os.utime(counted.path / "models/a.pt")
-    profile = {"PYTHONPROFILEIMPORTTIME": "1"}
-    ran = counted.git("commit", "-q", "--allow-empty", "-m", "touched", env=profile)
+    profiled = counted.path.parent / "python"  # which heeds no PYTHONPROFILEIMPORTTIME
+    profiled.write_text(f'#!/bin/sh\nexec {sys.executable} -X importtime "$@"\n')
+    ran = counted.git("commit", "-q", "--allow-empty", "-m", "touched")
     lines = [line for line in ran.err.splitlines() if line.startswith("import time:")]
     imported = {line.split("|")[-1].strip().split(".")[0] for line in lines}
     assert "devml_git" in imported

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from devml_git import inwords, kept
+from devml_git import inwords, isolation, kept
 from devml_git.inwords import Known, describe, grouped
 from tests.tensorfile import safetensors, weights
 from tests.world import Project, Ran, devml, run
@@ -360,7 +360,7 @@ TEXTS = {
 @pytest.mark.parametrize("kind", TEXTS)
 def test_what_is_no_pointer_is_shown_as_it_is(trained: Project, kind: str) -> None:
     trained.write("odd.dvc", TEXTS[kind])
-    argv = [sys.executable, "-P", "-m", "devml_git.textconv", "odd.dvc", ".git"]
+    argv = isolation.command("textconv", "odd.dvc", ".git")
     done = subprocess.run(argv, cwd=trained.path, capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, TEXTS[kind], b"")
 
