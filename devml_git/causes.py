@@ -202,7 +202,7 @@ def no_asking(name: str, setting: str) -> DvcFailed:
     return DvcFailed(
         f"the DVC remote {gate.shown(name)} is set to ask for a {option} ({setting}); "
         "devml-git never asks: a hook has no terminal",
-        hint=f"dvc remote modify --local {gate.shown(name)} {option} ...   "
+        hint=f"dvc remote modify --local {gate.quoted(name)} {option} ...   "
         "(for ssh, an agent does as well: ssh-add)",
     )
 
@@ -211,7 +211,7 @@ def _credentials_hint(name: str, said: str) -> str:
     """Return what helps where a remote refuses."""
     if "TooSkewed" in said:
         return "set this machine's clock right: it signs with it"
-    return f"dvc remote modify --local {gate.shown(name)} ...   (credentials, rights)"
+    return f"dvc remote modify --local {gate.quoted(name)} ...   (credentials, rights)"
 
 
 def _status(error: BaseException) -> int | None:

@@ -110,7 +110,9 @@ def _cache(git: Git) -> Iterator[Finding]:
     with Workspace(git) as ws:
         place = ws.cache.root
         if place.exists() and not os.access(place, os.W_OK | os.X_OK):
-            yield Finding("fail", "cache", f"{place} cannot be written", f"chmod u+w {place}")
+            yield Finding(
+                "fail", "cache", f"{place} cannot be written", f"chmod u+w {gate.quoted(place)}"
+            )
             return
         count, size = ws.cache.total()
         yield Finding("ok", "cache", f"{place}: {counted(count, 'object')}, {human(size)}")

@@ -101,7 +101,7 @@ def _pre_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
     told.lines += taken_lines(taken)
     if taken.conflicts:
         names = listed(taken.colliding or taken.conflicts)
-        one = taken.conflicts[0]
+        one = gate.quoted(taken.conflicts[0])
         told.lines += [
             f"devml-git: error: edited here and changed by a commit since: {names}",
             (
@@ -192,7 +192,7 @@ def _refuse_staged(ws: Workspace, staged: Sequence[IndexEntry], told: Told) -> N
         told.lines += [
             f"devml-git: error: tracked, but staged as content for git: {listed(content)}",
             (
-                f"devml-git: hint: git rm --cached -- {gate.shown(content[0])}   "
+                f"devml-git: hint: git rm --cached -- {gate.pathspec(content[0])}   "
                 "(the file stays; its pointer is what is committed)"
             ),
         ]
@@ -202,7 +202,7 @@ def _refuse_staged(ws: Workspace, staged: Sequence[IndexEntry], told: Told) -> N
         told.lines += [
             f"devml-git: error: too large for git itself: {shown}",
             (
-                f"devml-git: hint: devml-git track {gate.shown(large[0][0])}   "
+                f"devml-git: hint: devml-git track {gate.quoted(large[0][0])}   "
                 "(or raise large-file in devml.toml)"
             ),
         ]

@@ -11,7 +11,7 @@ from devml_git import config as config_module
 from devml_git import gate, store
 from devml_git.cache import Corrupt
 from devml_git.errors import DevmlError, NotARepository, StorageFailed
-from devml_git.gate import shown
+from devml_git.gate import quoted
 from devml_git.journal import Journal
 from devml_git.location import cache_setting, open_cache
 from devml_git.nouns import LEGACY, MD5, Content, Pointer
@@ -276,7 +276,7 @@ def _require_project(git: Git) -> None:
     try:
         store.require_project(git.top)
     except NotARepository as e:
-        below = [shown(p.prefix) for p in git.projects()]
+        below = [quoted(p.prefix) for p in git.projects()]
         if not below:
             raise
         raise NotARepository(

@@ -99,7 +99,7 @@ def _step(fd: int, part: str, relative: str, *, create: bool) -> int:
     except OSError as e:
         if e.errno in {errno.ELOOP, errno.ENOTDIR}:
             raise Refused(
-                f"{shown(relative)}: {shown(part)!r} is a link or no directory; not followed"
+                f"{shown(relative)}: '{shown(part)}' is a link or no directory; not followed"
             ) from e
         raise storage_error(e, relative) from e
 

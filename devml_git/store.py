@@ -131,7 +131,7 @@ def _known_types(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         if name not in allowed:
             raise DvcFailed(
-                f"cache.type {gate.shown(name)!r} is unknown",
+                f"cache.type '{gate.shown(name)}' is unknown",
                 hint=f"dvc config cache.type {','.join(_DEFAULT_TYPES)}",
             )
     return tuple(names)
@@ -428,7 +428,7 @@ def core_setting(root: Path, key: str) -> str | None:
 def require_remote(table: Mapping[str, Mapping[str, str]], name: str) -> None:
     """Raise UsageError unless a DVC remote of that name is configured."""
     if name not in table:
-        raise UsageError(f"no DVC remote is called {gate.shown(name)!r}", hint="dvc remote list")
+        raise UsageError(f"no DVC remote is called '{gate.shown(name)}'", hint="dvc remote list")
 
 
 def remote_names(table: Mapping[str, Mapping[str, str]]) -> str:

@@ -103,7 +103,7 @@ def require_trust(ws: Workspace, names: Collection[str]) -> None:
         shown = store.remote_names({name: known[name] for name in found})
         raise DvcFailed(
             f"the DVC remote {shown} is new or was changed by a commit",
-            hint=f"devml-git trust {gate.shown(found[0])}   if that is where content is to go",
+            hint=f"devml-git trust {gate.quoted(found[0])}   if that is where content is to go",
         )
 
 

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[1] / "devml_git"
 # Floor by floor, and on its floor each module imports only those before it
 FLOORS = (
     (
-        "errors", "progress", "amounts", "gate", "place", "locks", "nouns", "rule",
+        "escaping", "errors", "progress", "amounts", "gate", "place", "locks", "nouns", "rule",
     ),
     (
         "index", "plumbing.programs", "plumbing.names", "plumbing.calls", "plumbing.settings", "plumbing.objects", "plumbing.past", "plumbing.exchange",

@@ -88,7 +88,8 @@ def _show(found: Status) -> None:
     for pointer in found.left_alone:
         o.answer(f"left to dvc: {pointer.path} ({pointer.why_left_alone})")
     for path in found.in_git:
-        o.answer(f"matches a track rule, but git holds it: {path}   (devml-git track {path})")
+        command = f"devml-git track {gate.quoted(path)}"
+        o.answer(f"matches a track rule, but git holds it: {path}   ({command})")
     for note in found.notes:
         o.answer(f"note: {note}")
     if found.rescued:
