@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from devml_git import attributes, config, gate, installer, leftovers, store, trust
+from devml_git import attributes, config, credentials, gate, installer, leftovers, store, trust
 from devml_git.amounts import counted, human
 from devml_git.errors import DevmlError
 from devml_git.nouns import State
@@ -146,6 +146,12 @@ def _remote(git: Git) -> Iterator[Finding]:
         yield Finding("warn", "DVC remote", text, "devml-git trust")
 
 
+def _credentials(git: Git) -> Iterator[Finding]:
+    for found in credentials.committed(git):
+        text = f"in git, for everybody who has the repository: {credentials.CONFIG}: {found}"
+        yield Finding("warn", "credentials", f"{text}; make new ones", found.move())
+
+
 def _artifacts(git: Git) -> Iterator[Finding]:
     store.require_project(git.top)
     with Workspace(git) as ws:
@@ -174,5 +180,6 @@ _CHECKS: tuple[tuple[str, Callable[[Git], Iterator[Finding]]], ...] = (
     ("cache", _cache),
     ("left-overs", _leftovers),
     ("DVC remote", _remote),
+    ("credentials", _credentials),
     ("artifacts", _artifacts),
 )

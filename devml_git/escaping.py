@@ -2,7 +2,8 @@
 
 A name, message or value from a repository may hold what a terminal obeys: ESC and the C1 controls
 (ECMA-48), carriage returns, and the bidi controls of Unicode (Annex 9) that show another order of
-letters than there is (CVE-2021-42574). Nothing here raises.
+letters than there is (CVE-2021-42574). Addresses may hold passwords, which nobody is to see.
+Nothing here raises.
 """
 
 from __future__ import annotations
@@ -21,13 +22,22 @@ _UNSEEN = re.compile(
 _NOT_IN_JSON = re.compile(f"(?!\n){_UNSEEN.pattern}")
 # A newline of ours: before an indented line. Any other could forge a line.
 _LISTED = re.compile(r"\n(?=  )")
+# What follows an address's `?` and opens it: Azure's SAS, signed URLs of S3 and Google
+_IN_QUERY = (
+    "(?:sig|signature|x-amz-signature|x-amz-security-token|x-goog-signature|token|access_token"
+    "|password|api_?key)"
+)
+_USER_INFO = re.compile(r"(://)[^/?#\s]*@")
+_PASSWORD = re.compile(r"://[^/?#\s:@]*:[^/?#\s]+@")
+_QUERY = re.compile(rf"([?&;]{_IN_QUERY}=)[^&;#\s]+", re.IGNORECASE)
 # Beyond the letters of every language, these mean nothing to a shell between $' and '
 _HARMLESS = re.compile(r"[A-Za-z0-9@%+=:,./_ -]|[^\x00-\x7f]")
 
 
 def shown(text: object, limit: int = 120) -> str:
     """Return text fit to be shown: control characters escaped, length bounded."""
-    out = _UNSEEN.sub(lambda m: m.group().encode("unicode_escape").decode(), str(text))
+    begin = str(text)[: limit + 1]  # a stranger's text may be megabytes
+    out = _UNSEEN.sub(lambda m: m.group().encode("unicode_escape").decode(), begin)
     return out if len(out) <= limit else out[: limit - 3] + "..."
 
 
@@ -42,6 +52,17 @@ def shown_json(text: str) -> str:
     JSON's own newlines stay: those in its strings are escaped already (RFC 8259).
     """
     return _NOT_IN_JSON.sub(lambda m: f"\\u{ord(m.group()):04x}", text)
+
+
+def opens(address: str) -> str:
+    """Return what in an address opens it to everybody who reads it, or ""."""
+    found = _PASSWORD.search(address) or _QUERY.search(address)
+    return found.group() if found else ""
+
+
+def redacted(text: str) -> str:
+    """Return an address, or words with addresses in them, without what opens it."""
+    return _QUERY.sub(r"\1***", _USER_INFO.sub(r"\1***@", text))
 
 
 def quoted(name: object) -> str:

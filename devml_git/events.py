@@ -12,7 +12,17 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from devml_git import arming, gate, moving, plumbing, snapshotting, store, tripwire, trust
+from devml_git import (
+    arming,
+    credentials,
+    gate,
+    moving,
+    plumbing,
+    snapshotting,
+    store,
+    tripwire,
+    trust,
+)
 from devml_git.amounts import human
 from devml_git.errors import ContentLost, DevmlError, Refused
 from devml_git.instep import bring_in_step
@@ -90,6 +100,7 @@ def _pre_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
         return told
     staged = ws.git.staged_changes()
     _refuse_staged(ws, staged, told)
+    _refuse_credentials(ws, staged, told)
     if told.status:
         return told
     told.lines += _trust_own_remotes(ws)
@@ -206,6 +217,13 @@ def _refuse_staged(ws: Workspace, staged: Sequence[IndexEntry], told: Told) -> N
                 "(or raise large-file in devml.toml)"
             ),
         ]
+
+
+def _refuse_credentials(ws: Workspace, staged: Sequence[IndexEntry], told: Told) -> None:
+    refused, warned = credentials.staged(ws.git, staged)
+    told.lines += [f"devml-git: {line}" for line in (*refused, *warned)]
+    if refused:
+        told.status = REFUSED
 
 
 def _check(ws: Workspace, told: Told) -> Told:

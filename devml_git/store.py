@@ -10,7 +10,6 @@ import contextlib
 import io
 import json
 import os
-import re
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git import gate
 from devml_git.errors import DvcFailed, NotARepository, Refused, UsageError
+from devml_git.escaping import redacted
 from devml_git.place import write_text_safely
 from devml_git.pointers import PipelineOut, load_mapping
 
@@ -89,7 +89,9 @@ def _parsed(text: str, file: Path) -> dict[str, Any]:
     try:
         loaded = ConfigObj(text.splitlines(), interpolation=False, raise_errors=True)
     except ConfigObjError as e:
-        raise DvcFailed(f"DVC's {file.name} is malformed: {e}", hint=f"mend {file}") from e
+        # its own words have the whole line, perhaps with a password
+        where = f"DVC's {file.name} is malformed at line {e.line_number}"
+        raise DvcFailed(where, hint=f"mend {file}") from None
     return {str(k).lower(): v for k, v in loaded.dict().items()}
 
 
@@ -433,8 +435,4 @@ def require_remote(table: Mapping[str, Mapping[str, str]], name: str) -> None:
 
 def remote_names(table: Mapping[str, Mapping[str, str]]) -> str:
     """Return remotes as text for a message: name and address, secrets left out."""
-    return ", ".join(f"{name} ({_no_secrets(o.get('url', '?'))})" for name, o in table.items())
-
-
-def _no_secrets(url: str) -> str:
-    return re.sub(r"(://)[^/@]*@", r"\1***@", url)
+    return ", ".join(f"{name} ({redacted(o.get('url', '?'))})" for name, o in table.items())
