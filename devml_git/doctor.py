@@ -7,7 +7,17 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from devml_git import attributes, config, credentials, gate, installer, leftovers, store, trust
+from devml_git import (
+    attributes,
+    config,
+    credentials,
+    gate,
+    installer,
+    leftovers,
+    permissions,
+    store,
+    trust,
+)
 from devml_git.amounts import counted, human
 from devml_git.errors import DevmlError
 from devml_git.nouns import State
@@ -116,6 +126,8 @@ def _cache(git: Git) -> Iterator[Finding]:
             return
         count, size = ws.cache.total()
         yield Finding("ok", "cache", f"{place}: {counted(count, 'object')}, {human(size)}")
+        if exposed := permissions.exposed_cache(git, ws.cache, thorough=True):
+            yield Finding("warn", "cache", *exposed)
         aside = ws.cache.root / "quarantine"
         if aside.is_dir() and any(aside.iterdir()):
             yield Finding("warn", "cache", f"corrupt objects were set aside in {aside}")
@@ -131,6 +143,14 @@ def _leftovers(git: Git) -> Iterator[Finding]:
         what = counted(count, "temporary file")
         text = f"{what} of killed commands removed, {counted(size, 'byte')}"
         yield Finding("ok", "left-overs", text)
+
+
+def _privacy(git: Git) -> Iterator[Finding]:
+    exposed = list(permissions.exposed_files(git, shared=store.cache_settings(git.top).shared))
+    for text, mend in exposed:
+        yield Finding("warn", "private files", text, mend)
+    if not exposed:
+        yield Finding("ok", "private files", "nobody else can read them")
 
 
 def _remote(git: Git) -> Iterator[Finding]:
@@ -178,6 +198,7 @@ _CHECKS: tuple[tuple[str, Callable[[Git], Iterator[Finding]]], ...] = (
     ("merge driver", partial(_driver, "merge")),
     ("diff driver", partial(_driver, "diff")),
     ("cache", _cache),
+    ("private files", _privacy),
     ("left-overs", _leftovers),
     ("DVC remote", _remote),
     ("credentials", _credentials),

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from devml_git.workspace import Workspace
 
 REFUSED = 31
-COMMITTING = "committing"
 FETCH_SECONDS = 300
 _SHOWN = 4
 
@@ -134,7 +133,7 @@ def _pre_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
         )
     _rearm(ws)
     how = "python" if partial is not None and taken.staged else "quick"
-    note = ws.git.whole.private / COMMITTING
+    note = ws.git.whole.private / tripwire.COMMITTING
     if how == "python" or not _says(note, f"python {git_pid}"):  # of another project here
         note.write_text(f"{how} {git_pid}\n")
     return told
@@ -254,7 +253,7 @@ def _post_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
     if ws.config.hooks.pre_commit == "off":
         return told
     with contextlib.suppress(OSError):
-        how = (ws.git.whole.private / COMMITTING).read_text().split()
+        how = (ws.git.whole.private / tripwire.COMMITTING).read_text().split()
         if how == ["python", git_pid]:
             _restage_after_partial_commit(ws)
             _rearm(ws)

@@ -63,8 +63,7 @@ def _share_remotes(git: Git) -> None:
     link = (main / ".dvc").is_symlink() or (main / PRIVATE).is_symlink()
     if fresh and not link and not git.tracked_in(PRIVATE, git.common_dir / "index"):
         default = store.private_default(main) if not ours else None
-        mode = (main / PRIVATE).stat().st_mode
-        store.add_private(git.top, fresh, default, mode=mode)
+        store.add_private(git.top, fresh, default)
 
 
 def _in_git(settings: CacheSettings, git: Git) -> bool:

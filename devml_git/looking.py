@@ -15,6 +15,7 @@ from devml_git.gate import quoted
 from devml_git.journal import Journal
 from devml_git.location import cache_setting, open_cache
 from devml_git.nouns import LEGACY, MD5, Content, Pointer
+from devml_git.permissions import exposed_cache
 from devml_git.place import Stat, wait_out_the_grain, write_text_safely
 from devml_git.plumbing import Git
 from devml_git.progress import SILENT, Progress
@@ -53,6 +54,8 @@ class Looking:
         self.unfit: dict[str, str] = {}  # matches of rules that cannot be artifacts, and why
         if self.record.rebuilt:
             self.warnings.append("the record was broken: it has been set aside and begun anew")
+        if exposed := exposed_cache(git, self.cache):
+            self.warnings.append(f"{exposed[0]} (devml-git doctor)")
 
     @classmethod
     def discover(cls, start: Path | None = None, *, progress: Progress = SILENT) -> Self:

@@ -154,7 +154,8 @@ def set_cache_dir(root: Path, directory: str) -> None:
     config = ConfigObj(lines, interpolation=False)
     config.setdefault("cache", {})["dir"] = directory
     text = "\n".join(config.write()) + "\n"
-    write_text_safely(root, ".dvc/config.local", text.encode("utf-8"))
+    private = not file.exists()  # it is where passwords go
+    write_text_safely(root, ".dvc/config.local", text.encode("utf-8"), private=private)
 
 
 def private_remotes(root: Path) -> dict[str, dict[str, str]]:
@@ -172,12 +173,10 @@ def private_default(root: Path) -> str | None:
     return section.get("remote") if isinstance(section, dict) else None
 
 
-def add_private(
-    root: Path, remotes: Mapping[str, Mapping[str, str]], default: str | None, *, mode: int
-) -> None:
+def add_private(root: Path, remotes: Mapping[str, Mapping[str, str]], default: str | None) -> None:
     """Add remotes, and which one is the default (if any), to `.dvc/config.local`.
 
-    What is there stays. `mode` is the file's, if it is a new one.
+    What is there stays. It may hold passwords now: nobody but the user can read it any more.
     """
     from configobj import ConfigObj
 
@@ -189,10 +188,7 @@ def add_private(
     if default is not None:
         config.setdefault("core", {}).setdefault("remote", default)
     text = "\n".join(config.write()) + "\n"
-    if not file.exists():
-        write_text_safely(root, ".dvc/config.local", b"")
-    file.chmod(file.stat().st_mode & mode)  # it may hold passwords now
-    write_text_safely(root, ".dvc/config.local", text.encode("utf-8"))
+    write_text_safely(root, ".dvc/config.local", text.encode("utf-8"), private=True)
 
 
 def set_up(root: Path, *, subdir: bool = False) -> list[str]:

@@ -56,7 +56,7 @@ def trust(git: Git, names: Collection[str] | None = None) -> list[str]:
         new = [name for name, digest in fresh.items() if digest not in known]
         if new:
             data = json.dumps(sorted(known | set(fresh.values()))).encode()
-            write_text_safely(git.shared, _FILE, data)
+            write_text_safely(git.shared, _FILE, data, private=True)
     return new
 
 

@@ -130,11 +130,11 @@ OURS = { "causes: option", "choosing: command",
     "cli.context: _current.command", "cli.hooks: overlooked", "cli.project: note", "cli.rescue: one.id",
     "cli.savepoints: point.commit", "doctor: overlooked", "events: verb", "gitstream: self._what",
     "plumbing.calls: args[0]", "plumbing.objects: decode(out[at:end])", "plumbing.programs: have",
-    "plumbing.programs: need", "plumbing.settings: key", "plumbing.settings: default", "rescuing: first.id", "rescuing: more", "settling: side",
+    "plumbing.programs: need", "plumbing.settings: key", "plumbing.settings: default", "rescuing: first.id", "rescuing: more", "permissions: bits", "settling: side",
     "store: ','.join(_DEFAULT_TYPES)", "wording: rescue.id", "wording: done.left.id",
 }  # fmt: skip
 # A constant, or quoted
-QUOTED = re.compile(r"[A-Z_]+\Z|__version__|(gate\.)?(quoted|pathspec)\(")
+QUOTED = re.compile(r"[A-Z_]+\Z|__version__|(' '.join\(map\()?(gate\.)?(quoted|pathspec)\b")
 
 
 def quoted_names(function: ast.AST) -> set[str]:

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[1] / "devml_git"
 # Floor by floor, and on its floor each module imports only those before it
 FLOORS = (
     (
-        "escaping", "errors", "progress", "amounts", "gate", "place", "locks", "nouns", "rule",
+        "escaping", "privacy", "errors", "progress", "amounts", "gate", "place", "locks", "nouns", "rule",
     ),
     (
         "index", "plumbing.programs", "plumbing.names", "plumbing.calls", "plumbing.settings", "plumbing.objects", "plumbing.past", "plumbing.exchange",
@@ -29,7 +29,7 @@ FLOORS = (
         "models.protobuf", "models.onnx_file", "models.gguf_file", "models.hdf_file", "models.sharded", "models", "kept", "summaries", "headers", "summarising", "likeness", "following", "walking",
     ),
     (
-        "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "supply", "looking", "workspace", "arming", "contents", "restoring",
+        "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "permissions", "supply", "looking", "workspace", "arming", "contents", "restoring",
         "instep", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying",
         "showing", "events", "leftovers", "doctor", "sides", "distance", "tensors", "media", "rows", "tables", "inspecting", "notebook", "describing", "comparing", "inwords",
         "blaming", "arrays", "finding", "reading",
