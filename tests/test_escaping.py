@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from devml_git import hook, mergedriver
 from devml_git.errors import Refused
 from devml_git.escaping import pathspec, quoted, shown, shown_json, shown_lines
+from devml_git.output import Output
 from tests.test_layout import TREES
 from tests.world import run
 
@@ -75,6 +77,30 @@ def test_pathspec_means_that_file_and_no_other(name: str, tmp_path: Path) -> Non
         (tmp_path / other).write_text("x")
     run("bash", "-c", f"git add {pathspec(name)}", cwd=tmp_path)
     assert run("git", "ls-files", "-z", cwd=tmp_path).out == f"{name}\0"
+
+
+def test_last_doors_escape_what_nobody_has_escaped(capfd: pytest.CaptureFixture[str]) -> None:
+    name = "".join(HOSTILE)
+    hook._say([f"a{name}"])
+    mergedriver._say(f"a{name}")
+    o = Output()
+    for say in (
+        o.answer,
+        o.remark,
+        lambda text: o.line([(text, "bold")]),
+        lambda text: o.error(text, text, 1, as_json=False),
+    ):
+        say(f"a{name}")
+    o.table([[f"a{name}", "clean"]])
+    try:
+        raise ValueError(name)
+    except ValueError:
+        o.trace()
+    told = capfd.readouterr()
+    assert not RAW.search((told.out + told.err).replace("\n", ""))
+    assert re.findall(
+        r"^(?!a|error: a|hint: a|Trace|  |ValueError)", told.out + told.err, re.MULTILINE
+    ) == [""]
 
 
 # -- the source ----------------------------------------------------------------------------------
