@@ -82,9 +82,10 @@ def exposed_cache(git: Git, cache: Cache, *, thorough: bool = False) -> tuple[st
                 own = f"chown -R {os.geteuid()} {gate.quoted(cache.root)}"
                 mend = f"dvc config --local cache.shared group   if it is a team's, else: {own}"
                 return f"{place} belongs to another user, number {st.st_uid}", mend
-            others = st.st_mode & above & (stat.S_IWOTH | (0 if cache.shared else _group(st)))
-            if others:
-                who = "everybody" if others & stat.S_IWOTH else "its group"
+            by_all = st.st_mode & above & stat.S_IWOTH
+            by_group = st.st_mode & above & stat.S_IWGRP and not cache.shared
+            if by_all or (by_group and not _is_own_group(st)):
+                who = "everybody" if by_all else "its group"
                 bits = "o-w" if cache.shared else "go-w"
                 mend = f"chmod -R {bits} {gate.quoted(cache.root)}"
                 return f"{place} can be written by {who}", mend
@@ -95,16 +96,15 @@ def _owner(place: Path) -> int:
     return place.stat().st_uid
 
 
-def _group(st: os.stat_result) -> int:
-    """Return the group's bit, or none for a group of the owner's alone (umask 002)."""
+def _is_own_group(st: os.stat_result) -> bool:
+    """Whether a group has nobody in it but the owner (umask 002). Asks the user database."""
     import grp
     import pwd
 
     with contextlib.suppress(KeyError):
         group, owner = grp.getgrgid(st.st_gid), pwd.getpwuid(st.st_uid)
-        if group.gr_name == owner.pw_name and set(group.gr_mem) <= {owner.pw_name}:
-            return 0
-    return stat.S_IWGRP
+        return group.gr_name == owner.pw_name and set(group.gr_mem) <= {owner.pw_name}
+    return False
 
 
 def _entered_by(place: Path) -> int:
