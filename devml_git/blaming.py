@@ -16,7 +16,7 @@ from devml_git.changing import differing, with_moves
 from devml_git.choosing import unknown_revision
 from devml_git.contents import Contents
 from devml_git.errors import DevmlError, Refused, UsageError
-from devml_git.gate import shown
+from devml_git.gate import quoted, shown
 from devml_git.likeness import Likeness
 from devml_git.plumbing import is_lock
 from devml_git.summaries import Summaries, Summary, TensorSummary
@@ -117,7 +117,7 @@ def blame(
         raise unknown_revision(ws.git, rev, "blame")
     found = ws.snapshot_at(commit).holder(path)
     if found is None:
-        hint = f"devml-git show {shown(rev)}"
+        hint = f"devml-git show {quoted(rev)}"
         raise UsageError(f"{shown(path)} is no artifact at {shown(rev)}", hint=hint)
     pointer, member = found
     reader = _Reader(ws, Contents(ws, fetch=fetch))

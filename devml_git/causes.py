@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git import gate
 from devml_git.errors import DevmlError, DvcFailed
+from devml_git.escaping import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -174,7 +175,7 @@ class _Fault:
     def cause(self, name: str) -> tuple[str, str]:  # noqa: PLR0911 - one line a cause
         """Return what went wrong, and the command that helps."""
         first = next((str(e).strip().splitlines()[0] for e in self.chain if str(e).strip()), "")
-        why = gate.shown(first or self.kinds, 300)
+        why = gate.shown(redacted(first or self.kinds), 300)
         if self._is("MissingDeps", "ModuleNotFound"):
             return f"needs more packages: {why}", "pip install 'dvc[s3]', 'dvc[ssh]'..."
         if self._full:
@@ -202,7 +203,7 @@ def no_asking(name: str, setting: str) -> DvcFailed:
     return DvcFailed(
         f"the DVC remote {gate.shown(name)} is set to ask for a {option} ({setting}); "
         "devml-git never asks: a hook has no terminal",
-        hint=f"dvc remote modify --local {gate.shown(name)} {option} ...   "
+        hint=f"dvc remote modify --local {gate.quoted(name)} {option} ...   "
         "(for ssh, an agent does as well: ssh-add)",
     )
 
@@ -211,7 +212,7 @@ def _credentials_hint(name: str, said: str) -> str:
     """Return what helps where a remote refuses."""
     if "TooSkewed" in said:
         return "set this machine's clock right: it signs with it"
-    return f"dvc remote modify --local {gate.shown(name)} ...   (credentials, rights)"
+    return f"dvc remote modify --local {gate.quoted(name)} ...   (credentials, rights)"
 
 
 def _status(error: BaseException) -> int | None:

@@ -53,13 +53,13 @@ def unknown_revision(git: Git, rev: str, command: str = "log") -> UsageError:
     """Return the error for what names no commit, but may be a range or a path."""
     if (".." in rev or rev.startswith("^")) and git.names_commits(rev):
         return UsageError(
-            f"{gate.shown(rev)!r} is a range: one revision is asked for",
-            hint=f"devml-git log {gate.shown(rev)}",
+            f"'{gate.shown(rev)}' is a range: one revision is asked for",
+            hint=f"devml-git log {gate.quoted(rev)}",
         )
     if rev not in {"", "HEAD"} and "\0" not in rev and os.path.lexists(git.top / rev):
         return UsageError(
-            f"{gate.shown(rev)!r} is a path, not a revision",
-            hint=f"devml-git {command} -- {gate.shown(rev)}",
+            f"'{gate.shown(rev)}' is a path, not a revision",
+            hint=f"devml-git {command} -- {gate.quoted(rev)}",
         )
     return git.unknown(rev)
 

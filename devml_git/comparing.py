@@ -274,7 +274,7 @@ def _nothing(ws: Workspace, name: str) -> UsageError:
     if os.path.lexists(ws.root / name):
         return UsageError(
             f"{gate.shown(name)} is no artifact on either side",
-            hint=f"git diff -- {gate.shown(name)}   compares what git itself holds",
+            hint=f"git diff -- {gate.pathspec(name)}   compares what git itself holds",
         )
     return UsageError(f"{gate.shown(name)} is an artifact on neither side", hint=nearest(ws, name))
 

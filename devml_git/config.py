@@ -161,7 +161,7 @@ def _keys(table: Mapping[str, Any], file: str) -> dict[str, tuple[str, ...]]:
     for glob, key in keys.items():
         if not all(key) or not key:
             raise UsageError(
-                f"{file}: tables: {gate.shown(glob)!r} names no column", hint=f'"{glob}" = ["id"]'
+                f"{file}: tables: '{gate.shown(glob)}' names no column", hint=f'"{glob}" = ["id"]'
             )
     return keys
 
@@ -174,7 +174,7 @@ def _known(table: Mapping[str, Any], names: list[str], file: str, prefix: str) -
 
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
             raise UsageError(
-                f"{file}: unknown key {gate.shown(prefix + key)!r}",
+                f"{file}: unknown key '{gate.shown(prefix + key)}'",
                 hint=f"did you mean {prefix}{near[0]!s}? known: {', '.join(known)}",
             )
 
@@ -190,7 +190,7 @@ def _strings(
         )
     for item in value:
         if "\n" in item or "\0" in item:
-            raise UsageError(f"{file}: {gate.shown(key)}: {gate.shown(item)!r} is not one line")
+            raise UsageError(f"{file}: {gate.shown(key)}: '{gate.shown(item)}' is not one line")
     return tuple(value)
 
 
@@ -217,7 +217,7 @@ def _better(value: object, file: str) -> dict[str, str]:
     for metric, way in value.items():
         if way not in ("higher", "lower"):  # not a set: TOML may have put a list here
             raise UsageError(
-                f"{file}: better.{gate.shown(metric)} is {gate.shown(way)!r}",
+                f"{file}: better.{gate.shown(metric)} is '{gate.shown(way)}'",
                 hint="one of higher, lower",
             )
     return dict(value)
@@ -235,7 +235,7 @@ def _choice(table: Mapping[str, Any], key: str, default: str, file: str, prefix:
     allowed = _CHOICES[prefix + key]
     if value not in allowed:
         raise UsageError(
-            f"{file}: {prefix}{key} is {gate.shown(value)!r}", hint=f"one of {', '.join(allowed)}"
+            f"{file}: {prefix}{key} is '{gate.shown(value)}'", hint=f"one of {', '.join(allowed)}"
         )
     return str(value)
 
@@ -245,7 +245,7 @@ def _bytes(value: object, file: str) -> int:
         return parse_size(value)
     except ValueError as e:
         raise UsageError(
-            f"{file}: large-file {gate.shown(value)!r} is not a size", hint='large-file = "10MB"'
+            f"{file}: large-file '{gate.shown(value)}' is not a size", hint='large-file = "10MB"'
         ) from e
 
 

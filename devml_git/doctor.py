@@ -7,10 +7,20 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from devml_git import attributes, config, gate, installer, leftovers, store
+from devml_git import (
+    attributes,
+    config,
+    credentials,
+    gate,
+    installer,
+    leftovers,
+    permissions,
+    store,
+)
 from devml_git.amounts import counted, human
 from devml_git.dvc_config import PRIVATE, DvcConfig, shown_remotes
 from devml_git.errors import DevmlError
+from devml_git.location import settings_that_count
 from devml_git.nouns import State
 from devml_git.plumbing import Git, git_version, require_git
 from devml_git.status import report
@@ -117,10 +127,14 @@ def _cache(git: Git) -> Iterator[Finding]:
     with Workspace(git) as ws:
         place = ws.cache.root
         if place.exists() and not os.access(place, os.W_OK | os.X_OK):
-            yield Finding("fail", "cache", f"{place} cannot be written", f"chmod u+w {place}")
+            yield Finding(
+                "fail", "cache", f"{place} cannot be written", f"chmod u+w {gate.quoted(place)}"
+            )
             return
         count, size = ws.cache.total()
         yield Finding("ok", "cache", f"{place}: {counted(count, 'object')}, {human(size)}")
+        if exposed := permissions.exposed_cache(git, ws.cache, thorough=True):
+            yield Finding("warn", "cache", *exposed)
         aside = ws.cache.root / "quarantine"
         if aside.is_dir() and any(aside.iterdir()):
             yield Finding("warn", "cache", f"corrupt objects were set aside in {aside}")
@@ -136,6 +150,18 @@ def _leftovers(git: Git) -> Iterator[Finding]:
         what = counted(count, "temporary file")
         text = f"{what} of killed commands removed, {counted(size, 'byte')}"
         yield Finding("ok", "left-overs", text)
+
+
+def _privacy(git: Git) -> Iterator[Finding]:
+    exposed = list(
+        permissions.exposed_files(
+            git, shared=settings_that_count(git, DvcConfig(git), place=False).shared
+        )
+    )
+    for text, mend in exposed:
+        yield Finding("warn", "private files", text, mend)
+    if not exposed:
+        yield Finding("ok", "private files", "nobody else can read them")
 
 
 def _remote(git: Git) -> Iterator[Finding]:
@@ -159,7 +185,7 @@ def _remote(git: Git) -> Iterator[Finding]:
 
 def _settings_of(remote: RemoteConfig) -> Iterator[Finding]:
     """Tell what of a remote's settings in git does not count."""
-    name = gate.shown(remote.name)
+    name = gate.quoted(remote.name)
     if remote.refusal is not None:
         mend = f"dvc remote modify --local {name} url URL"
         yield Finding(
@@ -169,6 +195,12 @@ def _settings_of(remote: RemoteConfig) -> Iterator[Finding]:
         text = f"{name}: {gate.shown(option)} counts in your own configuration only"
         mend = f"dvc remote modify --local {name} {gate.shown(option)} ..."
         yield Finding("warn", "DVC remote", text, mend)
+
+
+def _credentials(git: Git) -> Iterator[Finding]:
+    for found in credentials.committed(git):
+        text = f"in git, for everybody who has the repository: {credentials.CONFIG}: {found}"
+        yield Finding("warn", "credentials", f"{text}; make new ones", found.move())
 
 
 def _artifacts(git: Git) -> Iterator[Finding]:
@@ -197,7 +229,9 @@ _CHECKS: tuple[tuple[str, Callable[[Git], Iterator[Finding]]], ...] = (
     ("merge driver", partial(_driver, "merge")),
     ("diff driver", partial(_driver, "diff")),
     ("cache", _cache),
+    ("private files", _privacy),
     ("left-overs", _leftovers),
     ("DVC remote", _remote),
+    ("credentials", _credentials),
     ("artifacts", _artifacts),
 )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git import allowed, gate
 from devml_git.errors import DvcFailed, UsageError
+from devml_git.escaping import redacted
 from devml_git.place import write_text_safely
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class RemoteConfig:
     @property
     def shown(self) -> str:
         """Name and address for a message, secrets left out."""
-        return f"{gate.shown(self.name)} ({gate.shown(no_secrets(self.url))})"
+        return f"{gate.shown(self.name)} ({gate.shown(redacted(self.url))})"
 
     def for_dvc(self) -> dict[str, Any]:
         """Return the configuration that DVC is to open it with."""
@@ -151,7 +152,7 @@ class DvcConfig:
         found = self.remotes.get(name.lower())
         if found is None:
             raise UsageError(
-                f"no DVC remote is called {gate.shown(name)!r}", hint="dvc remote list"
+                f"no DVC remote is called '{gate.shown(name)}'", hint="dvc remote list"
             )
         return found
 
@@ -359,7 +360,7 @@ def _known_types(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         if name not in known:
             raise DvcFailed(
-                f"cache.type {gate.shown(name)!r} is unknown",
+                f"cache.type '{gate.shown(name)}' is unknown",
                 hint=f"dvc config cache.type {','.join(DEFAULT_TYPES)}",
             )
     return tuple(names)
@@ -368,11 +369,6 @@ def _known_types(names: Sequence[str]) -> tuple[str, ...]:
 def shown_remotes(remotes: Sequence[RemoteConfig]) -> str:
     """Return remotes as text for a message: name and address, secrets left out."""
     return ", ".join(remote.shown for remote in remotes)
-
-
-def no_secrets(url: str) -> str:
-    """Return an address with whoever logs in there left out."""
-    return re.sub(r"(://)[^/@]*@", r"\1***@", url)
 
 
 # -- writing the private file --------------------------------------------------------------------
@@ -393,15 +389,14 @@ def set_cache_dir(root: Path, directory: str) -> None:
     config = ConfigObj(lines, interpolation=False)
     config.setdefault("cache", {})["dir"] = directory
     text = "\n".join(config.write()) + "\n"
-    write_text_safely(root, PRIVATE, text.encode("utf-8"))
+    private = not file.exists()  # it is where passwords go
+    write_text_safely(root, PRIVATE, text.encode("utf-8"), private=private)
 
 
-def add_private(
-    root: Path, remotes: Mapping[str, Mapping[str, str]], default: str | None, *, mode: int
-) -> None:
+def add_private(root: Path, remotes: Mapping[str, Mapping[str, str]], default: str | None) -> None:
     """Add remotes, and which one is the default (if any), to `.dvc/config.local`.
 
-    What is there stays. `mode` is the file's, if it is a new one.
+    What is there stays. It may hold passwords now: nobody but the user can read it any more.
     """
     from configobj import ConfigObj
 
@@ -413,7 +408,4 @@ def add_private(
     if default is not None:
         config.setdefault("core", {}).setdefault("remote", default)
     text = "\n".join(config.write()) + "\n"
-    if not file.exists():
-        write_text_safely(root, PRIVATE, b"")
-    file.chmod(file.stat().st_mode & mode)  # it may hold passwords now
-    write_text_safely(root, PRIVATE, text.encode("utf-8"))
+    write_text_safely(root, PRIVATE, text.encode("utf-8"), private=True)

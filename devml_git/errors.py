@@ -6,21 +6,25 @@ these; the command line prints `message` and `hint` and leaves with `exit_code`.
 
 from __future__ import annotations
 
+from devml_git.escaping import redacted, shown_lines
+
 MEND = "devml-git verify --all --repair"  # for whatever is corrupt in the cache
 
 
 class DevmlError(Exception):
     """Base of everything this package raises on purpose.
 
-    `message` says what went wrong, `hint` (optional) names the command that helps.
+    `message` says what went wrong, `hint` (optional) names the command that helps. Both are fit
+    to be shown wherever the error ends up, passwords in addresses left out, also where whoever
+    raised it forgot `gate.shown`.
     """
 
     exit_code = 70
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = shown_lines(redacted(message))
+        self.hint = None if hint is None else shown_lines(redacted(hint))
+        super().__init__(self.message)
 
 
 class UsageError(DevmlError):

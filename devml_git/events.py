@@ -11,7 +11,16 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from devml_git import arming, gate, isolation, moving, plumbing, snapshotting, tripwire
+from devml_git import (
+    arming,
+    credentials,
+    gate,
+    isolation,
+    moving,
+    plumbing,
+    snapshotting,
+    tripwire,
+)
 from devml_git.amounts import human
 from devml_git.dvc_config import PUBLIC, shown_remotes
 from devml_git.errors import ContentLost, DevmlError, Refused
@@ -30,7 +39,6 @@ if TYPE_CHECKING:
     from devml_git.workspace import Workspace
 
 REFUSED = 31
-COMMITTING = "committing"
 FETCH_SECONDS = 300
 _SHOWN = 4
 
@@ -90,6 +98,7 @@ def _pre_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
         return told
     staged = ws.git.staged_changes()
     _refuse_staged(ws, staged, told)
+    _refuse_credentials(ws, staged, told)
     if told.status:
         return told
     told.lines += _trust_own_remotes(ws)
@@ -101,7 +110,7 @@ def _pre_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
     told.lines += taken_lines(taken)
     if taken.conflicts:
         names = listed(taken.colliding or taken.conflicts)
-        one = taken.conflicts[0]
+        one = gate.quoted(taken.conflicts[0])
         told.lines += [
             f"devml-git: error: edited here and changed by a commit since: {names}",
             (
@@ -123,7 +132,7 @@ def _pre_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
         )
     _rearm(ws)
     how = "python" if partial is not None and taken.staged else "quick"
-    note = ws.git.whole.private / COMMITTING
+    note = ws.git.whole.private / tripwire.COMMITTING
     if how == "python" or not _says(note, f"python {git_pid}"):  # of another project here
         note.write_text(f"{how} {git_pid}\n")
     return told
@@ -181,7 +190,7 @@ def _refuse_staged(ws: Workspace, staged: Sequence[IndexEntry], told: Told) -> N
         told.lines += [
             f"devml-git: error: tracked, but staged as content for git: {listed(content)}",
             (
-                f"devml-git: hint: git rm --cached -- {gate.shown(content[0])}   "
+                f"devml-git: hint: git rm --cached -- {gate.pathspec(content[0])}   "
                 "(the file stays; its pointer is what is committed)"
             ),
         ]
@@ -191,10 +200,17 @@ def _refuse_staged(ws: Workspace, staged: Sequence[IndexEntry], told: Told) -> N
         told.lines += [
             f"devml-git: error: too large for git itself: {shown}",
             (
-                f"devml-git: hint: devml-git track {gate.shown(large[0][0])}   "
+                f"devml-git: hint: devml-git track {gate.quoted(large[0][0])}   "
                 "(or raise large-file in devml.toml)"
             ),
         ]
+
+
+def _refuse_credentials(ws: Workspace, staged: Sequence[IndexEntry], told: Told) -> None:
+    refused, warned = credentials.staged(ws.git, staged)
+    told.lines += [f"devml-git: {line}" for line in (*refused, *warned)]
+    if refused:
+        told.status = REFUSED
 
 
 def _check(ws: Workspace, told: Told) -> Told:
@@ -225,7 +241,7 @@ def _post_commit(ws: Workspace, git_pid: str, command: Collection[str]) -> Told:
     if ws.config.hooks.pre_commit == "off":
         return told
     with contextlib.suppress(OSError):
-        how = (ws.git.whole.private / COMMITTING).read_text().split()
+        how = (ws.git.whole.private / tripwire.COMMITTING).read_text().split()
         if how == ["python", git_pid]:
             _restage_after_partial_commit(ws)
             _rearm(ws)
@@ -362,7 +378,7 @@ def _fetch_missing(ws: Workspace) -> list[str]:
     wary = [r for r in remotes if not (trust.may_read(r) or trust.was_typed_here(r))]
     lines = _fetched_aside(ws) if len(wary) < len(remotes) else []
     if wary and not lines and _anything_missing(ws):
-        names = " ".join(gate.shown(r.name) for r in wary)
+        names = " ".join(gate.quoted(r.name) for r in wary)
         lines.append(
             "devml-git: content is missing, and the DVC remote that came with the repository, or "
             f"was changed by a commit, is not trusted: devml-git trust {names}, then "

@@ -15,6 +15,9 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from devml_git.errors import Refused
+from devml_git.escaping import pathspec as pathspec  # noqa: PLC0414
+from devml_git.escaping import quoted as quoted  # noqa: PLC0414 - names of the gate, too
+from devml_git.escaping import shown as shown  # noqa: PLC0414
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,12 +44,6 @@ _PRIVATE = frozenset({".git", ".dvc", "git~1", "dvc~1"})
 _FOLDS_CASE = sys.platform in {"win32", "darwin"}
 
 
-def shown(text: object, limit: int = 120) -> str:
-    """Text fit for an error message: control characters escaped, length bounded."""
-    out = _CONTROL.sub(lambda m: m.group().encode("unicode_escape").decode(), str(text))
-    return out if len(out) <= limit else out[: limit - 3] + "..."
-
-
 def oid(value: object, where: str) -> str:
     """Return an object id of DVC: 32 lower-case hex digits of an MD5, `.dir` for a manifest.
 
@@ -54,14 +51,14 @@ def oid(value: object, where: str) -> str:
     """
     if isinstance(value, str) and _OID.match(value):
         return value
-    raise Refused(f"{shown(where)}: {shown(value)!r} is not an object id")
+    raise Refused(f"{shown(where)}: '{shown(value)}' is not an object id")
 
 
 def file_oid(value: object, where: str) -> str:
     """Return the object id of one file: `oid` without the `.dir` form."""
     if isinstance(value, str) and _FILE_OID.match(value):
         return value
-    raise Refused(f"{shown(where)}: {shown(value)!r} is not the object id of a file")
+    raise Refused(f"{shown(where)}: '{shown(value)}' is not the object id of a file")
 
 
 def size(value: object, where: str) -> int | None:
@@ -70,7 +67,7 @@ def size(value: object, where: str) -> int | None:
         return None
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SIZE:
         return value
-    raise Refused(f"{shown(where)}: {shown(value)!r} is not a size")
+    raise Refused(f"{shown(where)}: '{shown(value)}' is not a size")
 
 
 def path(value: object, where: str) -> str:
@@ -80,12 +77,12 @@ def path(value: object, where: str) -> str:
     for `.git` or `.dvc`, bounded in length and depth.
     """
     if not isinstance(value, str) or not value:
-        raise Refused(f"{shown(where)}: {shown(value)!r} is not a path")
+        raise Refused(f"{shown(where)}: '{shown(value)}' is not a path")
     if os.name != "nt" and len(value) < _SIMPLE_LENGTH and _SIMPLE.match(value):
         return value
     problem = _path_problem(value)
     if problem:
-        raise Refused(f"{shown(where)}: path {shown(value)!r} {problem}")
+        raise Refused(f"{shown(where)}: path '{shown(value)}' {problem}")
     return value
 
 
@@ -126,7 +123,7 @@ def manifest_paths(paths: Iterable[str], where: str) -> None:
     for name in paths:
         key = unicodedata.normalize("NFC", name).casefold() if _FOLDS_CASE else name
         if key in seen:
-            raise Refused(f"{shown(where)}: {shown(name)!r} is listed twice")
+            raise Refused(f"{shown(where)}: '{shown(name)}' is listed twice")
         seen.add(key)
         cut = key.rfind("/")
         while cut > 0 and key[:cut] not in parents:
@@ -134,4 +131,4 @@ def manifest_paths(paths: Iterable[str], where: str) -> None:
             cut = key.rfind("/", 0, cut)
     both = seen & parents
     if both:
-        raise Refused(f"{shown(where)}: {shown(min(both))!r} is a file and a directory at once")
+        raise Refused(f"{shown(where)}: '{shown(min(both))}' is a file and a directory at once")

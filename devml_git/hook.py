@@ -137,9 +137,11 @@ def _run(args: list[str], git_pid: str, command: list[str]) -> int:
             return why.exit_code if blocking else 0
     except KeyboardInterrupt:
         return 130 if blocking else 0
-    except Exception as e:
+    except Exception as e:  # noqa: BLE001 - the funnel
         if os.environ.get("DEVML_GIT_TRACEBACK"):
-            raise
+            import traceback
+
+            _say(traceback.format_exc().splitlines())
         _say([f"devml-git: internal error in {event}: {type(e).__name__}: {e}"])
         return 70 if blocking else 0
 
@@ -166,8 +168,10 @@ def _make_absolute() -> None:
 
 
 def _say(lines: list[str]) -> None:
+    from devml_git.escaping import shown_lines  # once more: a name that nobody escaped does no harm
+
     for line in lines:
-        data = line.encode("utf-8", "backslashreplace") + b"\n"
+        data = shown_lines(line).encode() + b"\n"
         try:
             sys.stderr.buffer.write(data)
             sys.stderr.flush()

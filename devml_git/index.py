@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devml_git.errors import GitFailed
-from devml_git.gate import shown
+from devml_git.gate import quoted
 from devml_git.locks import taken
 from devml_git.place import Stat, storage_error, temporary_name
 
@@ -158,5 +158,5 @@ def busy(lock: Path) -> GitFailed:
     return GitFailed(
         f"another git is at work in this worktree, it holds {lock.name}",
         hint=f"wait for it and run the same command again; if no git runs, one has died: "
-        f"rm {shown(lock)}",
+        f"rm {quoted(lock)}",
     )

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git import isolation, plumbing
 from devml_git.errors import HookInTheWay
-from devml_git.gate import shown
+from devml_git.gate import quoted, shown
 from devml_git.locks import held
 from devml_git.place import storage_error, temporary_name, write_all
 
@@ -235,7 +235,7 @@ def _refuse_place(git: Git, place: Path, *, allow_outside: bool) -> None:
 
 def _refuse_read_only(place: Path) -> None:
     if not os.access(place, os.W_OK | os.X_OK):
-        raise HookInTheWay(f"{shown(place)} cannot be written", hint=f"chmod u+w {place}")
+        raise HookInTheWay(f"{shown(place)} cannot be written", hint=f"chmod u+w {quoted(place)}")
 
 
 def _refuse_loss(state: HookState) -> None:

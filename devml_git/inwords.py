@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from devml_git import pointers, yamltext
 from devml_git.amounts import counted, human
 from devml_git.errors import MEND, ContentLost, DevmlError
+from devml_git.escaping import LINE
 from devml_git.gate import shown
 from devml_git.nouns import Content
 from devml_git.summaries import Summaries, Summary
@@ -139,8 +140,8 @@ def describe(text: bytes, known: Known, *, is_lock: bool) -> bytes:
     if not words:
         return text
     alone = len(found) == 1 and text == _canonical(found[0])
-    parts = [*([] if alone else [text.decode().rstrip("\n")]), *("\n".join(w) for w in words)]
-    return ("\n\n".join(parts) + "\n").encode("utf-8", "backslashreplace")
+    parts = [*([] if alone else [text.decode().rstrip("\n").split("\n")]), *words]
+    return ("\n\n".join("\n".join(shown(line, LINE) for line in p) for p in parts) + "\n").encode()
 
 
 def _every_output(file: str, text: bytes) -> Mapping[str, pointers.PipelineOut]:

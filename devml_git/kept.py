@@ -12,6 +12,8 @@ import time
 import zlib
 from typing import TYPE_CHECKING
 
+from devml_git.privacy import make_file
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -54,6 +56,7 @@ class Kept:
         """Run `work` on the database; return None where there is none to be had."""
         db = None
         try:
+            make_file(self._file)
             db = sqlite3.connect(self._file, timeout=0.3)
             until = time.monotonic() + _SECONDS  # a table of somebody else's may never end
             db.set_progress_handler(lambda: time.monotonic() > until, 100_000)

@@ -80,8 +80,7 @@ def _share_remotes(git: Git, config: DvcConfig) -> None:
     link = (main / ".dvc").is_symlink() or (main / PRIVATE).is_symlink()
     if fresh and not link and not git.tracked_in(PRIVATE, git.common_dir / "index"):
         default = theirs.private_default() if not ours else None
-        mode = (main / PRIVATE).stat().st_mode
-        dvc_config.add_private(git.top, fresh, default, mode=mode)
+        dvc_config.add_private(git.top, fresh, default)
 
 
 def point_dvc(git: Git, place: Path, config: DvcConfig) -> None:

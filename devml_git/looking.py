@@ -12,10 +12,11 @@ from devml_git import gate, store
 from devml_git.cache import Corrupt
 from devml_git.dvc_config import DvcConfig
 from devml_git.errors import DevmlError, NotARepository, StorageFailed
-from devml_git.gate import shown
+from devml_git.gate import quoted
 from devml_git.journal import Journal
 from devml_git.location import open_cache
 from devml_git.nouns import LEGACY, MD5, Content, Pointer
+from devml_git.permissions import exposed_cache
 from devml_git.place import Stat, wait_out_the_grain, write_text_safely
 from devml_git.plumbing import Git
 from devml_git.progress import SILENT, Progress
@@ -56,6 +57,8 @@ class Looking:
         self.unfit: dict[str, str] = {}  # matches of rules that cannot be artifacts, and why
         if self.record.rebuilt:
             self.warnings.append("the record was broken: it has been set aside and begun anew")
+        if exposed := exposed_cache(git, self.cache):
+            self.warnings.append(f"{exposed[0]} (devml-git doctor)")
 
     @classmethod
     def discover(cls, start: Path | None = None, *, progress: Progress = SILENT) -> Self:
@@ -290,7 +293,7 @@ def _require_project(git: Git) -> None:
     try:
         store.require_project(git.top)
     except NotARepository as e:
-        below = [shown(p.prefix) for p in git.projects()]
+        below = [quoted(p.prefix) for p in git.projects()]
         if not below:
             raise
         raise NotARepository(

@@ -39,7 +39,7 @@ def read_manifest(data: bytes, oid: str) -> dict[str, str]:
             raise Refused(f"{where}: an entry that is not a mapping")
         name = gate.path(row.get("relpath"), where)
         if name in members:
-            raise Refused(f"{where}: {gate.shown(name)!r} is listed twice")
+            raise Refused(f"{where}: '{gate.shown(name)}' is listed twice")
         members[name] = gate.file_oid(row.get("md5"), where)
     gate.manifest_paths(members, where)
     return members

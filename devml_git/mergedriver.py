@@ -28,9 +28,12 @@ def main(argv: list[str] | None = None) -> int:
         _say(f"devml-git: error: {e.message}")
     except KeyboardInterrupt:
         return 130
-    except Exception as e:
+    except Exception as e:  # noqa: BLE001 - the funnel
         if os.environ.get("DEVML_GIT_TRACEBACK"):
-            raise
+            import traceback
+
+            for line in traceback.format_exc().splitlines():
+                _say(line)
         refused = refused_by_the_system(e)
         if refused is not None:
             _say(f"devml-git: error: {refused.message}")
@@ -55,8 +58,10 @@ def _merge(args: list[str]) -> int:
 
 
 def _say(line: str) -> None:
+    from devml_git.escaping import shown_lines  # once more: a name that nobody escaped does no harm
+
     # not to stdout, which is the answer of `git merge-tree`
-    sys.stderr.buffer.write(line.encode("utf-8", "backslashreplace") + b"\n")
+    sys.stderr.buffer.write(shown_lines(line).encode() + b"\n")
     sys.stderr.flush()
 
 

@@ -116,7 +116,7 @@ def _merge_keys(
     merged = {}
     for key in [*ours, *(k for k in theirs if k not in ours)]:
         sides = [side.get(key, _ABSENT) for side in (base, ours, theirs)]
-        what = f"{gate.shown(key)!r} of {gate.shown(place)}"
+        what = f"'{gate.shown(key)}' of {gate.shown(place)}"
         value = _three_way(sides[0], sides[1], sides[2], what)
         if value is not _ABSENT:
             merged[key] = value

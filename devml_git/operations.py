@@ -226,7 +226,7 @@ def find(operations: Sequence[Operation], operation_id: str | None) -> Operation
     found = [op for op in operations if operation_id and op.id.startswith(operation_id)]
     if len(found) != 1:
         why = "names several operations" if found else "is not in the log of operations"
-        raise UsageError(f"{gate.shown(operation_id)!r} {why}", hint="devml-git undo --list")
+        raise UsageError(f"'{gate.shown(operation_id)}' {why}", hint="devml-git undo --list")
     return found[0]
 
 

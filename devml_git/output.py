@@ -1,7 +1,8 @@
 """What people and programs see: stdout is the answer, stderr everything else.
 
-Text from a repository is untrusted: control characters are escaped (`gate.shown`) and nothing of
-it is ever read as Rich markup. On a terminal, long work shows bytes, rate and time left.
+Text from a repository is untrusted. Whatever is printed goes through `escaping` here once more, so
+that a name which nobody escaped does no harm, and nothing is ever read as Rich markup. On a
+terminal, long work shows bytes, rate and time left.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ import contextlib
 import itertools
 import json
 import os
-import re
 import sys
 import threading
 import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from devml_git.gate import shown
+from devml_git.escaping import LINE, shown, shown_json, shown_lines
 from devml_git.plumbing import start_pager
 from devml_git.progress import Progress
 from devml_git.wording import padded, width_of
@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 
     from devml_git.plumbing import Process
 
-_LINE = 1 << 16
 _PIECES = 50_000  # of JSON that are written at once: a megabyte or less
 _PATIENCE = 0.7  # seconds of work before a bar is worth showing
-# DEL, C1, line separators and bidi controls (as gate.shown); C0 and halves, JSON escapes itself
-_CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _STYLES = {
     "clean": "green", "modified": "yellow", "new": "cyan", "deleted": "red", "missing": "red",
     "stale": "magenta", "conflict": "bold red", "ok": "green", "warn": "yellow", "fail": "red",
@@ -56,12 +53,7 @@ def _write(stream: Any, text: str, end: str = "\n") -> bool:  # noqa: ANN401
 
 
 def _json(value: object, indent: int | None = 2) -> str:
-    """Return JSON that a terminal can be shown: controls that JSON allows are escaped, too."""
-    return _escaped(json.dumps(value, indent=indent, ensure_ascii=False, default=str))
-
-
-def _escaped(text: str) -> str:
-    return _CONTROLS.sub(lambda m: f"\\u{ord(m.group()):04x}", text)
+    return shown_json(json.dumps(value, indent=indent, ensure_ascii=False, default=str))
 
 
 def _coloured(stream: Any) -> bool:  # noqa: ANN401
@@ -92,7 +84,7 @@ class Output:
 
     def answer(self, line: str = "") -> None:
         """Print one line of the answer to stdout."""
-        _write(sys.stdout, shown(line, _LINE))
+        _write(sys.stdout, shown(line, LINE))
 
     def line(self, parts: Sequence[tuple[str, str]]) -> None:
         """Print one line of the answer, of (text, style): coloured on a terminal, plain else."""
@@ -100,7 +92,7 @@ class Output:
             self._coloured = _coloured(sys.stdout)
         if self._coloured:
             self._parts(parts)
-        elif not _write(sys.stdout, "".join(shown(text, _LINE) for text, _ in parts).rstrip()):
+        elif not _write(sys.stdout, "".join(shown(text, LINE) for text, _ in parts).rstrip()):
             self.deaf = True
 
     @cached_property
@@ -112,7 +104,7 @@ class Output:
     def _parts(self, parts: Sequence[tuple[str, str]]) -> None:
         from rich.text import Text
 
-        line = Text.assemble(*((shown(text, _LINE), style) for text, style in parts))
+        line = Text.assemble(*((shown(text, LINE), style) for text, style in parts))
         with self._console.capture() as captured:
             self._console.print(line, soft_wrap=True, end="")
         if not _write(sys.stdout, captured.get()):
@@ -157,21 +149,21 @@ class Output:
         """Print one JSON document to stdout, piece by piece: it may be a hundred megabytes."""
         pieces = json.JSONEncoder(indent=2, ensure_ascii=False, default=str).iterencode(value)
         while text := "".join(itertools.islice(pieces, _PIECES)):
-            if not _write(sys.stdout, _escaped(text), end=""):
+            if not _write(sys.stdout, shown_json(text), end=""):
                 return
         _write(sys.stdout, "")
 
     def remark(self, line: str) -> None:
         """Print one line to stderr, unless quiet."""
         if not self.quiet:
-            _write(sys.stderr, shown(line, _LINE))
+            _write(sys.stderr, shown(line, LINE))
 
     def table(self, rows: Iterable[Sequence[str]], heads: Sequence[str] = ()) -> None:
         """Print rows to stdout: aligned and coloured on a terminal, plain and unwrapped else.
 
         The first cell that is a state or a verdict gives the colour.
         """
-        cells = [[shown(c, _LINE) for c in row] for row in rows]
+        cells = [[shown(c, LINE) for c in row] for row in rows]
         every = [list(heads), *cells] if heads else cells
         if not every:
             return
@@ -182,16 +174,9 @@ class Output:
             head = bool(heads) and i == 0
             style = "bold" if head else next((_STYLES[c] for c in row if c in _STYLES), "")
             if coloured and style:
-                self._styled(text, style)
+                self._parts([(text, style)])
             else:
-                _write(sys.stdout, text)
-
-    def _styled(self, text: str, style: str) -> None:
-        from rich.console import Console
-        from rich.text import Text
-
-        console = Console(force_terminal=True, highlight=False, markup=False, emoji=False)
-        console.print(Text(text, style=style), soft_wrap=True)
+                _write(sys.stdout, shown(text, LINE))
 
     def error(self, message: str, hint: str | None, code: int, *, as_json: bool) -> None:
         """Print an error to stderr, as two lines or as product.md's `devml.error/v1`."""
@@ -199,10 +184,16 @@ class Output:
             error = {"schema": "devml.error/v1", "code": code, "message": message, "hint": hint}
             _write(sys.stderr, _json(error, indent=None))
             return
-        lines = re.split(r"\n(?=  )", message)  # an indented list; no other line can be forged
-        _write(sys.stderr, "error: " + "\n".join(shown(line, _LINE) for line in lines))
+        _write(sys.stderr, shown_lines(f"error: {message}"))
         if hint:
-            _write(sys.stderr, f"hint: {shown(hint, _LINE)}")
+            _write(sys.stderr, shown_lines(f"hint: {hint}"))
+
+    def trace(self) -> None:
+        """Print where the error that is being handled comes from, to stderr."""
+        import traceback
+
+        for line in traceback.format_exc().splitlines():
+            _write(sys.stderr, shown(line, LINE))
 
     def progress(self) -> Progress:
         """Return what the library reports its progress to."""
@@ -231,7 +222,7 @@ class _Bar(Progress):
     def start(self, what: str, total: int) -> None:
         """Begin a piece of work; `total` 0 means that the amount is not known."""
         with self._lock:
-            self._what, self._total, self._done = what, total, 0
+            self._what, self._total, self._done = shown(what), total, 0
             self._began = time.monotonic()
 
     def advance(self, nbytes: int) -> None:

@@ -99,7 +99,7 @@ def _step(fd: int, part: str, relative: str, *, create: bool) -> int:
     except OSError as e:
         if e.errno in {errno.ELOOP, errno.ENOTDIR}:
             raise Refused(
-                f"{shown(relative)}: {shown(part)!r} is a link or no directory; not followed"
+                f"{shown(relative)}: '{shown(part)}' is a link or no directory; not followed"
             ) from e
         raise storage_error(e, relative) from e
 
@@ -190,10 +190,13 @@ def read_text(root: Path, path: str, *, limit: int | None = None) -> bytes | Non
         raise storage_error(e, path) from e
 
 
-def write_text_safely(root: Path, path: str, data: bytes, *, create: bool = False) -> None:
+def write_text_safely(
+    root: Path, path: str, data: bytes, *, create: bool = False, private: bool = False
+) -> None:
     """Replace a small file below `root`: temporary file beside it, fsync, rename, fsync.
 
-    Keeps the mode of the file it replaces. Raises StorageFailed; the old file then still stands.
+    Keeps the mode of the file it replaces; `private`: but nobody except the user may read it.
+    Raises StorageFailed; the old file then still stands.
     """
     with parent(root, path, create=create) as (fd, name):
         old = lstat(fd, name)
@@ -201,10 +204,11 @@ def write_text_safely(root: Path, path: str, data: bytes, *, create: bool = Fals
             raise Refused(f"{shown(path)} is a {what_is(old)}, not a file")
         temp = temporary_name()
         try:
-            out = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=fd)
+            mode = (stat.S_IMODE(old.st_mode) if old else 0o666) & (0o700 if private else 0o7777)
+            out = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode, dir_fd=fd)
             try:
-                if old is not None:
-                    os.fchmod(out, stat.S_IMODE(old.st_mode))
+                if old is not None:  # also what the umask has taken away
+                    os.fchmod(out, mode)
                 write_all(out, data)
                 os.fsync(out)
             finally:

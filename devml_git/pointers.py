@@ -114,7 +114,7 @@ def collect(
         for pointer in found:
             other = pointers.setdefault(pointer.path, pointer)
             if other is not pointer:
-                why = f"points to {pointer.path!r}, and so does {other.file}"
+                why = f"points to '{pointer.path}', and so does {gate.shown(other.file)}"
                 broken.append(Broken(file, why, overlaps=True))
     return Snapshot(pointers, (*broken, *_overlaps(pointers)))
 
@@ -125,7 +125,7 @@ def _overlaps(pointers: Mapping[str, Pointer]) -> list[Broken]:
         cut = path.rfind("/")
         while cut > 0:
             if path[:cut] in pointers:
-                why = f"points to {path!r}, which lies inside the artifact {path[:cut]!r}"
+                why = f"points to '{path}', which lies inside the artifact '{path[:cut]}'"
                 broken.append(Broken(pointer.file, why, overlaps=True))
                 break
             cut = path.rfind("/", 0, cut)
@@ -154,7 +154,7 @@ def _join(file: str, wdir: object, path: object) -> str:
         if part == ".." and parts:
             parts.pop()
         elif part == "..":
-            raise Refused(f"{gate.shown(file)}: path {gate.shown(path)!r} leaves the workspace")
+            raise Refused(f"{gate.shown(file)}: path '{gate.shown(path)}' leaves the workspace")
         elif part not in {".", ""}:
             parts.append(part)
     return gate.path("/".join(parts), file)
@@ -377,7 +377,7 @@ def _find_out(file: str, data: Any, artifact: str) -> dict[str, Any]:  # noqa: A
             external = isinstance(path, str) and _EXTERNAL.match(path)
             if not external and _join(file, wdir, path) == artifact:
                 return cast("dict[str, Any]", out)
-    raise Refused(f"{gate.shown(file)}: has no output {gate.shown(artifact)!r}")
+    raise Refused(f"{gate.shown(file)}: has no output '{gate.shown(artifact)}'")
 
 
 def _set_hash(out: dict[str, Any], content: Content) -> None:

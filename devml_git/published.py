@@ -12,6 +12,8 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
+from devml_git.privacy import make_file
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
@@ -38,6 +40,7 @@ class Published:
 
     @contextlib.contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
+        make_file(self._file)
         db = sqlite3.connect(self._file, timeout=5)
         try:
             db.executescript(_SCHEMA)

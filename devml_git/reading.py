@@ -185,7 +185,7 @@ class Repo:
         not there, ContentLost for what is not to be had whole.
         """
         if mode not in _MODES:
-            raise UsageError(f"mode {gate.shown(mode)!r}: files are opened for reading, rb or r")
+            raise UsageError(f"mode '{gate.shown(mode)}': files are opened for reading, rb or r")
         if "b" in mode and (encoding or newline is not None):
             raise UsageError("encoding and newline go with text: mode r")
         name = self._inside(path)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from devml_git.errors import StorageFailed
 from devml_git.gate import shown
 from devml_git.place import Stat
+from devml_git.privacy import make_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -96,6 +97,7 @@ class Record:
             raise self._failed(e) from e
 
     def _open(self) -> sqlite3.Connection:
+        make_file(self.path)
         db = sqlite3.connect(self.path, timeout=20, isolation_level=None)
         db.execute("PRAGMA synchronous=NORMAL")
         (version,) = db.execute("PRAGMA user_version").fetchone()

@@ -148,5 +148,5 @@ def find(shared: Path, rescue_id: str) -> Rescue:
     found = [r for r in read(shared) if rescue_id and r.id.startswith(rescue_id)]
     if len(found) != 1:
         why = "names several rescues" if found else "is not in the rescue log"
-        raise UsageError(f"{gate.shown(rescue_id)!r} {why}", hint="devml-git rescue list")
+        raise UsageError(f"'{gate.shown(rescue_id)}' {why}", hint="devml-git rescue list")
     return found[0]

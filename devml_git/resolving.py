@@ -7,7 +7,6 @@ is a manifest in the cache, under its own hash, and the file that git gave us.
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -170,7 +169,7 @@ def resolve(file: str, names: Sequence[str], size: int) -> Resolved:
 def _line(file: str, why: str, size: int) -> list[str]:
     if size > _USUAL_MARKERS:
         return []  # a merge of two merge bases: nothing to settle for anybody
-    path = shlex.quote(gate.shown(file.removesuffix(".dvc")))
+    path = gate.quoted(file.removesuffix(".dvc"))
     settle = f"devml-git checkout --ours -- {path}   or   --theirs"
     return [f"devml-git: {gate.shown(file)}: {why}: {settle}"]
 

@@ -494,7 +494,7 @@ class Restorer:
         place.mkdir(mode=0o700, exist_ok=True)
         if place.stat().st_dev != self.ws.root.stat().st_dev:
             place = self.ws.root / ".dvc" / "tmp" / "devml"
-            place.mkdir(parents=True, exist_ok=True)
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
         return os.open(place, os.O_RDONLY)
 
     def _empty(self, scratch: int) -> None:

@@ -199,11 +199,11 @@ def normalise(pattern: str, prefix: str, root: Path) -> str:
     if _is_path(body, root):
         body, prefix = _inside(body, root), ""
     if not body or "\n" in body or "\0" in body or gate.shown(body, len(body)) != body:
-        raise UsageError(f"{gate.shown(pattern)!r} is not a pattern")
+        raise UsageError(f"'{gate.shown(pattern)}' is not a pattern")
     if ".." in body.split("/"):
         joined = os.path.normpath(f"{prefix}{body}").replace(os.sep, "/")
         if joined.startswith(".."):
-            raise UsageError(f"{gate.shown(pattern)!r} is outside of the repository")
+            raise UsageError(f"'{gate.shown(pattern)}' is outside of the repository")
         body, prefix = joined + ("/" if body.endswith("/") else ""), ""
     place = root / f"{prefix}{body}".strip("/")
     anchored = "/" in body.rstrip("/") or place.exists()
@@ -227,7 +227,7 @@ def _is_path(body: str, root: Path) -> bool:
 def _inside(path: str, root: Path) -> str:
     relative = os.path.relpath(os.path.realpath(path), os.path.realpath(root)).replace(os.sep, "/")
     if relative.startswith(".."):
-        raise UsageError(f"{gate.shown(path)!r} is outside of the repository")
+        raise UsageError(f"'{gate.shown(path)}' is outside of the repository")
     return "/" + relative + ("/" if path.endswith("/") else "")
 
 

@@ -202,7 +202,7 @@ def _left_out(
         notes.append(
             f"too large for git, left out: {', '.join(names[:_SHOWN])}"
             + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-            + f"   (devml-git track {gate.shown(large[0][0])})"
+            + f"   (devml-git track {gate.quoted(large[0][0])})"
         )
     return [*out_of_it, *(n.rstrip("/") for n in nested), *(path for path, _ in large)], notes
 

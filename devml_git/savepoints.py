@@ -163,7 +163,7 @@ def find(git: Git, text: str) -> Savepoint:
     found = exact or [p for p in points if p.commit.startswith(text) and len(text) >= _SHORTEST]
     if len(found) != 1:
         why = "names several snapshots" if found else "is no snapshot"
-        raise UsageError(f"{shown(text)!r} {why}", hint="devml-git log --snapshots")
+        raise UsageError(f"'{shown(text)}' {why}", hint="devml-git log --snapshots")
     return found[0]
 
 

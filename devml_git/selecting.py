@@ -71,7 +71,7 @@ class Named:
                 found = [(f, k) for f, keys in tables.items() for k in keys if fits(f, k)]
                 if len(found) > 1:
                     names = ", ".join(shown(f"{f}:{k}") for f, k in found[:4])
-                    raise UsageError(f"{shown(self.text)!r} means several: {names}",
+                    raise UsageError(f"'{shown(self.text)}' means several: {names}",
                                      hint=f"name one as {found[0][0]}:{found[0][1]}")  # fmt: skip
                 if found:
                     self.seen = True
@@ -97,7 +97,7 @@ class Where:
         self._text = text
         self._test = self._any(0)
         if self._tokens:
-            raise self._wrong(f"{self._tokens[0][1]!r} is too much")
+            raise self._wrong(f"'{self._tokens[0][1]}' is too much")
 
     def __call__(self, measures: Measures) -> bool:
         """Whether a commit's metrics and parameters are so. What it lacks compares with nothing."""
@@ -108,7 +108,7 @@ class Where:
         return (c for c in commits if self(c.measures))
 
     def _wrong(self, why: str) -> UsageError:
-        return UsageError(f"--where {shown(self._text)!r}: {shown(why)}", hint=_HINT)
+        return UsageError(f"--where '{shown(self._text)}': {shown(why)}", hint=_HINT)
 
     def _next(self, *words: str) -> str | None:
         """Take the next token if it is one of these."""
@@ -171,8 +171,8 @@ def _tokens(text: str) -> list[tuple[str, str]]:
     while at < end:
         token = _TOKEN.match(text, at)
         if token is None or len(text) > _LONGEST:
-            why = "too long" if token else f"cannot be read from {text[at:].strip()[:20]!r} on"
-            raise UsageError(f"--where {shown(text)!r}: {shown(why)}", hint=_HINT)
+            why = "too long" if token else f"cannot be read from '{text[at:].strip()[:20]}' on"
+            raise UsageError(f"--where '{shown(text)}': {shown(why)}", hint=_HINT)
         found.append((str(token.lastgroup), token[str(token.lastgroup)]))
         at = token.end()
     return found

@@ -103,7 +103,7 @@ def _settle_markers(ws: Workspace, file: str, *, ours: bool) -> None:
     except Refused as e:
         raise UsageError(
             f"{gate.shown(file)}: the sides cannot be told from its markers",
-            hint=f"git checkout HEAD -- {file}",
+            hint=f"git checkout HEAD -- {gate.pathspec(file)}",
         ) from e
     ws.journal.final = _FINAL
     ws.journal.write(file, text)
@@ -147,7 +147,7 @@ def _settled_lock(
         side = "ours" if ours else "theirs"
         raise UsageError(
             f"{gate.shown(file)} is also in conflict about {', '.join(map(gate.shown, also))}",
-            hint=f"all stages in conflict: devml-git checkout --{side} -- {gate.shown(file)}",
+            hint=f"all stages in conflict: devml-git checkout --{side} -- {gate.quoted(file)}",
         )
     side_index = 1 if ours else 2
     return merging.merge_lock(file, texts[0], texts[1], texts[2], objects, favour=side_index)

@@ -256,14 +256,14 @@ def _refuse_odd(ws: Workspace, rule: str) -> None:
             )
         if rule.endswith("/") and what_is(st) == "file":
             raise UsageError(
-                f"{gate.shown(literal)} is a file", hint=f"devml-git track {gate.shown(literal)}"
+                f"{gate.shown(literal)} is a file", hint=f"devml-git track {gate.quoted(literal)}"
             )
     for pointer in ws.tree.snapshot.pointers.values():
         inner, outer = f"{literal}/", f"{pointer.path}/"
         if literal != pointer.path and (outer.startswith(inner) or inner.startswith(outer)):
             raise UsageError(
                 f"{gate.shown(literal)} overlaps with the artifact {gate.shown(pointer.path)}",
-                hint=f"devml-git untrack {pointer.path}",
+                hint=f"devml-git untrack {gate.quoted(pointer.path)}",
             )
         if literal == pointer.path and pointer.stage:
             raise UsageError(
@@ -329,7 +329,7 @@ def untrack(ws: Workspace, paths: Sequence[str], *, delete: bool) -> Untracked:
         elif pointer is not None and not delete and ws.rules.match(path):
             done.notes.append(
                 f"{gate.shown(path)} still matches a track rule, but stays untracked until "
-                f"`devml-git track {gate.shown(path)}`"
+                f"`devml-git track {gate.quoted(path)}`"
             )
         ws.refresh()
     return done
@@ -373,7 +373,7 @@ def nearest(ws: Workspace, path: str) -> str:
     near = difflib.get_close_matches(path, known, n=1, cutoff=0.4)
     if near:
         return f"did you mean {gate.shown(near[0])}?"
-    return f"devml-git track {gate.shown(path)}" if known or path else "devml-git status"
+    return f"devml-git track {gate.quoted(path)}" if known or path else "devml-git status"
 
 
 def snapshot_paths(ws: Workspace, paths: Sequence[str]) -> snapshotting.Taken:

@@ -99,9 +99,9 @@ def show(ws: Workspace, rev: str, paths: Sequence[str] = (), *, fetch: bool) -> 
 def _where_else(ws: Workspace, rev: str, path: str) -> str:
     if ws.git.file_at(_commit(ws, rev), path) is not None:
         return (
-            f"git show {gate.shown(f'{rev}:{ws.git.prefix}{path}')}   shows what git itself holds"
+            f"git show {gate.quoted(f'{rev}:{ws.git.prefix}{path}')}   shows what git itself holds"
         )
-    return f"devml-git show {gate.shown(rev)}   lists all"
+    return f"devml-git show {gate.quoted(rev)}   lists all"
 
 
 def _meant(pointer: Pointer, paths: Sequence[str]) -> bool:

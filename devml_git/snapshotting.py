@@ -90,12 +90,13 @@ def refuse_broken(ws: Workspace, paths: Collection[str] | None) -> None:
     """Raise WouldOverwrite for a pointer file (of those in `paths`) that cannot be followed."""
     for broken in ws.tree.snapshot.broken:
         if paths is None or broken.file.removesuffix(".dvc") in paths:
-            path = broken.file.removesuffix(".dvc")
-            hint = f"mend it by hand, or: git checkout HEAD -- {broken.file}"
+            path, file = broken.file.removesuffix(".dvc"), gate.pathspec(broken.file)
+            hint = f"mend it by hand, or: git checkout HEAD -- {file}"
             if broken.unmerged:
-                hint = f"devml-git checkout --ours -- {path}   or   --theirs"
+                hint = f"devml-git checkout --ours -- {gate.quoted(path)}   or   --theirs"
             elif broken.overlaps:
-                hint = f"keep one of them: git rm -f --cached {broken.file}; rm {broken.file}"
+                one = gate.quoted(broken.file)
+                hint = f"keep one of them: git rm -f --cached -- {file}; rm -- {one}"
             raise WouldOverwrite(f"{gate.shown(broken.file)} {broken.why}", hint=hint)
 
 
@@ -219,7 +220,7 @@ def _refuse_ignored_pointer(ws: Workspace, file: str) -> None:
     if ws.git.ignored([file]) and ws.git.staged_blob_for(file) is None:
         raise UsageError(
             f"{gate.shown(file)} is ignored by git, so the pointer could never be committed",
-            hint=f"git check-ignore -v -- {file}   shows the rule to change",
+            hint=f"git check-ignore -v -- {gate.quoted(file)}   shows the rule to change",
         )
 
 

@@ -79,7 +79,7 @@ def learn(shared: Path, host: str, port: int) -> str:
     except (OSError, ValueError, asyncssh.Error, TimeoutError) as e:
         raise DvcFailed(
             f"the key of {gate.shown(host)} cannot be asked for: {gate.shown(e)}",
-            hint=f"ssh -p {port} {gate.shown(host)}   once, and check its key",
+            hint=f"ssh -p {port} {gate.quoted(host)}   once, and check its key",
         ) from e
     meant = _options(host, port)
     name = getattr(meant, "host_key_alias", None) or getattr(meant, "host", None) or host
@@ -88,5 +88,5 @@ def learn(shared: Path, host: str, port: int) -> str:
     line = f"{place} {key.export_public_key().decode().strip()}\n"
     with contextlib.suppress(FileNotFoundError):
         line = (shared / _FILE).read_text("utf-8") + line
-    write_text_safely(shared, _FILE, line.encode())
+    write_text_safely(shared, _FILE, line.encode(), private=True)
     return str(key.get_fingerprint())

@@ -56,7 +56,7 @@ def resolve(ws: Workspace, rev: str) -> tuple[str, str]:
         found = [ref.strip() for ref in refs if ref.strip()]
         if len(found) == 1:
             return rev, found[0]
-    raise UsageError(f"unknown revision {gate.shown(rev)!r}", hint="git log --oneline --all")
+    raise UsageError(f"unknown revision '{gate.shown(rev)}'", hint="git log --oneline --all")
 
 
 def checkout_rev(

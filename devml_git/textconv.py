@@ -104,10 +104,18 @@ def _words(text: bytes, file: str, common: str) -> bytes:
         if known.whole and len(text) <= _SHORT:
             kept.put(key, words)
         return words
-    except Exception:
+    except Exception:  # noqa: BLE001 - then as it is
         if os.environ.get("DEVML_GIT_TRACEBACK"):
-            raise
+            _trace()
         return text
+
+
+def _trace() -> None:
+    import traceback
+
+    from devml_git.escaping import shown_lines
+
+    sys.stderr.buffer.write(shown_lines(traceback.format_exc().replace("\n", "\n  ")).encode())
 
 
 def _is_for_a_patch(pid: str, words: list[str]) -> bool:

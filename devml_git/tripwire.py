@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from devml_git.place import write_all
 from devml_git.plumbing import POINTER_PATHSPECS, PROJECT_PATHSPEC, anchored
+from devml_git.privacy import make_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ _NAME_MASK = 0xFFF
 _EMPTY = bytes.fromhex("e69de29bb2d1d6434b8b29ae775ad8c2e48c5391")
 _EMPTY_WIDE = bytes.fromhex("473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813")
 _HEAD = struct.Struct(">10I")
+COMMITTING = "committing"  # how the last commit was looked at, and by which git
 READY = "ready"
 HELD_LISTING = ("ls-files", "-c", "-i")
 _ASSUME_VALID = 0x8000
@@ -87,6 +89,7 @@ def arm(
     place = directory(git)
     place.mkdir(mode=0o700, exist_ok=True)
     disarm(git)
+    make_file(place.parent / COMMITTING)  # which the shim writes, with the mode that it has
     listing = git.whole.raw("ls-files", "-s", "-t", "--", *POINTER_PATHSPECS, PROJECT_PATHSPEC)[1]
     files = {f"{git.prefix}{name}": st for name, st in files.items()}
     held = [f"{git.prefix}{name}" for name in held]

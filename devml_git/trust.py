@@ -69,8 +69,7 @@ class Trust:
                     for key in (READ, SEND, LINES, CACHE)}  # fmt: skip
             if any(set(both[key]) != known.get(key, set()) for key in both):
                 data = json.dumps({"schema": _SCHEMA, **both}, indent=1).encode()
-                write_text_safely(self._git.shared, _FILE, data)
-                (self._git.shared / _FILE).chmod(0o600)
+                write_text_safely(self._git.shared, _FILE, data, private=True)
 
     # -- remotes -----------------------------------------------------------------------------
 
@@ -230,7 +229,7 @@ class Access:
         if remote.refusal is not None:
             raise DvcFailed(
                 f"the DVC remote {remote.shown} cannot be used: {remote.refusal}",
-                hint=f"dvc remote modify --local {gate.shown(remote.name)} url URL",
+                hint=f"dvc remote modify --local {gate.quoted(remote.name)} url URL",
             )
         try:
             self._require(remote, sending=sending)
@@ -347,7 +346,7 @@ def _refusal(remote: RemoteConfig, why: str | None) -> NotTrusted:
     return NotTrusted(
         f"the DVC remote {remote.shown} came with the repository, or a commit changed it"
         f"{f' ({why})' if why else ''}: not connected",
-        hint=f"devml-git trust {gate.shown(remote.name)}   if that is where content is",
+        hint=f"devml-git trust {gate.quoted(remote.name)}   if that is where content is",
     )
 
 

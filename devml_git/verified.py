@@ -11,6 +11,8 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
+from devml_git.privacy import make_file
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -32,6 +34,7 @@ class Verified:
 
     @contextlib.contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
+        make_file(self._file)
         db = sqlite3.connect(self._file, timeout=5)
         try:
             db.executescript(_SCHEMA)

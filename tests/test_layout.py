@@ -22,21 +22,21 @@ FLOORS = (
     ),
     (
         "index", "plumbing.programs", "plumbing.names", "plumbing.calls", "plumbing.settings", "plumbing.objects", "plumbing.past", "plumbing.exchange",
-        "plumbing.staging", "plumbing.aside", "plumbing", "gitstream", "manifest", "operations", "journal", "rules", "tomltext", "config", "ignoring", "yamltext", "pointers", "record", "rescue", "streams",
+        "plumbing.staging", "plumbing.aside", "plumbing", "gitstream", "manifest", "operations", "journal", "rules", "tomltext", "config", "credentials", "ignoring", "yamltext", "pointers", "record", "rescue", "streams",
         "tripwire", "history", "intake", "cache", "allowed", "dvc_config", "ssh_hosts", "store", "trust", "causes", "patience", "remote", "tree", "location", "scan", "merging", "savepoints", "gathering",
         "published", "verified", "measures", "measuring", "treefacts", "choosing", "changing", "treereading", "models.dtypes", "models.model", "models.source", "models.inflate",
         "models.archive", "models.safetensor", "models.npy", "models.described", "models.opcodes", "models.pickled", "models.torch_file", "models.pickles",
         "models.protobuf", "models.onnx_file", "models.gguf_file", "models.hdf_file", "models.sharded", "models", "kept", "allowance", "summaries", "headers", "summarising", "likeness", "following", "walking",
     ),
     (
-        "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "supply", "looking", "workspace", "arming", "contents", "restoring",
+        "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "permissions", "supply", "looking", "workspace", "arming", "contents", "restoring",
         "instep", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying",
         "showing", "events", "leftovers", "doctor", "sides", "distance", "tensors", "media", "rows", "tables", "inspecting", "notebook", "describing", "comparing", "inwords",
         "blaming", "arrays", "finding", "reading",
     ),
     (
         "hook", "mergedriver", "textconv", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots", "cli.checkout", "cli.undo",
-        "cli.savepoints", "cli.log", "cli.transfer", "cli.verify", "cli.diff", "cli.blame", "cli.app", "cli.funnel", "cli", "__main__",
+        "cli.savepoints", "cli.log", "cli.transfer", "cli.verify", "cli.diff", "cli.blame", "cli.app", "cli.funnel", "cli", "__main__", "escaping", "privacy",
     ),
 )  # fmt: skip
 ORDER = ["__init__", *(module for floor in FLOORS for module in floor)]

@@ -82,7 +82,7 @@ def _snapshot_here(ws: Workspace) -> list[str]:
     point = savepoints.at(ws.git, head) if head else None
     if point is None or ws.git.branch() is not None:
         return []
-    back = f"; back: devml-git checkout {gate.shown(point.branch)}" if point.branch else ""
+    back = f"; back: devml-git checkout {gate.quoted(point.branch)}" if point.branch else ""
     return [f"HEAD is at snapshot {point.id} ({gate.shown(point.title)}){back}"]
 
 
@@ -130,7 +130,8 @@ def _split(ws: Workspace, args: list[str]) -> tuple[str | None, list[str]]:
     if is_rev and is_path:
         raise UsageError(
             f"{gate.shown(first)} is both a revision and a path",
-            hint=f"devml-git checkout {first} --   or   devml-git checkout -- {first}",
+            hint=f"devml-git checkout {gate.quoted(first)} --   or   "
+            f"devml-git checkout -- {gate.quoted(first)}",
         )
     if is_rev:
         return first, args[1:]

@@ -96,5 +96,5 @@ def age_seconds(age: str) -> int:
     """Return an age such as 90d in seconds. Raises UsageError."""
     found = re.fullmatch(r"([0-9]{1,6})([mhdw])", age)
     if found is None:
-        raise UsageError(f"{gate.shown(age)!r} is no age", hint="30m, 12h, 90d or 4w")
+        raise UsageError(f"'{gate.shown(age)}' is no age", hint="30m, 12h, 90d or 4w")
     return int(found[1]) * {"m": 60, "h": 3600, "d": 86400, "w": 604800}[found[2]]

@@ -96,8 +96,8 @@ def _refuse_what_may_be_either(ws: Workspace, revs: list[str], paths: list[str])
         if os.path.lexists(rev):
             raise UsageError(
                 f"{gate.shown(rev)} is both a revision and a path",
-                hint=f"devml-git diff {gate.shown(rev)} --   or   devml-git diff -- "
-                f"{gate.shown(rev)}",
+                hint=f"devml-git diff {gate.quoted(rev)} --   or   devml-git diff -- "
+                f"{gate.quoted(rev)}",
             )
     if paths and "/" not in paths[0] and not os.path.lexists(paths[0]):
         known = {path for p in ws.tree.snapshot.pointers.values() for path in (p.path, p.file)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import traceback
 from functools import cache
 
 import typer
@@ -46,7 +45,7 @@ def run(argv: list[str]) -> int:
         return result if isinstance(result, int) else 0
     except DevmlError as e:
         if state.traceback:
-            traceback.print_exc()
+            out.trace()
         out.error(e.message, e.hint, e.exit_code, as_json=as_json)
         return e.exit_code
     except (KeyboardInterrupt, typer.Abort):
@@ -77,7 +76,7 @@ def _other(e: Exception, out: Output, *, as_json: bool) -> int:
     if refused is not None:
         out.error(refused.message, refused.hint, refused.exit_code, as_json=as_json)
         return refused.exit_code
-    traceback.print_exc()
+    out.trace()
     out.error(f"internal error: {type(e).__name__}: {e}", None, _OUR_BUG, as_json=as_json)
     return _OUR_BUG
 

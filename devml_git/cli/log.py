@@ -209,8 +209,9 @@ def _revs_and_paths(git: Git, args: Sequence[str]) -> tuple[list[str], list[str]
         is_path = os.path.lexists(arg) or os.path.lexists(f"{arg}.dvc")
         if git.names_commits(arg):
             if is_path:
+                word = gate.quoted(arg)
                 raise UsageError(f"{gate.shown(arg)} is both a revision and a path",
-                                 hint=f"{arg} --   or   -- {arg}")  # fmt: skip
+                                 hint=f"{word} --   or   -- {word}")  # fmt: skip
         elif is_path:
             return list(args[:n]), repo_paths(git.top, args[n:])
         else:

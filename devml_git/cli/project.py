@@ -138,15 +138,9 @@ def _suggest(found: list[tuple[str, int, bool]]) -> None:
     o.answer("large or model-like, and not tracked yet:")
     for path, size, in_git in found[:_SHOWN]:
         note = "   (in git now; its history there stays)" if in_git else ""
-        o.answer(f"  {human(size):>9}  devml-git track {_quoted(path)}{note}")
+        o.answer(f"  {human(size):>9}  devml-git track {gate.quoted(path)}{note}")
     if len(found) > _SHOWN:
         o.answer(f"  and {len(found) - _SHOWN} more")
-
-
-def _quoted(path: str) -> str:
-    import shlex
-
-    return shlex.quote(path)
 
 
 def track(
@@ -175,7 +169,8 @@ def track(
                 more = f" and {len(done.matches) - _SHOWN} more" if done.matches[_SHOWN:] else ""
                 o.answer(f"  matches now: {names}{more}; the next commit snapshots them")
             for file in done.unstaged:
-                o.remark(f"note: {file} has edits of yours and was not staged: git add {file}")
+                command = f"git add {gate.pathspec(file)}"
+                o.remark(f"note: {file} has edits of yours and was not staged: {command}")
 
 
 def untrack(
@@ -300,4 +295,4 @@ def demo(
     o.answer()
     o.table([row.cells() for row in rows], story.HEADS)
     o.answer()
-    o.answer(f"yours to play with: cd {directory}")
+    o.answer(f"yours to play with: cd {gate.quoted(directory)}")

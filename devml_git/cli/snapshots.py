@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devml_git import arming, gate, savepointing, setup
+from devml_git import arming, credentials, gate, savepointing, setup
 from devml_git.amounts import counted, human
 from devml_git.cli.context import out, repo_paths, workspace
-from devml_git.errors import UsageError
+from devml_git.errors import Refused, UsageError
 from devml_git.nouns import State
 from devml_git.status import report
 from devml_git.wording import taken_lines, would_overwrite
@@ -88,7 +88,8 @@ def _show(found: Status) -> None:
     for pointer in found.left_alone:
         o.answer(f"left to dvc: {pointer.path} ({pointer.why_left_alone})")
     for path in found.in_git:
-        o.answer(f"matches a track rule, but git holds it: {path}   (devml-git track {path})")
+        command = f"devml-git track {gate.quoted(path)}"
+        o.answer(f"matches a track rule, but git holds it: {path}   ({command})")
     for note in found.notes:
         o.answer(f"note: {note}")
     if found.rescued:
@@ -193,9 +194,19 @@ def commit(ctx: typer.Context) -> None:
     with workspace() as ws:
         git = ws.git
         if "--dry-run" not in args:
+            _refuse_credentials(ws, args)
             _snapshot(ws, [])
         args = _with_pointers(ws, args)
     raise typer.Exit(git.interactive(["commit", *args], cwd=Path.cwd()))
+
+
+def _refuse_credentials(ws: Workspace, args: list[str]) -> None:
+    """Raise Refused for what is staged of credentials; the hook looks at what `-a` or PATH adds."""
+    if {"-n", "--no-verify"}.isdisjoint(args):
+        refused, _ = credentials.staged(ws.git, ws.git.staged_changes())
+        if refused:
+            what, *hints = (line.partition(": ")[2] for line in refused)
+            raise Refused("\n  ".join([what, *hints[:-1]]), hint=hints[-1])
 
 
 def _with_pointers(ws: Workspace, args: list[str]) -> list[str]:

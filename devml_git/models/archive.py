@@ -61,7 +61,7 @@ class Archive:
         start, directory = self._directory()
         for member in self._entries(directory):
             if member.name in self.members:
-                raise source.wrong(f"its archive has {shown(member.name)!r} twice")
+                raise source.wrong(f"its archive has '{shown(member.name)}' twice")
             self.members[member.name] = member
         self._check_places(start)
 
@@ -105,13 +105,13 @@ class Archive:
         flags, method = fields[3], fields[4]
         name = clean(raw_name.decode("utf-8" if flags & _UTF8 else "cp437", "backslashreplace"))
         if flags & _ENCRYPTED:
-            raise self.source.wrong(f"its member {shown(name)!r} is encrypted")
+            raise self.source.wrong(f"its member '{shown(name)}' is encrypted")
         if method not in {_STORED, _DEFLATED}:
-            raise self.source.wrong(f"its member {shown(name)!r} is compressed by method {method}")
+            raise self.source.wrong(f"its member '{shown(name)}' is compressed by method {method}")
         size, packed, header = self._sizes64((fields[9], fields[8], fields[16]), extra)
         stored = method == _STORED
         if (stored and size != packed) or size > packed * _MOST_INFLATED:
-            raise self.source.wrong(f"its member {shown(name)!r} lies about its size")
+            raise self.source.wrong(f"its member '{shown(name)}' lies about its size")
         return Member(name, size, packed, header, fields[7], stored)
 
     def _sizes64(self, sizes: tuple[int, int, int], extra: bytes) -> tuple[int, int, int]:
@@ -135,14 +135,14 @@ class Archive:
         at = 0
         for member in sorted(self.members.values(), key=lambda m: m.header):
             if member.header < at or member.header + _LOCAL.size + member.packed > end:
-                raise self.source.wrong(f"its member {shown(member.name)!r} is out of its place")
+                raise self.source.wrong(f"its member '{shown(member.name)}' is out of its place")
             at = member.header + _LOCAL.size + member.packed
 
     def start(self, member: Member) -> int:
         """Return where a member's own bytes begin in the file."""
         local = _LOCAL.unpack(self.source.read(member.header, _LOCAL.size))
         if local[0] != b"PK\x03\x04":
-            raise self.source.wrong(f"its member {shown(member.name)!r} is out of its place")
+            raise self.source.wrong(f"its member '{shown(member.name)}' is out of its place")
         return member.header + _LOCAL.size + int(local[9]) + int(local[10])
 
     def stream(self, member: Member) -> io.BufferedReader:
@@ -155,7 +155,7 @@ class Archive:
         import numpy as np
 
         if offset + length > member.size:
-            raise self.source.wrong(f"its member {shown(member.name)!r} is too short")
+            raise self.source.wrong(f"its member '{shown(member.name)}' is too short")
         if member.stored:
             return self.source.view(self.start(member) + offset, length)
         return np.frombuffer(self.read(member, IN_MEMORY), np.uint8)[offset : offset + length]
@@ -176,7 +176,7 @@ class Archive:
                 if offset + length == member.size and crc != member.crc:
                     raise Damaged("its checksum says so")
         except Damaged as e:
-            raise self.source.wrong(f"its member {shown(member.name)!r} is damaged: {e}") from e
+            raise self.source.wrong(f"its member '{shown(member.name)}' is damaged: {e}") from e
 
     def content(self, member: Member, offset: int, length: int) -> Lying:
         """Return a part of a member, to be had when it is asked for."""
@@ -190,7 +190,7 @@ class Archive:
         """Return a whole member, decompressed and checked, unless it is larger than `most`."""
         if member.size > most:
             raise self.source.wrong(
-                f"its member {shown(member.name)!r} has {counted(member.size, 'byte')}; "
+                f"its member '{shown(member.name)}' has {counted(member.size, 'byte')}; "
                 f"{most:,} are read"
             )
         if member.stored:
@@ -199,9 +199,9 @@ class Archive:
             with self.stream(member) as stream:
                 data, over = _filled(stream, member.size), stream.read(1)
         except Damaged as e:
-            raise self.source.wrong(f"its member {shown(member.name)!r} is damaged: {e}") from e
+            raise self.source.wrong(f"its member '{shown(member.name)}' is damaged: {e}") from e
         if over or len(data) != member.size or zlib.crc32(data) != member.crc:
-            raise self.source.wrong(f"its member {shown(member.name)!r} is damaged")
+            raise self.source.wrong(f"its member '{shown(member.name)}' is damaged")
         return data
 
 

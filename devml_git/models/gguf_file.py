@@ -72,7 +72,7 @@ def read(source: Source) -> Model:
         dtype, elements, width = TYPES[kind]
         nbytes = _blocks(source, name, listing.shape(name, shape), elements) * width
         if offset % alignment or start + offset + nbytes > source.size:
-            raise source.wrong(f"tensor {shown(name)!r} lies beyond the end, or is not aligned")
+            raise source.wrong(f"tensor '{shown(name)}' lies beyond the end, or is not aligned")
         raw = source.lying(start + offset, nbytes)
         listing.add(name, dtype, shape, nbytes, raw)
         spans.append((offset, offset + nbytes, name))
@@ -83,7 +83,7 @@ def read(source: Source) -> Model:
 def _blocks(source: Source, name: str, shape: tuple[int, ...], elements: int) -> int:
     """Return how many blocks a tensor has: its rows are whole blocks."""
     if shape and shape[-1] % elements:
-        raise source.wrong(f"tensor {shown(name)!r} has rows that are no whole blocks")
+        raise source.wrong(f"tensor '{shown(name)}' has rows that are no whole blocks")
     return math.prod(shape) // elements
 
 
@@ -91,7 +91,7 @@ def _check_overlaps(source: Source, spans: list[tuple[int, int, str]]) -> None:
     at = 0
     for start, end, name in sorted(spans):
         if start < at:
-            raise source.wrong(f"tensor {shown(name)!r} overlaps another tensor")
+            raise source.wrong(f"tensor '{shown(name)}' overlaps another tensor")
         at = end
 
 
@@ -144,7 +144,7 @@ class _Reader:
         for _ in range(count):
             key = clean(self.text())
             if key in found:
-                raise self._source.wrong(f"it has the key {shown(key)!r} twice")
+                raise self._source.wrong(f"it has the key '{shown(key)}' twice")
             found[key] = self._value(self.number("<I"), 0)
         return found
 
@@ -178,11 +178,11 @@ class _Reader:
         name = self.text()
         dimensions = self.number("<I")
         if dimensions > _MAX_DIMENSIONS:
-            raise self._source.wrong(f"tensor {shown(name)!r} claims {dimensions} dimensions")
+            raise self._source.wrong(f"tensor '{shown(name)}' claims {dimensions} dimensions")
         shape = tuple(reversed([self.number("<Q") for _ in range(dimensions)]))
         kind, offset = self.number("<I"), self.number("<Q")
         if kind not in TYPES:
-            raise self._source.wrong(f"tensor {shown(name)!r} has the unknown type {kind}")
+            raise self._source.wrong(f"tensor '{shown(name)}' has the unknown type {kind}")
         return name, shape, kind, offset
 
 

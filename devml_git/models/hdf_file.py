@@ -212,7 +212,7 @@ class _Hdf5:
     def _whole(self, name: str, data: h5py.Dataset) -> Array:
         """Return a data set in pieces or compressed: in memory."""
         if data.size * data.dtype.itemsize > _IN_MEMORY:
-            raise self._source.wrong(f"{shown(name)!r} is compressed, and too large for memory")
+            raise self._source.wrong(f"'{shown(name)}' is compressed, and too large for memory")
         return self._read(data, ())
 
     def _pieces(self, data: h5py.Dataset, count: int) -> Iterator[Array]:

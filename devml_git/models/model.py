@@ -290,7 +290,7 @@ class Listing(dict[str, Part]):
         """Add one tensor, or raise Unreadable: its name twice or too long, too many of them."""
         name = part.tensor.name
         if name in self:
-            raise self.wrong(f"it has two tensors named {shown(name)!r}")
+            raise self.wrong(f"it has two tensors named '{shown(name)}'")
         if len(name) > MAX_NAME:
             raise self.wrong(f"it names a tensor in more than {MAX_NAME} characters")
         if len(self) >= self._source.most:
@@ -301,7 +301,7 @@ class Listing(dict[str, Part]):
         """Return a shape that was read, or raise Unreadable: not numbers, negative, too large."""
         sizes = self.numbers(name, value)
         if math.prod(filter(None, sizes)) > _MAX_ELEMENTS:
-            raise self.wrong(f"tensor {shown(name)!r} has no shape that can be")
+            raise self.wrong(f"tensor '{shown(name)}' has no shape that can be")
         return sizes
 
     def numbers(self, name: str, value: object) -> tuple[int, ...]:
@@ -312,7 +312,7 @@ class Listing(dict[str, Part]):
                     break
             else:
                 return tuple(value)
-        raise self.wrong(f"tensor {shown(name)!r} has no shape that can be")
+        raise self.wrong(f"tensor '{shown(name)}' has no shape that can be")
 
 
 def let_go(array: Array) -> None:

@@ -80,7 +80,7 @@ def read_npz(archive: Archive) -> Model:
         try:
             _add_member(archive, listing, member, name)
         except (_Bad, Damaged) as e:
-            raise archive.source.wrong(f"array {shown(name)!r}: {e}") from e
+            raise archive.source.wrong(f"array '{shown(name)}': {e}") from e
         except _Objects:
             notes.append(f"{shown(name)} is an array of Python objects: not read")
     return Model("npz", listing, notes=notes, closing=(archive.source.close,))

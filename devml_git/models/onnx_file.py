@@ -158,7 +158,7 @@ def _add(tensor: Span, listing: Listing, notes: dict[str, None], source: Source)
         listing.add(name, dtype, shape, nbytes, functools.partial(_elsewhere, source.name, name))
     elif isinstance(raw, Span):
         if raw.end - raw.start != nbytes:
-            raise listing.wrong(f"tensor {shown(name)!r} has not the bytes that its shape needs")
+            raise listing.wrong(f"tensor '{shown(name)}' has not the bytes that its shape needs")
         listing.add(name, dtype, shape, nbytes, source.lying(raw.start, nbytes))
     else:
         content = functools.partial(_typed, source, name, dtype, typed, nbytes)
@@ -166,7 +166,7 @@ def _add(tensor: Span, listing: Listing, notes: dict[str, None], source: Source)
 
 
 def _elsewhere(file: str, name: str) -> Bytes:
-    raise Unreadable(file, f"tensor {shown(name)!r} lies in a file beside the model")
+    raise Unreadable(file, f"tensor '{shown(name)}' lies in a file beside the model")
 
 
 def _typed(
@@ -183,7 +183,7 @@ def _typed(
     else:
         found = _integers(source, dtype, parts).view(np.uint8)
     if found.size != nbytes:
-        raise source.wrong(f"tensor {shown(name)!r} has not the numbers that its shape needs")
+        raise source.wrong(f"tensor '{shown(name)}' has not the numbers that its shape needs")
     return found
 
 

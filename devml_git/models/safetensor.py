@@ -94,18 +94,18 @@ def _add(
 ) -> tuple[int, int, str]:
     """Add one tensor; return where it begins and ends, from the header's end."""
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise source.wrong(f"tensor {shown(name)!r} has no dtype, shape and data_offsets")
+        raise source.wrong(f"tensor '{shown(name)}' has no dtype, shape and data_offsets")
     dtype, offsets = entry["dtype"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise source.wrong(f"tensor {shown(name)!r} has a type that is not known")
+        raise source.wrong(f"tensor '{shown(name)}' has a type that is not known")
     shape = listing.shape(name, entry["shape"])
     nbytes = bytes_of(DTYPES[dtype], math.prod(shape))
     if type(offsets) is not list or [type(n) for n in offsets] != [int, int]:
-        raise source.wrong(f"tensor {shown(name)!r} has offsets that are no two numbers")
+        raise source.wrong(f"tensor '{shown(name)}' has offsets that are no two numbers")
     start, end = offsets
     if start < 0 or end - start != nbytes:
         raise source.wrong(
-            f"tensor {shown(name)!r} needs {counted(nbytes, 'byte')}, its offsets say else"
+            f"tensor '{shown(name)}' needs {counted(nbytes, 'byte')}, its offsets say else"
         )
     raw = source.lying(base + start, nbytes)
     listing.add(name, DTYPES[dtype], shape, nbytes, raw)
@@ -118,7 +118,7 @@ def _check_spans(source: Source, spans: list[tuple[int, int, str]], base: int) -
     for start, end, name in sorted(spans):
         if start != at:
             what = "overlaps another tensor" if start < at else "leaves a hole before it"
-            raise source.wrong(f"tensor {shown(name)!r} {what}")
+            raise source.wrong(f"tensor '{shown(name)}' {what}")
         at = end
     if base + at != source.size:
         missing = base + at - source.size

@@ -102,5 +102,5 @@ def _plain(metadata: object) -> dict[str, Any]:
 def _take(source: Source, listing: Listing, model: Model, names: Iterable[str]) -> None:
     for name in names:
         if name not in model.tensors:
-            raise source.wrong(f"tensor {shown(name)!r} is not in the shard it names")
+            raise source.wrong(f"tensor '{shown(name)}' is not in the shard it names")
         listing.take(model.part(name))

@@ -176,10 +176,10 @@ class _TorchWorld(ArrayWorld):
             case ("storage", Named(name=kind), str(name), _, int(count)) if count >= 0:
                 member = self._archive.members.get(f"{self._prefix}data/{name}")
                 if member is None:
-                    raise Malformed(f"storage {shown(name)!r} is not in the archive")
+                    raise Malformed(f"storage '{shown(name)}' is not in the archive")
                 dtype = _STORAGES.get(kind, "")
                 if member.size < count * _width(dtype):
-                    raise Malformed(f"storage {shown(name)!r} is shorter than it should be")
+                    raise Malformed(f"storage '{shown(name)}' is shorter than it should be")
                 return _Storage(self._archive, member, dtype, count)
         return super().persistent(key)
 

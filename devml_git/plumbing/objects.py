@@ -48,7 +48,7 @@ class Objects(Settings):
         if rev == "HEAD":
             hint = 'git commit, or devml-git snapshot -m "..."'
             return UsageError("there is no commit yet", hint=hint)
-        return UsageError(f"unknown revision {shown(rev)!r}", hint="git log --oneline --all")
+        return UsageError(f"unknown revision '{shown(rev)}'", hint="git log --oneline --all")
 
     def merge_base(self, one: str, other: str) -> str:
         """Return the newest commit that two commits both descend from. Raises UsageError."""
@@ -130,7 +130,7 @@ class Objects(Settings):
             return self.out(*argv, "--end-of-options", *revs, "--").split()
         except GitFailed as e:
             raise UsageError(
-                f"unknown revision {shown(' '.join(revs))!r}", hint="git log --oneline --all"
+                f"unknown revision '{shown(' '.join(revs))}'", hint="git log --oneline --all"
             ) from e
 
     @property

@@ -36,7 +36,7 @@ class Settings(Calls):
             return default
         if not re.fullmatch(r"[1-9][0-9]{0,5}", said):
             raise UsageError(
-                f"{key} {shown(said)!r} is no number of seconds",
+                f"{key} '{shown(said)}' is no number of seconds",
                 hint=f"git config {key} {default:.0f}",
             )
         return float(said)

@@ -1,0 +1,158 @@
+"""What in a `.dvc/config` is a credential: by DVC's option, in an address, or by its looks.
+
+No value that is found is ever told: findings name where it stands, and the commands that move it
+to `.dvc/config.local`, which git ignores. Options are those of DVC 3.67 (`dvc/config_schema.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from devml_git.escaping import opens
+from devml_git.gate import pathspec, quoted, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from devml_git.plumbing import Git, IndexEntry
+
+CONFIG = ".dvc/config"
+PRIVATE = ".dvc/config.local"
+ALLOWED_KEY = "devml.allowCredentials"
+_SHOWN = 4
+_LARGEST = 1 << 20  # characters of a configuration that are looked at
+
+SECRET_OPTIONS = frozenset(
+    {"password", "passphrase", "access_key_id", "secret_access_key", "session_token",
+     "sse_customer_key", "token", "connection_string", "sas_token", "account_key", "client_secret",
+     "oss_key_id", "oss_key_secret", "gdrive_client_secret"}
+)  # fmt: skip
+# As their makers document them: AWS, GitHub, GitLab, Slack, Hugging Face, Google, Azure, JWT (RFC
+# 7519), private keys (RFC 7468)
+_SHAPES = {
+    "an AWS key": r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
+    "a GitHub token": r"\bgh[pousr]_[A-Za-z0-9]{36,}|\bgithub_pat_[A-Za-z0-9_]{22,}",
+    "a GitLab token": r"\bgl(?:pat|dt|ptt|rt|cbt|soat)-[\w-]{20,}",
+    "a Slack token": r"\bxox[abeoprs]-[\w-]{10,}",
+    "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}",
+    "a Google key": r"\bAIza[\w-]{35}|\bya29\.[\w-]{20,}|\bGOCSPX-[\w-]{20,}",
+    "an Azure key": r"\b(?:AccountKey|SharedAccessKey|SharedAccessSignature)=[^;\s]{16,}",
+    "a web token": r"\beyJ[\w-]{8,300}\.eyJ",
+    "a private key": r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY|\"private_key\"",
+}
+_SHAPE = re.compile("|".join(f"(?P<s{i}>{p})" for i, p in enumerate(_SHAPES.values())))
+_REMOTE = re.compile(r'remote\s*"(.*)"\Z')
+# What git may be joining to HEAD: there already, so no commit of the user's brings it
+_JOINED = ("HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """One credential: its line, section (`remote "x"`) and option, "" where it stands alone.
+
+    `what` says by what it is known. `value` is compared, and told to nobody.
+    """
+
+    line: int
+    section: str
+    option: str
+    what: str
+    value: str = field(repr=False)
+
+    def __str__(self) -> str:
+        remote = _REMOTE.match(self.section)
+        place = f"remote {remote[1]}" if remote else self.section
+        named = f"{place}: {self.option}" if self.option else f"line {self.line}"
+        return shown(f"{named} ({self.what})" if self.what else named)
+
+    def move(self) -> str:
+        """Return the commands that move it to `.dvc/config.local`, with VALUE in its place."""
+        remote = _REMOTE.match(self.section)
+        if not self.option or not (remote or self.section):
+            return f"take line {self.line} out of {CONFIG}"
+        if remote:
+            word = f"{quoted(remote[1])} {quoted(self.option)}"
+            private, unset = f"dvc remote modify --local {word}", "dvc remote modify --unset"
+            plain = f"dvc remote modify {word}"
+        else:
+            name = re.sub(r'\s*"(.*)"\Z', r".\1", self.section)
+            word = quoted(f"{name}.{self.option}")
+            private, unset = f"dvc config --local {word}", "dvc config --unset"
+            plain = f"dvc config {word}"
+        # a remote without an address is none, and DVC takes it for broken
+        back = f"{plain} ADDRESS-WITHOUT-IT" if self.option == "url" else f"{unset} {word}"
+        return f"{private} VALUE; {back}"
+
+
+def found_in(text: str) -> Iterator[Credential]:
+    """Yield the credentials in the text of a DVC configuration, also where it is malformed.
+
+    Line by line, as ConfigObj lays it out, so that no text is too strange to be looked at.
+    """
+    section = ""
+    for n, line in enumerate(text[:_LARGEST].splitlines(), 1):
+        shape = _SHAPE.search(line)
+        what = list(_SHAPES)[int(str(shape.lastgroup)[1:])] if shape else ""
+        told = shape.group() if shape else ""
+        name, equals, value = (part.strip(" \t'\"") for part in line.partition("="))
+        if name.startswith("["):
+            section = line[: line.rfind("]")].strip(" \t[]'")
+        if name.startswith(("[", "#", ";")) or not equals:
+            name = ""
+        if name and not what and (address := opens(value)):
+            what, told = "in its address", address
+        if what or (name.lower() in SECRET_OPTIONS and value):
+            yield Credential(n, section, name.lower(), what, told or value)
+
+
+def committed(git: Git) -> list[Credential]:
+    """Return the credentials that HEAD's `.dvc/config` has."""
+    return list(found_in(git.text_at("HEAD", CONFIG)))
+
+
+def staged(git: Git, entries: Sequence[IndexEntry]) -> tuple[list[str], list[str]]:
+    """Return what is to be told of credentials that are staged: errors and hints, and warnings.
+
+    Errors are for those that no commit has brought before. `entries` are what is staged.
+    """
+    refused: list[str] = []
+    warned: list[str] = []
+    for entry in entries:
+        if entry.path not in {CONFIG, PRIVATE}:
+            continue
+        found = list(found_in(next(git.blobs([entry.blob])).decode("utf-8", "replace")))
+        known = _brought_before(git, entry.path) if found else set()
+        fresh = [c for c in found if c.value not in known]
+        if fresh and git.config(ALLOWED_KEY) != "true":
+            refused += _refusal(entry.path, fresh)
+        elif found:
+            warned.append(
+                f"warning: {entry.path} has credentials in it, and git keeps them for good: "
+                f"{_listed(found)}; make new ones: devml-git doctor"
+            )
+    return refused, warned
+
+
+def _brought_before(git: Git, path: str) -> set[str]:
+    return {c.value for rev in _JOINED for c in found_in(git.text_at(rev, path))}
+
+
+def _refusal(path: str, fresh: Sequence[Credential]) -> list[str]:
+    lines = [f"error: {path} would put credentials into git: {_listed(fresh)}"]
+    if path == PRIVATE:
+        return [*lines, f"hint: git rm -f --cached -- {pathspec(PRIVATE)}   (the file stays)"]
+    lines += [f"hint: {command}" for command in moves(fresh)]
+    again = f"git add {CONFIG}   and commit again"
+    return [*lines, f"hint: then {again} (if it is no secret: git -c {ALLOWED_KEY}=true commit)"]
+
+
+def moves(found: Collection[Credential]) -> list[str]:
+    """Return the commands that move credentials away, a few at most."""
+    return list(dict.fromkeys(c.move() for c in found))[:_SHOWN]
+
+
+def _listed(found: Sequence[Credential]) -> str:
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return ", ".join(map(str, found[:_SHOWN])) + more
