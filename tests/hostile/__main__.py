@@ -18,7 +18,7 @@ from tests.hostile.trial import Case, Told
 def main() -> int:
     """Try what was asked for; 1 if anything broke."""
     ask = argparse.ArgumentParser(prog="python -m tests.hostile", description=__doc__)
-    ask.add_argument("--only", action="append", default=[], help="templates with this in their name")
+    ask.add_argument("--only", action="append", default=[], help="templates or modules with this in their name")
     ask.add_argument("--arrival", action="append", default=[])
     ask.add_argument("--quick", action="store_true", help="one arrival, few commands: what `make test` does")
     ask.add_argument("--jobs", type=int, default=2)
@@ -31,7 +31,7 @@ def main() -> int:
         return 2
     cases = [
         c for c in (trial.quick_cases() if asked.quick else trial.cases())
-        if (not asked.only or any(word in c.template.name for word in asked.only))
+        if (not asked.only or any(word in f"{c.template.kind}.{c.template.name}" for word in asked.only))
         and (not asked.arrival or c.arrival in asked.arrival)
     ]  # fmt: skip
     if asked.list:

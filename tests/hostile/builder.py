@@ -21,12 +21,12 @@ class Template:
     """A hostile repository: how it is built, and how it is tried where there is little time.
 
     `quick` names the steps of course.py that bite, `arrival` and `visit` where they do. `harmless`:
-    what the user typed to get content may read from the remote without a question. `launders`:
-    it is also tried in the ways in which a commit's lines become another's. `env` is what the
+    what the user typed to get content may read from the remote without a question. `launders`: it is also tried in the ways in which a commit's lines become another's. `env` is what the
     victim's shell has set, for git alone (`for_git`) or for both.
     """
 
     name: str
+    kind: str  # the module of templates/ it stands in
     build: Callable[[Hostile], None]
     quick: tuple[str, ...]
     arrival: str
@@ -48,7 +48,7 @@ def template(quick: str = "show push", *, arrival: str = "clone", visit: str = "
     def register(build: Callable[[Hostile], None]) -> Callable[[Hostile], None]:
         name = build.__name__
         assert name not in TEMPLATES
-        TEMPLATES[name] = Template(name, build, tuple(quick.split()), arrival, visit, harmless,
+        TEMPLATES[name] = Template(name, build.__module__.rpartition(".")[2], build, tuple(quick.split()), arrival, visit, harmless,
                                    launders, env or {}, for_git or {})  # fmt: skip
         return build
 

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from tests.hostile.arrivals import Visit
@@ -18,7 +19,7 @@ from tests.hostile.world import HOME_MAY_HAVE, KEYS, World
 SECONDS, MEGABYTES = CPU - 2, 512
 MOST_TOLD = 4  # of a kind, of one command
 PROGRAMS = re.compile(
-    r"git(-.*)?|sh|dash|bash|python[\d.]*|devml-git|ssh|env|uname|ldconfig|ldconfig.real|gcc|ld|objdump|"
+    r"git(-.*)?|sh|dash|bash|python[\d.]*|devml-git|ssh|env|uname|ldconfig|ldconfig.real|gcc|collect2|ld|objdump|"
     # what the shim, git's own shell scripts and DVC use
     r"cat|grep|egrep|cmp|mv|rm|tail|head|sed|tr|cut|sort|basename|dirname|expr|mkdir|ls|wc|chmod|lsb_release"
 )
@@ -59,8 +60,9 @@ class Judge:
 
     def end(self, visit: Visit) -> Iterator[Break]:
         """Judge what lies there at the end of a visit."""
-        for kind, what in [*self._struck(), *self._outside(), *self._leaks(visit)]:
-            yield Break(kind, what, visit.name, "end")
+        for found in (self._struck(), self._outside(visit), self._leaks(visit)):
+            for kind, what in islice(found, MOST_TOLD):
+                yield Break(kind, what, visit.name, "end")
         for check in self.it.checks:
             if visit.place.is_dir() and (what := check(visit.place)):
                 yield Break("wrong", what, visit.name, "end")
@@ -69,7 +71,7 @@ class Judge:
 
     def _acts(self, visit: Visit, step: Step, acts: list[Act]) -> Iterator[tuple[str, str]]:
         reads = {str(f) for f in self.world.secrets}
-        if visit.trusted:
+        if self._may_connect(visit, step):
             reads -= {str(self.world.root / name) for name in KEYS}
         for act in acts:
             if act.kind == "write" and not self._may_write(visit, act.what):
@@ -133,9 +135,11 @@ class Judge:
             yield "payload ran", file.name
             file.unlink()
 
-    def _outside(self) -> Iterator[tuple[str, str]]:
+    def _outside(self, visit: Visit) -> Iterator[tuple[str, str]]:
         now = self.world.outside()
         for place in sorted({*now, *self.world.before}):
+            if visit.trusted and any(_within(str(place), sent) for sent in self.it.sends_to):
+                continue
             if now.get(place) != self.world.before.get(place):
                 yield "changed outside", self._short(str(place))
 

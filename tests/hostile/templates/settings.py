@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.hostile.builder import Hostile, template
 
+# `harmless`: what is left of it, without the options that nobody takes from a tree, may be read
 AWS_FILE = "[{section}]\nregion = us-east-1\ncredential_process = sh -c '{command}; echo {{}}'\n"
 NOWHERE = "127.0.0.1:9"
 
@@ -18,28 +19,28 @@ def bearer_token_command(it: Hostile) -> None:
     it.commit()
 
 
-@template("show fetch", visit="plain", launders=True)
+@template("show fetch", visit="plain", launders=True, harmless=True)
 def aws_credentialpath(it: Hostile) -> None:
     it.write("aws.cfg", AWS_FILE.format(section="default", command=it.command("credentialpath")))
     it.remote("credentialpath = ../aws.cfg", url="s3://bucket/x")
     it.commit()
 
 
-@template("git-push", visit="own")
+@template("git-push", visit="own", harmless=True)
 def aws_configpath(it: Hostile) -> None:
     it.write("aws.cfg", AWS_FILE.format(section="default", command=it.command("configpath")))
     it.remote("configpath = ../aws.cfg", url="s3://bucket/x")
     it.commit()
 
 
-@template("verify--remote", visit="plain")
+@template("verify--remote", visit="plain", harmless=True)
 def aws_profile(it: Hostile) -> None:
     it.write("aws.cfg", AWS_FILE.format(section="profile evil", command=it.command("profile")))
     it.remote("configpath = ../aws.cfg", "profile = evil", url="s3://bucket/x")
     it.commit()
 
 
-@template("", arrival="pull")
+@template("", arrival="pull", harmless=True)
 def aws_file_changed_later(it: Hostile) -> None:
     """Trust was given while the file that the option names was harmless."""
     it.write("aws.cfg", "[default]\nregion = us-east-1\n")
@@ -116,7 +117,7 @@ def http_with_certificates_of_the_user(it: Hostile) -> None:
     it.commit()
 
 
-@template("show", visit="plain")
+@template("show", visit="plain", harmless=True)
 def webdav_with_certificates(it: Hostile) -> None:
     secret = it.world.home / "notes.txt"
     it.remote(f"cert_path = {secret}", f"key_path = {secret}", "user = u", "password = p",
@@ -133,7 +134,7 @@ def s3_endpoint(it: Hostile) -> None:
 
 @template("show verify--remote", visit="plain")
 def s3_versions(it: Hostile) -> None:
-    it.remote(f"endpointurl = http://{NOWHERE}", "version_aware = true", "worktree = true",
+    it.remote(f"endpointurl = http://{NOWHERE}", "version_aware = true",
               "use_ssl = false", url="s3://bucket/x")  # fmt: skip
     it.commit()
 
@@ -154,7 +155,7 @@ def gdrive_credentials(it: Hostile) -> None:
     it.commit()
 
 
-@template("show fetch")
+@template("show fetch", harmless=True)
 def azure_connection(it: Hostile) -> None:
     it.remote(f"connection_string = BlobEndpoint=http://{NOWHERE}/x;AccountName=a;AccountKey=eA==",
               url="azure://container/x")  # fmt: skip
@@ -235,7 +236,7 @@ def another_directory(it: Hostile) -> None:
 @template("git-commit git-push")
 def url_into_home(it: Hostile) -> None:
     it.remote(url="../../../home/made")
-    it.sends_to.append(it.world.home)
+    it.sends_to.append(it.world.home / "made")
     it.commit()
 
 
@@ -272,7 +273,7 @@ def config_that_is_none(it: Hostile) -> None:
     it.commit()
 
 
-@template("status show")
+@template("status show", harmless=True)
 def options_of_wrong_types(it: Hostile) -> None:
     it.remote("verify = \x1b[31mmaybe", "jobs = -1", "timeout = 1e99", "nonsense = 1",
               url="s3://bucket/x")  # fmt: skip
