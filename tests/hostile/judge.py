@@ -74,6 +74,10 @@ class Judge:
         if self._may_connect(visit, step):
             reads -= {str(self.world.root / name) for name in KEYS}
         for act in acts:
+            # git's own: it replaces directories by links, after which their paths lead elsewhere;
+            # `end` finds what it would really change
+            if act.kind == "write" and act.program.startswith("git") and "open" not in act.how:
+                continue
             if act.kind == "write" and not self._may_write(visit, act.what):
                 yield "wrote", self._short(f"{act.what} ({act.program}: {act.how})")
             elif act.kind == "read" and act.what in reads and not act.program.startswith("git"):
