@@ -18,13 +18,19 @@ from tests.hostile.trial import Case, Told
 def main() -> int:
     """Try what was asked for; 1 if anything broke."""
     ask = argparse.ArgumentParser(prog="python -m tests.hostile", description=__doc__)
-    ask.add_argument("--only", action="append", default=[], help="templates or modules with this in their name")
+    ask.add_argument(
+        "--only", action="append", default=[], help="templates or modules with this in their name"
+    )
     ask.add_argument("--arrival", action="append", default=[])
-    ask.add_argument("--quick", action="store_true", help="one arrival, few commands: what `make test` does")
+    ask.add_argument(
+        "--quick", action="store_true", help="one arrival, few commands: what `make test` does"
+    )
     ask.add_argument("--jobs", type=int, default=2)
     ask.add_argument("--keep", type=Path)
     ask.add_argument("--list", action="store_true")
-    ask.add_argument("-v", "--verbose", action="store_true", help="each command, how it ended, what it took")
+    ask.add_argument(
+        "-v", "--verbose", action="store_true", help="each command, how it ended, what it took"
+    )
     asked = ask.parse_args()
     if why := trace.missing():
         print(f"cannot be run: {why}", file=sys.stderr)
@@ -64,13 +70,18 @@ def main() -> int:
 
 def show(told: Told, seconds: float, *, verbose: bool) -> None:
     """Print what became of a case."""
-    lines = [f"{'BROKE' if told.breaks else 'held '} {told.case} ({len(told.ran)} commands, {seconds:.0f} s)"]
+    lines = [
+        f"{'BROKE' if told.breaks else 'held '} {told.case} ({len(told.ran)} commands, {seconds:.0f} s)"
+    ]
     lines += [f"    {broken}" for broken in dict.fromkeys(told.breaks)]
     if verbose:
         for name, done in told.ran:
             lines.append(f"  {name}: {done.status}, {done.cpu:.1f} s, {done.rss} MB")
             for text in (done.out, done.err):
-                lines += ["      | " + ascii(x)[1:-1] for x in text.decode("utf-8", "replace").splitlines()[:8]]
+                lines += [
+                    "      | " + ascii(x)[1:-1]
+                    for x in text.decode("utf-8", "replace").splitlines()[:8]
+                ]
     print("\n".join(lines), flush=True)
 
 

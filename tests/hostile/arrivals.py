@@ -131,7 +131,9 @@ _laundering("revert", ("merge", "-q", "--no-ff", "-s", "ours", "-m", "not theirs
             ("checkout", "-q", "origin/main", "--", "."), _COMMIT, ("revert", "--no-edit", "HEAD"),
             ("revert", "-n", "HEAD"), _COMMIT)  # fmt: skip
 _laundering("reset", ("reset", "-q", "--soft", "origin/main"), ("reset", "-q", "--hard"), _COMMIT)
-_laundering("rebase", ("commit", "-q", "--allow-empty", "-m", "mine"), ("rebase", "-q", "origin/main"))
+_laundering(
+    "rebase", ("commit", "-q", "--allow-empty", "-m", "mine"), ("rebase", "-q", "origin/main")
+)
 
 
 def _publish(world: World, it: Hostile, rev: str) -> None:
@@ -143,9 +145,8 @@ def _honest(world: World, it: Hostile) -> Path:
     """Make a clone of the honest part, initialised and trusted; then publish the rest."""
     _publish(world, it, it.base)
     place = world.work / "mine"
-    world.run(DEVML, "clone", "-q", world.url, str(place), cwd=world.work)
-    world.run(DEVML, "trust", cwd=place)
-    if it.later:
-        it.later()
+    alone = ("unshare", "-n", DEVML)  # its remote may be one that is not there
+    world.run(*alone, "clone", world.url, str(place), cwd=world.work, check=False)
+    world.run(*alone, "trust", cwd=place)
     _publish(world, it, "HEAD")
     return place

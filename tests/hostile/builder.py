@@ -68,7 +68,7 @@ class Hostile:
     world: World
     checks: list[Callable[[Path], str]] = field(default_factory=list)
     sends_to: list[Path] = field(default_factory=list)
-    later: Callable[[], None] | None = None
+    accepted: bool = False  # the remote's address was trusted while all was honest
     base: str = ""
 
     # -- files -------------------------------------------------------------------------------------
@@ -132,7 +132,9 @@ class Hostile:
         file.write_bytes(raw)
         return oid
 
-    def pointer(self, name: str, oid: str, size: int = 1, *, path: str = "", more: str = "") -> None:
+    def pointer(
+        self, name: str, oid: str, size: int = 1, *, path: str = "", more: str = ""
+    ) -> None:
         """Write a `.dvc` file: `name` without its ending, the output's path (default: its own)."""
         path = path or os.path.basename(name)
         self.write(f"{name}.dvc", f"outs:\n- md5: {oid}\n  size: {size}\n  hash: md5\n"
@@ -143,7 +145,9 @@ class Hostile:
         raw = data.encode() if isinstance(data, str) else data
         self.pointer(name, self.put(raw), len(raw))
 
-    def directory(self, name: str, members: dict[str, str | bytes] | list[dict[str, object]]) -> None:
+    def directory(
+        self, name: str, members: dict[str, str | bytes] | list[dict[str, object]]
+    ) -> None:
         """Make a directory that DVC tracks; a list is the manifest's entries as they are."""
         if isinstance(members, dict):
             members = [{"md5": self.put(data), "relpath": path} for path, data in members.items()]
@@ -166,6 +170,7 @@ class Hostile:
     def honest(self) -> None:
         """Say that what was written up to now was honest: the victim may have it, and trust it."""
         self.commit("more honest work")
+        self.accepted = True
         self.base = self.git("rev-parse", "HEAD").strip()
 
 

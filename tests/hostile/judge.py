@@ -25,7 +25,9 @@ PROGRAMS = re.compile(
 )
 HOOK = re.compile(r"/hooks/[a-z-]+$")
 # C0 but newline and tab, DEL, C1, and what turns the reading direction
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class Judge:
             return False
 
     def _may_connect(self, visit: Visit, step: Step) -> bool:
-        if visit.trusted:
+        if visit.trusted or (self.it.accepted and visit.sends):
             return True
         return self.template.harmless and (step.gets or visit.name == "own")
 

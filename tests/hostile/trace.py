@@ -9,7 +9,7 @@ import resource
 import shutil
 import signal
 import subprocess
-import threading
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,30 +64,44 @@ def missing() -> str:
 
 def traced(argv: list[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> Done:
     """Run a command and tell what it, and every process that it started, did."""
-    out, err = log.with_suffix(".out"), log.with_suffix(".err")
+    out, err, used = log.with_suffix(".out"), log.with_suffix(".err"), log.with_suffix(".used")
     with out.open("wb") as o, err.open("wb") as e:
         process = subprocess.Popen(
-            ["unshare", "-n", *_STRACE, "-o", str(log), *argv],
+            [sys.executable, "-ISc", _COUNTS, used, _found("unshare"), "-n", _found("strace"), *_STRACE[1:], "-o", log, *argv],
             cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=o, stderr=e,
             start_new_session=True, preexec_fn=_limits,
         )  # fmt: skip
-        hung = threading.Event()
-
-        def kill() -> None:
-            hung.set()
+        try:
+            process.wait(WALL)
+        except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-
-        timer = threading.Timer(WALL, kill)
-        timer.start()
-        _, status, used = os.wait4(process.pid, 0)
-        timer.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
+            process.wait()
+    status, cpu, rss = used.read_text().split() if used.exists() else ("-9", str(CPU), "0")
+    used.unlink(missing_ok=True)
     acts = list(dict.fromkeys(read(log.read_text("latin-1").splitlines(), cwd)))
-    done = Done(process.returncode, out.read_bytes(), err.read_bytes(),
-                used.ru_utime + used.ru_stime, used.ru_maxrss // 1024, hung.is_set(), acts)  # fmt: skip
+    done = Done(int(status), out.read_bytes(), err.read_bytes(), float(cpu), int(rss) // 1024,
+                process.returncode == -signal.SIGKILL, acts)  # fmt: skip
     for file in (log, out, err):
         file.unlink()
     return done
+
+
+# A small process of its own counts: Linux gives a child the memory of whoever forked it, too.
+# It searches the PATH that we have, not the one of the case.
+_COUNTS = """
+import os, sys
+used, program, *argv = sys.argv[1:]
+pid = os.posix_spawn(program, [program, *argv], os.environ)
+_, status, it = os.wait4(pid, 0)
+with open(used, "w") as file:
+    print(os.waitstatus_to_exitcode(status), it.ru_utime + it.ru_stime, it.ru_maxrss, file=file)
+"""
+
+
+def _found(program: str) -> str:
+    place = shutil.which(program)
+    assert place
+    return place
 
 
 def _limits() -> None:
@@ -163,7 +177,9 @@ def _whole(lines: list[str]) -> Iterator[tuple[int, str, list[str], str]]:
         yield pid, name, [], rest
 
 
-def _families(calls: list[tuple[int, str, list[str], str]]) -> tuple[dict[int, int], dict[int, int]]:
+def _families(
+    calls: list[tuple[int, str, list[str], str]],
+) -> tuple[dict[int, int], dict[int, int]]:
     """Return who started whom, and which threads are whose."""
     parents, leaders = {}, {}
     for pid, name, _, rest in calls:

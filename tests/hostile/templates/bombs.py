@@ -43,7 +43,9 @@ def laughing_pipeline(it: Hostile) -> None:
 @template("status git-commit", arrival="pull")
 def matrix(it: Hostile) -> None:
     axes = "".join(f"      k{n}: [{', '.join(map(str, range(40)))}]\n" for n in range(4))
-    it.write("dvc.yaml", f"stages:\n  a:\n    matrix:\n{axes}    cmd: x\n    outs: ['o-${{item.k0}}']\n")
+    it.write(
+        "dvc.yaml", f"stages:\n  a:\n    matrix:\n{axes}    cmd: x\n    outs: ['o-${{item.k0}}']\n"
+    )
     it.commit()
 
 
@@ -57,7 +59,9 @@ def foreach(it: Hostile) -> None:
 @template("status diff", arrival="pull")
 def interpolation_of_itself(it: Hostile) -> None:
     it.write("params.yaml", "a: ${b}\nb: ${a}\nc: " + "${" * 5000 + "}" * 5000 + "\n")
-    it.write("dvc.yaml", "stages:\n  a:\n    cmd: ${c} ${a}\n    outs: ['" + "${a.b.c}" * 3000 + "']\n")
+    it.write(
+        "dvc.yaml", "stages:\n  a:\n    cmd: ${c} ${a}\n    outs: ['" + "${a.b.c}" * 3000 + "']\n"
+    )
     it.commit()
 
 
@@ -99,8 +103,14 @@ def large_measures(it: Hostile) -> None:
 
 @template("diff status", arrival="pull")
 def large_numbers(it: Hostile) -> None:
-    it.write("metrics.json", '{"a": ' + "9" * 2_000_000 + ', "b": 1e999999999, "c": -0.' + "1" * 90000 + "}")
-    it.write("params.yaml", "a: 0x" + "f" * 1_000_000 + "\nb: 1_" + "0" * 99999 + "\nc: 1:1" + ":1" * 9999 + "\n")
+    it.write(
+        "metrics.json",
+        '{"a": ' + "9" * 2_000_000 + ', "b": 1e999999999, "c": -0.' + "1" * 90000 + "}",
+    )
+    it.write(
+        "params.yaml",
+        "a: 0x" + "f" * 1_000_000 + "\nb: 1_" + "0" * 99999 + "\nc: 1:1" + ":1" * 9999 + "\n",
+    )
     it.commit()
 
 
@@ -109,7 +119,9 @@ def large_numbers(it: Hostile) -> None:
 
 @template("status git-commit", arrival="pull")
 def many_outs(it: Hostile) -> None:
-    entries = "".join(f"- md5: {n:032x}\n  size: 1\n  hash: md5\n  path: o/{n}\n" for n in range(20_000))
+    entries = "".join(
+        f"- md5: {n:032x}\n  size: 1\n  hash: md5\n  path: o/{n}\n" for n in range(20_000)
+    )
     it.write("x.dvc", "outs:\n" + entries)
     it.commit()
 
@@ -132,7 +144,10 @@ def many_pointers(it: Hostile) -> None:
 
 @template("status git-commit")
 def many_remotes(it: Hostile) -> None:
-    it.append(".dvc/config", "".join(f"['remote \"r{n}\"']\n    url = s3://b/{n}\n" for n in range(60_000)))
+    it.append(
+        ".dvc/config",
+        "".join(f"['remote \"r{n}\"']\n    url = s3://b/{n}\n" for n in range(60_000)),
+    )
     it.commit()
 
 
@@ -154,8 +169,13 @@ def large_manifest(it: Hostile) -> None:
 @template("status show", arrival="pull")
 def many_pipelines(it: Hostile) -> None:
     for n in range(800):
-        it.write(f"s{n}/dvc.yaml", f"stages:\n  a:\n    cmd: x\n    outs: [o{n}]\n    params: [p{n}]\n")
-        it.write(f"s{n}/dvc.lock", f"schema: '2.0'\nstages:\n  a:\n    cmd: x\n    outs:\n    - {{path: o{n}, md5: {n:032x}}}\n")
+        it.write(
+            f"s{n}/dvc.yaml", f"stages:\n  a:\n    cmd: x\n    outs: [o{n}]\n    params: [p{n}]\n"
+        )
+        it.write(
+            f"s{n}/dvc.lock",
+            f"schema: '2.0'\nstages:\n  a:\n    cmd: x\n    outs:\n    - {{path: o{n}, md5: {n:032x}}}\n",
+        )
     it.commit()
 
 
@@ -224,7 +244,9 @@ def rules_without_number(it: Hostile) -> None:
 @template("git-commit status", arrival="pull")
 def gitignore_of_stars(it: Hostile) -> None:
     """Git's own matcher is git's matter; ours, for the same file, is not."""
-    it.write(".gitignore", "/data\n" + "".join(f"x{n}*y/\n" for n in range(20_000)) + "*a" * 12 + "b\n")
+    it.write(
+        ".gitignore", "/data\n" + "".join(f"x{n}*y/\n" for n in range(20_000)) + "*a" * 12 + "b\n"
+    )
     it.commit()
 
 

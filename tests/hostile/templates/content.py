@@ -60,7 +60,11 @@ def _zip(members: dict[str, bytes], kind: int = zipfile.ZIP_STORED) -> bytes:
 def pickles(it: Hostile) -> None:
     evil = pickle.dumps(_Runs(it.command("pickle")))
     protocol0 = pickle.dumps(_Runs(it.command("pickle0")), protocol=0)
-    npy = b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(127) + b"\n" + evil
+    npy = (
+        b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(127)
+        + b"\n"
+        + evil
+    )
     _each(it, {
         "a.pkl": evil, "b.pkl": protocol0, "c.joblib": evil, "d.pickle": evil, "e.pt": evil, "a.npy": npy,
         "f.pt": _zip({"archive/data.pkl": evil, "archive/version": b"3"}), "g.npz": _zip({"x.npy": npy}),
@@ -74,7 +78,12 @@ def pickles(it: Hostile) -> None:
 def zip_bombs(it: Hostile) -> None:
     zeros = bytes(200 << 20)
     bomb = _zip({"x.npy": zeros}, zipfile.ZIP_DEFLATED)
-    header = b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (26214400,), }".ljust(127) + b"\n"
+    header = (
+        b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (26214400,), }".ljust(
+            127
+        )
+        + b"\n"
+    )
     _each(it, {
         "a.npz": _zip({"x.npy": header + zeros}, zipfile.ZIP_DEFLATED), "b.pt": bomb,
         "c.npz": _zip({f"x{n}.npy": b"" for n in range(60_000)}),
@@ -84,8 +93,12 @@ def zip_bombs(it: Hostile) -> None:
 
 @template("show diff")
 def headers_that_lie(it: Hostile) -> None:
-    many = json.dumps({f"t{n}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for n in range(300_000)})
-    far = json.dumps({"t": {"dtype": "F32", "shape": [1 << 60, 1 << 60], "data_offsets": [0, 1 << 62]}})
+    many = json.dumps(
+        {f"t{n}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for n in range(300_000)}
+    )
+    far = json.dumps(
+        {"t": {"dtype": "F32", "shape": [1 << 60, 1 << 60], "data_offsets": [0, 1 << 62]}}
+    )
     _each(it, {
         "a.safetensors": struct.pack("<Q", len(many)) + many.encode(),
         "b.safetensors": struct.pack("<Q", 1 << 62) + b"{}",
@@ -111,7 +124,7 @@ def params_in_python(it: Hostile) -> None:
 
 @template("diff show")
 def tables(it: Hostile) -> None:
-    rows = "a,b\n" + '"=cmd|\' /C x\'!A0",2\n' * 10
+    rows = "a,b\n" + "\"=cmd|' /C x'!A0\",2\n" * 10
     _each(it, {
         "a.csv": rows.encode(), "b.csv": b"," * 300_000 + b"\n", "c.csv": b'"' + b"x\n" * 400_000,
         "d.jsonl": b'{"a":' * 100_000, "e.parquet": b"PAR1" + b"\xff" * 1000 + b"\xff\xff\xff\x7fPAR1",
@@ -134,8 +147,14 @@ def notebooks(it: Hostile) -> None:
 @template("diff show")
 def images(it: Hostile) -> None:
     png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\x7f\xff\xff\xff\x7f\xff\xff\xff\x08\x02\0\0\0" + bytes(40)
-    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(" + it.command("eps").encode() + b") run\n"
-    svg = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><svg>&a;</svg>'
+    eps = (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n("
+        + it.command("eps").encode()
+        + b") run\n"
+    )
+    svg = (
+        b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><svg>&a;</svg>'
+    )
     _each(it, {
         "a.png": png, "b.eps": eps, "b.png": eps, "c.svg": svg, "c.png": svg, "d.jpg": b"\xff\xd8\xff\xe1\xff\xff",
         "e.gif": b"GIF89a\xff\xff\xff\xff" + b"!" * 9000, "f.wav": b"RIFF\xff\xff\xff\xffWAVELIST\0\0\0\0" * 9,
@@ -146,20 +165,18 @@ def images(it: Hostile) -> None:
 @template("checkout verify", visit="own")
 def twins_swapped(it: Hostile) -> None:
     """Committed by devml-git as the good twin; the remote now gives the evil one."""
-    world = it.world
-    world.run(DEVML, "init", cwd=it.path)
+    it.world.run(DEVML, "init", cwd=it.path)
     it.write("models/t.pt", _GOOD)
-    world.run("git", "add", "-A", cwd=it.path)
-    world.run(DEVML, "commit", "-qm", "the good twin", cwd=it.path)
+    it.world.run(DEVML, "commit", "-qm", "the good twin", cwd=it.path)
+    assert (it.path / "models/t.pt.dvc").exists()
+    it.git("config", "core.hooksPath", "/dev/null")
     it.put(_EVIL)
     it.checks.append(lambda place: _is_evil(place / "models/t.pt"))
-    if (it.path / "models/t.pt").exists():
-        world.run("git", "config", "core.hooksPath", "/dev/null", cwd=it.path)
 
 
-@template("status snapshot git-commit", arrival="pull")
+@template("status verify git-checkout", visit="own")
 def twin_in_git(it: Hostile) -> None:
-    """The pointer stays as it was; the evil twin is what git brings to the artifact's place."""
+    """The evil twin, in git, in the place of the artifact whose pointer names the good one."""
     it.artifact("models/t.pt", _GOOD)
     it.honest()
     it.write("models/.gitignore", "")

@@ -11,11 +11,30 @@ ESC = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\x1b[31m"
 C1 = "\x9b31m\x85\x90"
 BIDI = "a\u202egpj.\u2066x\u2069\u200f\u2028"
 MARKUP = "[link=http://x]x[/link][bold red]"
-ODD = {"esc": ESC, "c1": C1, "bidi": BIDI, "markup": MARKUP, "lines": "a\nerror: b\r", "bs": "x\b\b\b\x7f"}
+ODD = {
+    "esc": ESC,
+    "c1": C1,
+    "bidi": BIDI,
+    "markup": MARKUP,
+    "lines": "a\nerror: b\r",
+    "bs": "x\b\b\b\x7f",
+}
 COMMANDS = ("$(cd ..;cd ..;echo>struck&&touch x)", "$(cd ..;cd ..;cd struck&&touch dollar)",
             "`cd ..;cd ..;cd struck&&touch backtick`", ";cd ..;cd ..;cd struck;touch semicolon;",
             "'\"; cd ..;cd ..;cd struck; touch quote #")  # fmt: skip
-OPTIONS = ("-x", "--force", "--output=evil", "-", "--", ":(glob)**", ":!x", ":/", "@{u}", "HEAD", "a b ")
+OPTIONS = (
+    "-x",
+    "--force",
+    "--output=evil",
+    "-",
+    "--",
+    ":(glob)**",
+    ":!x",
+    ":/",
+    "@{u}",
+    "HEAD",
+    "a b ",
+)
 
 
 @template("git-commit status show", arrival="pull")
@@ -44,10 +63,22 @@ def texts_with_control_characters(it: Hostile) -> None:
         it.write("metrics.json", json.dumps({w: i for i, w in enumerate(ODD.values())}))
         it.write(f"p{n}.yaml", f"{quoted}: {quoted}\n")
         it.write(f"x{n}.dvc", f"outs:\n- path: {quoted}\n  md5: {quoted}\n  {quoted}: 1\n")
-        it.write(f"y{n}.dvc", f"outs:\n- path: y{n}\n  md5: {n:032x}\n  desc: {quoted}\n  remote: {quoted}\n")
-    words = ", ".join(json.dumps(w) for w in ODD.values())
-    it.write("devml.toml", f'params = ["*.yaml"]\nmetrics = ["metrics.json"]\ntrack = [{words}]\n')
-    it.write("dvc.yaml", f"stages:\n  {json.dumps(ESC)}:\n    cmd: {json.dumps(ESC)}\n    outs: [{json.dumps(BIDI)}]\n")
+        it.write(
+            f"y{n}.dvc",
+            f"outs:\n- path: y{n}\n  md5: {n:032x}\n  desc: {quoted}\n  remote: {quoted}\n",
+        )
+    it.write("devml.toml", 'params = ["*.yaml"]\nmetrics = ["metrics.json"]\n')
+    it.write(
+        "dvc.yaml",
+        f"stages:\n  {json.dumps(ESC)}:\n    cmd: {json.dumps(ESC)}\n    outs: [{json.dumps(BIDI)}]\n",
+    )
+    it.commit()
+
+
+@template("status diff git-commit", arrival="pull")
+def rules_with_control_characters(it: Hostile) -> None:
+    words = ", ".join(json.dumps(w) for w in ODD.values() if "\n" not in w)
+    it.write("devml.toml", f"track = [{words}]\nmetrics = [{words}]\nparams = [{words}]\n")
     it.commit()
 
 
@@ -59,10 +90,13 @@ def unknown_settings_with_control_characters(it: Hostile) -> None:
 
 @template("show doctor status", visit="own")
 def remotes_with_control_characters(it: Hostile) -> None:
-    for n, word in enumerate(ODD.values()):
-        line = word.replace("\n", " ").replace("\r", " ").replace('"', "")
-        it.append(".dvc/config", f"['remote \"r{line}\"']\n    url = s3://{line}/{n}\n    {line} = {line}\n")
-    it.write(".dvc/config", (it.path / ".dvc/config").read_text().replace("storage", f"st{ESC}"))
+    for n, word in enumerate((ESC, C1.replace("\x85", ""), BIDI.replace("\u2028", ""))):
+        line = word.replace("]", "")
+        it.append(
+            ".dvc/config",
+            f"['remote \"r{line}\"']\n    url = s3://{line}/{n}\n    {line} = {line}\n",
+        )
+    it.write(".dvc/config", (it.path / ".dvc/config").read_text().replace("storage", "st\x1b2J"))
     it.commit()
 
 
@@ -88,8 +122,13 @@ def people_with_control_characters(it: Hostile) -> None:
 
 @template("show diff blame")
 def tensors_with_control_characters(it: Hostile) -> None:
-    shapes = {w: {"dtype": "F32", "shape": [1], "data_offsets": [4 * n, 4 * n + 4]} for n, w in enumerate(ODD.values())}
-    head = json.dumps({**shapes, "__metadata__": {w: w for w in ODD.values()}}, ensure_ascii=False).encode()
+    shapes = {
+        w: {"dtype": "F32", "shape": [1], "data_offsets": [4 * n, 4 * n + 4]}
+        for n, w in enumerate(ODD.values())
+    }
+    head = json.dumps(
+        {**shapes, "__metadata__": {w: w for w in ODD.values()}}, ensure_ascii=False
+    ).encode()
     safetensors = len(head).to_bytes(8, "little") + head + bytes(4 * len(ODD))
     columns = ",".join(w.replace("\n", " ") for w in ODD.values())
     _each(it, {"a.safetensors": safetensors, "b.csv": f"{columns}\n{columns}\n".encode(),
@@ -129,7 +168,18 @@ def refs_that_are_options(it: Hostile) -> None:
 @template("status checkout git-commit", arrival="pull")
 def names_alike(it: Hostile) -> None:
     """One file where case, or a way to write an accent, tells no names apart."""
-    for name in ("A.bin", "a.bin", "e\u0301.bin", "\xe9.bin", "x.", "x ", "CON", "a:b", "GIT~1", ".git\u200c"):
+    for name in (
+        "A.bin",
+        "a.bin",
+        "e\u0301.bin",
+        "\xe9.bin",
+        "x.",
+        "x ",
+        "CON",
+        "a:b",
+        "GIT~1",
+        ".git\u200c",
+    ):
         it.artifact(f"n/{name}", name)
     it.commit()
 

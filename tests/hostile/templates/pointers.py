@@ -30,7 +30,7 @@ def member_is_a_hook(it: Hostile) -> None:
 @template("", arrival="pull")
 def member_is_gits_configuration(it: Hostile) -> None:
     command = it.command("fsmonitor")
-    _member(it, "../.git/config", data=f"[core]\n# {PAYLOAD}\nfsmonitor = \"{command}\"\n")
+    _member(it, "../.git/config", data=f'[core]\n# {PAYLOAD}\nfsmonitor = "{command}"\n')
 
 
 @template("checkout")
@@ -40,12 +40,16 @@ def member_is_absolute(it: Hostile) -> None:
 
 @template("checkout status")
 def member_is_of_dvc(it: Hostile) -> None:
-    _member(it, "../.dvc/config.local", ".dvc/config", ".GIT/hooks/x", ".git/config", "GIT~1/config")
+    _member(
+        it, "../.dvc/config.local", ".dvc/config", ".GIT/hooks/x", ".git/config", "GIT~1/config"
+    )
 
 
 @template("checkout diff")
 def members_with_odd_names(it: Hostile) -> None:
-    _member(it, "a//b", "./a", "a", "a/b", "C:\\x", "\\\\srv\\x", "CON", "x.", "n\nl", "", ".", "..")
+    _member(
+        it, "a//b", "./a", "a", "a/b", "C:\\x", "\\\\srv\\x", "CON", "x.", "n\nl", "", ".", ".."
+    )
 
 
 @template("checkout show")
@@ -94,8 +98,13 @@ def out_is_a_secret(it: Hostile) -> None:
 
 @template("git-commit git-push snapshot", arrival="pull")
 def working_directory_outside(it: Hostile) -> None:
-    it.write("x.dvc", f"wdir: ../../victim\nouts:\n- md5: {it.put(PAYLOAD)}\n  size: 1\n  path: secret.txt\n")
-    it.write("sub/y.dvc", f"wdir: {it.world.home}\nouts:\n- md5: {it.put('y')}\n  path: notes.txt\n")
+    it.write(
+        "x.dvc",
+        f"wdir: ../../victim\nouts:\n- md5: {it.put(PAYLOAD)}\n  size: 1\n  path: secret.txt\n",
+    )
+    it.write(
+        "sub/y.dvc", f"wdir: {it.world.home}\nouts:\n- md5: {it.put('y')}\n  path: notes.txt\n"
+    )
     it.commit()
 
 
@@ -151,7 +160,10 @@ def oid_of_other_shapes(it: Hostile) -> None:
 @template("show status fetch")
 def sizes_that_lie(it: Hostile) -> None:
     for n, size in enumerate(("-1", "99999999999999999999", "1e308", ".nan", "[]", "'1'")):
-        it.write(f"x{n}.dvc", f"outs:\n- md5: {it.put('x')}\n  size: {size}\n  nfiles: {size}\n  path: x{n}\n")
+        it.write(
+            f"x{n}.dvc",
+            f"outs:\n- md5: {it.put('x')}\n  size: {size}\n  nfiles: {size}\n  path: x{n}\n",
+        )
     it.commit()
 
 
@@ -202,7 +214,10 @@ def import_from_elsewhere(it: Hostile) -> None:
 def import_of_an_address(it: Hostile) -> None:
     it.write("x.dvc", "deps:\n- path: http://127.0.0.1:9/x\n  etag: a\n"
                       f"outs:\n- md5: {'2' * 32}\n  size: 1\n  path: x\n")  # fmt: skip
-    it.write("y.dvc", f"deps:\n- path: {it.world.victim}/secret.txt\nouts:\n- md5: {'3' * 32}\n  path: y\n")
+    it.write(
+        "y.dvc",
+        f"deps:\n- path: {it.world.victim}/secret.txt\nouts:\n- md5: {'3' * 32}\n  path: y\n",
+    )
     it.commit()
 
 

@@ -71,9 +71,13 @@ def hooks_in_the_tree(it: Hostile) -> None:
     for base in (".husky", ".githooks", "hooks", ".git-hooks", "_hooks"):
         for event in ("pre-commit", "post-checkout", "post-merge", "pre-push", "post-commit"):
             it.program(f"{base}/{event}")
-    it.write("lefthook.yml", f"pre-commit:\n  commands:\n    a: {{run: {it.command('lefthook')}}}\n")
+    it.write(
+        "lefthook.yml", f"pre-commit:\n  commands:\n    a: {{run: {it.command('lefthook')}}}\n"
+    )
     it.write(".pre-commit-config.yaml", "repos: []\n")
-    it.write(".gitconfig", f'[core]\n fsmonitor = "{it.command("gitconfig")}"\n hooksPath = hooks\n')
+    it.write(
+        ".gitconfig", f'[core]\n fsmonitor = "{it.command("gitconfig")}"\n hooksPath = hooks\n'
+    )
     it.write(".lfsconfig", "[lfs]\n url = http://127.0.0.1:9/x\n")
     it.commit()
 
@@ -92,8 +96,18 @@ def attributes_name_drivers(it: Hostile) -> None:
 @template("git-diff diff", arrival="pull")
 def attributes_of_every_driver(it: Hostile) -> None:
     """`git diff` over files that a driver of ours was never meant for."""
-    drivers = ("devml", "devml-git", "dvc", "devml-dvc", "devml-lock", "devml-notebook", "devml-table")
-    it.write(".gitattributes", "".join(f"f{n}.* diff={d} merge={d}\n" for n, d in enumerate(drivers)))
+    drivers = (
+        "devml",
+        "devml-git",
+        "dvc",
+        "devml-dvc",
+        "devml-lock",
+        "devml-notebook",
+        "devml-table",
+    )
+    it.write(
+        ".gitattributes", "".join(f"f{n}.* diff={d} merge={d}\n" for n, d in enumerate(drivers))
+    )
     for n in range(len(drivers)):
         it.write(f"f{n}.txt", "a: &a [*a]\n" + "\x1b[31m" * 5)
         it.write(f"f{n}.bin", bytes(range(256)))
@@ -113,7 +127,9 @@ def modules_of_git(it: Hostile) -> None:
 @template("status show fetch")
 def nested_repositories(it: Hostile) -> None:
     """A bare repository in the tree, with a configuration that runs programs."""
-    bare = f"[core]\n bare = true\n repositoryformatversion = 0\n fsmonitor = \"{it.command('bare')}\"\n"
+    bare = (
+        f'[core]\n bare = true\n repositoryformatversion = 0\n fsmonitor = "{it.command("bare")}"\n'
+    )
     for base in ("bare", "models/bare"):
         it.write(f"{base}/config", bare)
         it.write(f"{base}/HEAD", "ref: refs/heads/main\n")

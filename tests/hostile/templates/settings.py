@@ -15,7 +15,7 @@ NOWHERE = "127.0.0.1:9"
 @template("show fetch", visit="plain", launders=True)
 def bearer_token_command(it: Hostile) -> None:
     command = it.command("bearer")
-    it.remote(f'bearer_token_command = "sh -c \'{command}; echo t\'"', url=f"webdav://{NOWHERE}/x")
+    it.remote(f"bearer_token_command = \"sh -c '{command}; echo t'\"", url=f"webdav://{NOWHERE}/x")
     it.commit()
 
 
@@ -85,7 +85,9 @@ def ssh_with_the_users_key(it: Hostile) -> None:
 
 @template("show fetch")
 def ssh_with_a_key_of_theirs(it: Hostile) -> None:
-    it.write("key", "-----BEGIN OPENSSH PRIVATE KEY-----\nnone\n-----END OPENSSH PRIVATE KEY-----\n")
+    it.write(
+        "key", "-----BEGIN OPENSSH PRIVATE KEY-----\nnone\n-----END OPENSSH PRIVATE KEY-----\n"
+    )
     it.remote("keyfile = ../key", "password = x", "gss_auth = true", url=f"ssh://{NOWHERE}/srv/x")
     it.commit()
 
