@@ -183,20 +183,28 @@ def begin(world: World) -> Hostile:
     it.remote()
     it.write(".dvc/.gitignore", "/config.local\n/tmp\n/cache\n")
     it.write(".gitignore", "/data\n")
-    it.write("models/.gitignore", "/a.pt\n")
+    it.write("models/.gitignore", "/a.pt\n/w.safetensors\n")
     it.write("train.py", "print(1)\n")
     it.write("params.yaml", "lr: 0.1\n")
     it.write("metrics.json", '{"loss": 1.0}\n')
     it.write("devml.toml", 'track = ["models/*.pt", "data/"]\nmetrics = ["metrics.json"]\n'
                            'params = ["params.yaml"]\n')  # fmt: skip
     it.artifact("models/a.pt", "weights 1\n")
+    it.artifact("models/w.safetensors", _tensor(1))
     it.directory("data", {"x.csv": "x,1\n"})
     it.commit("first")
     it.artifact("models/a.pt", "weights 2\n")
+    it.artifact("models/w.safetensors", _tensor(2))
     it.directory("data", {"x.csv": "x,1\n", "y.csv": "y,2\n"})
     it.commit("second")
     it.base = it.git("rev-parse", "HEAD").strip()
     return it
+
+
+def _tensor(value: int) -> bytes:
+    """Return a model file with one number in it."""
+    head = b'{"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}'
+    return len(head).to_bytes(8, "little") + head + bytes([value])
 
 
 def _scalar(text: str) -> str:

@@ -46,7 +46,7 @@ LOOKS = (
     _git("git-diff", "-c", "core.pager=cat", "diff", "HEAD~1", "HEAD"),
     _git("git-log", "log", "-p", "-3"),
     _git("git-status", "status"),
-    _ours("blame", "blame", "models/a.pt"),
+    _ours("blame", "blame", "models/w.safetensors"),
     _ours("verify"),
     _ours("verify--remote", "verify", "--all", "--remote"),
     _ours("doctor"),
@@ -69,7 +69,6 @@ WORK = (
     _ours("commit", "commit", "-am", "mine again", edits=True),
     _ours("undo"),
     _ours("rescue", "rescue", "list"),
-    _ours("snapshots"),
 )
 COURSE = (*LOOKS, *GETS, *WORK)
 SHORT = tuple(s for s in COURSE if s.name in {

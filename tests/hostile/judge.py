@@ -21,7 +21,7 @@ MOST_TOLD = 4  # of a kind, of one command
 PROGRAMS = re.compile(
     r"git(-.*)?|sh|dash|bash|python[\d.]*|devml-git|ssh|env|uname|ldconfig|ldconfig.real|gcc|collect2|ld|objdump|"
     # what the shim, git's own shell scripts and DVC use
-    r"cat|grep|egrep|cmp|mv|rm|tail|head|sed|tr|cut|sort|basename|dirname|expr|mkdir|ls|wc|chmod|lsb_release"
+    r"cat|grep|egrep|cmp|mv|rm|tail|head|sed|tr|cut|sort|basename|dirname|expr|mkdir|ls|wc|chmod|lsb_release|gettext|envsubst"
 )
 HOOK = re.compile(r"/hooks/[a-z-]+$")
 # C0 but newline and tab, DEL, C1, and what turns the reading direction
