@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-WALL = 60  # seconds: for hangs only; what counts is processor time
+WALL = 60  # seconds on an idle machine: for hangs only; what counts is processor time
 CPU = 12  # a process that takes more is killed
 _TWO = ("rename", "renameat", "renameat2")
 _LAST = ("link", "linkat", "symlink", "symlinkat")
@@ -72,7 +72,7 @@ def traced(argv: list[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> 
             start_new_session=True, preexec_fn=_limits,
         )  # fmt: skip
         try:
-            process.wait(WALL)
+            process.wait(WALL * max(1, os.getloadavg()[0] / (os.cpu_count() or 1)))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
