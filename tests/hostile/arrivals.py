@@ -121,19 +121,19 @@ def _laundering(name: str, *steps: tuple[str, ...]) -> None:
 
 
 _COMMIT = ("commit", "-aqm", "mine")
+_TAKE = ("checkout", "origin/main", "--", ".")
 _laundering("pick", ("cherry-pick", "-n", "origin/main"), _COMMIT)
-_laundering("take", ("checkout", "origin/main", "--", "."), _COMMIT)
-_laundering("restore", ("restore", "--source", "origin/main", "--", "."), ("add", "-Af"), _COMMIT)
+_laundering("take", _TAKE, _COMMIT)
+_laundering("restore", ("restore", "--source", "origin/main", "--", "."), ("add", "-A"), _COMMIT)
 _laundering("apply", ("apply", "--index", "../theirs.patch"), _COMMIT)
-_laundering("am", ("am", "-q", "-k", "../theirs.patch"))
-_laundering("stash", ("checkout", "origin/main", "--", "."), ("stash", "-q"), ("stash", "pop", "-q"), _COMMIT)  # fmt: skip
-_laundering("revert", ("merge", "-q", "--no-ff", "-s", "ours", "-m", "not theirs", "origin/main"),
-            ("checkout", "-q", "origin/main", "--", "."), _COMMIT, ("revert", "--no-edit", "HEAD"),
-            ("revert", "-n", "HEAD"), _COMMIT)  # fmt: skip
-_laundering("reset", ("reset", "-q", "--soft", "origin/main"), ("reset", "-q", "--hard"), _COMMIT)
+_laundering("am", _COMMIT, ("am", "-q", "-k", "../theirs.patch"))
+_laundering("stash", _TAKE, ("stash", "-q"), ("stash", "pop", "-q"), _COMMIT)
 _laundering(
-    "rebase", ("commit", "-q", "--allow-empty", "-m", "mine"), ("rebase", "-q", "origin/main")
+    "revert", _TAKE, _COMMIT, ("revert", "--no-edit", "HEAD"), ("revert", "-n", "HEAD"), _COMMIT
 )
+_laundering("amend", _COMMIT, _TAKE, ("commit", "-aq", "--amend", "--no-edit"))
+_laundering("reset", ("reset", "-q", "--soft", "origin/main"), ("reset", "-q", "--hard"), _COMMIT)
+_laundering("rebase", _COMMIT, ("rebase", "-q", "origin/main"))
 
 
 def _publish(world: World, it: Hostile, rev: str) -> None:
