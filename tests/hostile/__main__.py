@@ -70,8 +70,10 @@ def main() -> int:
 
 def show(told: Told, seconds: float, *, verbose: bool) -> None:
     """Print what became of a case."""
+    cpu = sum(done.cpu for _, done in told.ran)
     lines = [
-        f"{'BROKE' if told.breaks else 'held '} {told.case} ({len(told.ran)} commands, {seconds:.0f} s)"
+        f"{'BROKE' if told.breaks else 'held '} {told.case} "
+        f"({len(told.ran)} commands, {seconds:.0f} s, of the processor {cpu:.1f} s)"
     ]
     lines += [f"    {broken}" for broken in dict.fromkeys(told.breaks)]
     if verbose:

@@ -28,6 +28,7 @@ HOOK = re.compile(r"/hooks/[a-z-]+$")
 CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )
+CAUSE = re.compile(r"(error: internal error: )?[\w.]*(Error|Exception|Exit|Interrupt)\b")
 # of git's own, which it prints though nobody looks
 PROGRESS = re.compile(r"[A-Z][a-z ]+: +\d+% \(\d+/\d+\)[^\r\n]*\r")
 
@@ -130,7 +131,7 @@ class Judge:
             if word in text and not step.is_git:
                 yield "told", "a password"
         if "Traceback (most recent call last)" in ours or (done.status == 70 and not step.is_git):
-            lines = [line for line in ours.splitlines() if line.strip()]
+            lines = [line for line in ours.splitlines() if CAUSE.match(line)]
             yield "crashed", (lines or ["?"])[-1][:200]
         if match := CONTROL.search(PROGRESS.sub("", ours)):
             line = match.string[max(0, match.start() - 60) : match.end() + 20]
