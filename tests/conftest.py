@@ -121,9 +121,14 @@ def commit_three(project: Project) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what the campaigns of tests/durability have done."""
+    """Print what the campaigns have done, and how many hostile repositories held."""
+    held = tried = 0
     for reports in terminalreporter.stats.values():
         for report in reports:
             for name, text in getattr(report, "user_properties", ()):
-                if name == "campaign" and report.when == "call":
+                if report.when == "call" and name == "campaign":
                     terminalreporter.write_line(text)
+                elif report.when == "call" and name == "hostile":
+                    held, tried = held + int(text.split()[0]), tried + int(text.split()[1])
+    if tried:
+        terminalreporter.write_line(f"hostile repositories: {held} of {tried} held")
