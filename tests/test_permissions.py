@@ -6,6 +6,8 @@ import grp
 import os
 import stat
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,20 +38,17 @@ def mend(project: Project) -> None:
 
 
 @pytest.fixture
-def outside(project: Project, tmp_path: Path) -> Path:
-    """A cache outside of git's directory, where others can come."""
-    place = tmp_path / "cache"
-    place.mkdir(mode=0o755)
-    for above in (tmp_path, *tmp_path.parents):
-        if above.stat().st_uid == os.geteuid() and above.name.startswith(
-            ("pytest", "test", "popen")
-        ):
-            above.chmod(0o755)
-    project.dvc("cache", "dir", "--local", str(place))
-    project.write("models/a.pt", "a")
-    project.commit("a")
-    assert list(place.rglob("*"))
-    return place
+def outside(project: Project) -> Iterator[Path]:
+    """A cache outside of git's directory, where others can come, as they cannot to `tmp_path`."""
+    with tempfile.TemporaryDirectory() as above:
+        Path(above).chmod(0o755)
+        place = Path(above) / "cache"
+        place.mkdir(mode=0o755)
+        project.dvc("cache", "dir", "--local", str(place))
+        project.write("models/a.pt", "a")
+        project.commit("a")
+        assert list(place.rglob("*"))
+        yield place
 
 
 # -- ours ----------------------------------------------------------------------------------------
