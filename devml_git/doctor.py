@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from devml_git import attributes, config, gate, installer, leftovers, store, trust
+from devml_git import attributes, config, gate, installer, leftovers, links, store, trust
 from devml_git.amounts import counted, human
 from devml_git.errors import DevmlError
 from devml_git.nouns import State
@@ -132,6 +132,7 @@ def _leftovers(git: Git) -> Iterator[Finding]:
 
 
 def _remote(git: Git) -> Iterator[Finding]:
+    links.refuse_below_dvc(git)
     remotes = store.remotes(git.top)
     if not remotes:
         text = "none configured: nobody else can fetch your models"

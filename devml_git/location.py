@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devml_git import gate, store
+from devml_git import gate, links, store
 from devml_git.cache import Cache
 from devml_git.errors import DvcFailed
 from devml_git.store import is_project
@@ -23,8 +23,10 @@ def open_cache(git: Git) -> Cache:
     """Open the cache of a project, and see to it that plain DVC uses the same one.
 
     The private `git config devml.cache` decides; without it, DVC's own configuration, but for a
-    place outside of the workspace that only a file in git names (P9).
+    place outside of the workspace that only a file in git names (P9). Raises Refused where `.dvc`,
+    or a place in it, is a link that a commit brought.
     """
+    links.refuse_below_dvc(git)
     settings = store.cache_settings(git.top)
     known = git.config(cache_setting(git))
     if known is None:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from devml_git import config as config_module
-from devml_git import gate, store
+from devml_git import gate, links, store
 from devml_git.cache import Corrupt
 from devml_git.errors import DevmlError, NotARepository, StorageFailed
 from devml_git.gate import shown
@@ -51,6 +51,7 @@ class Looking:
         self.warnings: list[str] = []
         self.moved_from: str | None = None  # what HEAD was, where git has moved it already
         self.unfit: dict[str, str] = {}  # matches of rules that cannot be artifacts, and why
+        self.empty: set[str] = set()  # those of them that only have no file yet
         if self.record.rebuilt:
             self.warnings.append("the record was broken: it has been set aside and begun anew")
 
@@ -74,13 +75,19 @@ class Looking:
 
     def _stages(self, yamls: list[str]) -> dict[str, PipelineOut]:
         return store.pipeline_outs(
-            self.root, self.git.shared, yamls, self.record.pipeline, self.record.set_pipeline
+            self.root,
+            self.git.shared,
+            yamls,
+            self.record.pipeline,
+            self.record.set_pipeline,
+            self.git.worktree,
         )
 
     def refresh(self) -> None:
         """Forget what was read of the worktree: git, or we, have changed it."""
         self.__dict__.pop("tree", None)
         self.__dict__.pop("ignores", None)
+        self.__dict__.pop("links_in_git", None)
 
     def reload(self) -> None:
         """Read the configuration and its track rules anew, and what they decide."""
@@ -95,7 +102,12 @@ class Looking:
     @cached_property
     def ignores(self) -> Any:  # noqa: ANN401
         """DVC's ignore filter for this workspace, or None where nothing is ignored."""
-        return store.ignore_filter(self.root, self.tree.dvcignores)
+        return store.ignore_filter(self.root, self.tree.dvcignores, self.git.worktree)
+
+    @cached_property
+    def links_in_git(self) -> frozenset[str]:
+        """The links that git tracks; asked only where a link lies in an artifact's place."""
+        return links.in_git(self.git)
 
     @cached_property
     def _file_mode(self) -> bool:
@@ -107,7 +119,7 @@ class Looking:
 
     def look(self, path: str) -> Work:
         """Look at one place, with the hashes that are known."""
-        work = scan(self.root, path, self.cache, self.ignores)
+        work = scan(self.root, path, self.cache, self.ignores, lambda: self.links_in_git)
         recall(work, self.record.hashes(path))
         return work
 
@@ -204,16 +216,19 @@ class Looking:
     def _fit(self, paths: Iterable[str]) -> dict[str, Work]:
         """Look at new matches of rules, and leave out what cannot be an artifact: it is noted.
 
-        A link beside the models (`latest.pt`) must not stop every commit.
+        A link beside the models (`latest.pt`) must not stop every commit. A directory that a rule
+        names is an artifact also where something in it cannot be stored: that stops the commit.
         """
-        self.unfit = {}
+        self.unfit, self.empty = {}, set()
         fit = {}
+        named = set(self.rules.literal_directories())
         for path in paths:
             work = self.look(path)
-            if work.odd:
+            if work.odd and not (work.odd_members and path in named):
                 self.unfit[path] = f"{work.odd}: not tracked"
             elif work.kind == "dir" and not work.files:
                 self.unfit[path] = f"{gate.shown(path)} is empty: tracked once it has a file"
+                self.empty.add(path)
             else:
                 fit[path] = work
         return fit

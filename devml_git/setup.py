@@ -13,6 +13,7 @@ from devml_git import (
     gate,
     ignoring,
     installer,
+    links,
     rules,
     snapshotting,
     store,
@@ -69,6 +70,7 @@ def init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: 
 
 
 def _init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: Progress) -> SetUp:
+    links.refuse_below_dvc(git)
     done = SetUp()
     if hooks:
         # first: it is the step that most often has to be refused, before anything was made
