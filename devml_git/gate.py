@@ -47,6 +47,13 @@ def shown(text: object, limit: int = 120) -> str:
     return out if len(out) <= limit else out[: limit - 3] + "..."
 
 
+def quoted(path: str) -> str:
+    """Return a name as a word of the shell, fit for a command to copy."""
+    import shlex
+
+    return shlex.quote(shown(path, MAX_PATH_BYTES))
+
+
 def oid(value: object, where: str) -> str:
     """Return an object id of DVC: 32 lower-case hex digits of an MD5, `.dir` for a manifest.
 

@@ -2,24 +2,23 @@
 
 A stranger's commit can make `.dvc/cache` or `.dvc/tmp` a link, and what DVC and we write there
 would land, and be removed, where it leads. The user's own (`.dvc/cache -> /big`) is one that git
-does not track and no commit ever held; what was found to be so once is remembered by its inode and
-ctime, which git's own links never have.
+does not track and no commit ever held; history is asked of that once: what was found to be so is
+remembered by its inode and ctime, which git's own links never have.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 from typing import TYPE_CHECKING
 
 from devml_git.errors import Refused
-from devml_git.gate import shown
+from devml_git.gate import quoted, shown
 from devml_git.place import write_text_safely
 from devml_git.plumbing import LINK_MODE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from devml_git.plumbing import Git
 
@@ -41,17 +40,20 @@ def refuse_below_dvc(git: Git) -> None:
     found = dict(_links(git))
     if not found:
         return
-    own = _own(git)
+    brought, own = git.tracked_among(found), _own(git)
     fresh = {path: mark for path, mark in found.items() if mark not in own}
-    brought = _brought(git, fresh) if fresh else set()
-    for path in sorted(brought):
-        name = shlex.quote(shown(path))
+    if fresh and not brought:
+        brought = git.ever_held(fresh, left=True).intersection(fresh)
+    if brought:
+        path = min(brought)
+        name = quoted(path)
         raise Refused(
             f"{shown(path)} is a link that came with a commit: nothing is read or written there",
             hint=f"git rm -q -f --ignore-unmatch -- {name}; rm -f {name}",
         )
     if fresh:
-        _remember(git, own | set(fresh.values()))
+        data = "".join(f"{mark}\n" for mark in sorted(own | set(fresh.values())))
+        write_text_safely(git.private, _OWN, data.encode())
 
 
 def _links(git: Git) -> Iterator[tuple[str, str]]:
@@ -74,19 +76,8 @@ def _mark(git: Git, path: str) -> str:
     return f"{st.st_dev} {st.st_ino} {st.st_ctime_ns} {path}".encode("unicode_escape").decode()
 
 
-def _brought(git: Git, paths: Collection[str]) -> set[str]:
-    """Return which of these links the index has, or any commit that is here ever had."""
-    tracked = git.tracked_among(paths)
-    return tracked or git.ever_held(paths).intersection(paths)
-
-
 def _own(git: Git) -> set[str]:
     try:
         return set((git.private / _OWN).read_text("utf-8").splitlines())
     except OSError:
         return set()
-
-
-def _remember(git: Git, marks: Collection[str]) -> None:
-    data = "".join(f"{mark}\n" for mark in sorted(marks)).encode()
-    write_text_safely(git.private, _OWN, data)

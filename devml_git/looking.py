@@ -11,7 +11,7 @@ from devml_git import config as config_module
 from devml_git import gate, links, store
 from devml_git.cache import Corrupt
 from devml_git.errors import DevmlError, NotARepository, StorageFailed
-from devml_git.gate import shown
+from devml_git.gate import quoted, shown
 from devml_git.journal import Journal
 from devml_git.location import cache_setting, open_cache
 from devml_git.nouns import LEGACY, MD5, Content, Pointer
@@ -198,6 +198,7 @@ class Looking:
             if path not in known and not skip and not inner and path not in ours:
                 found.append(path)
         tracked = self.git.tracked_among(found) if found else set()
+        found = [f for f in found if f not in tracked or f not in self.links_in_git]
         held = {f for f in found if f in tracked or any(t.startswith(f"{f}/") for t in tracked)}
         return [f for f in found if f not in held], sorted(held)
 
@@ -226,6 +227,8 @@ class Looking:
             work = self.look(path)
             if work.odd and not (work.odd_members and path in named):
                 self.unfit[path] = f"{work.odd}: not tracked"
+                if (self.root / path).is_symlink():
+                    self.unfit[path] += f" (git can keep it: git add -f -- {quoted(path)})"
             elif work.kind == "dir" and not work.files:
                 self.unfit[path] = f"{gate.shown(path)} is empty: tracked once it has a file"
                 self.empty.add(path)

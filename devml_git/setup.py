@@ -245,7 +245,7 @@ def _take_out_of_git(ws: Workspace, tracked: Tracked) -> None:
     held = ws.git.tracked_matching(ws.rules.exclude_lines())
     for directory in ws.rules.literal_directories():
         held += sorted(ws.git.tracked_among([directory]))
-    held = [h for h in held if (ws.root / h).exists()]
+    held = [h for h in held if (ws.root / h).exists() and h not in ws.links_in_git]
     ws.journal.unstage(held)
     tracked.moved_out = held
     ws.refresh()

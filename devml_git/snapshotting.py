@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
-import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -113,11 +112,11 @@ def refuse_odd(observed: Sequence[Observed]) -> None:
 def _way_out(work: Work) -> str:
     """Return what to do about a place, or a member, that cannot be stored."""
     if not work.odd_members:
-        return f"move it away, or: devml-git untrack {shlex.quote(gate.shown(work.path))}"
+        return f"move it away, or: devml-git untrack {gate.quoted(work.path)}"
     member = work.odd_members[0]
     if posixpath.basename(member) == ".dvcignore":
         return "move its lines to the .dvcignore at the root"
-    line = shlex.quote(literal_line(gate.shown(member), is_dir=False))
+    line = gate.quoted(literal_line(member, is_dir=False))
     return f"put a file in its place, or leave it out: echo {line} >> .dvcignore"
 
 
