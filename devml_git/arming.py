@@ -37,6 +37,7 @@ def arm(ws: Workspace, observed: Iterable[Observed]) -> None:
     places = {o.path for o in items if o.work.kind == "dir"}
     places.update(ws.rules.literal_directories())
     links = [path for path in ws.unfit if (ws.root / path).is_symlink()]
+    links += [f"{o.path}/{name}" for o in items for name in o.work.links]
     tripwire.arm(
         ws.git,
         files=_known_stats(ws, items),

@@ -24,7 +24,7 @@ from devml_git.errors import ContentLost, Refused, StorageFailed
 from devml_git.intake import Batch
 from devml_git.manifest import manifest_bytes, read_manifest
 from devml_git.nouns import LEGACY, MD5
-from devml_git.place import Stat, storage_error, temporary_name, what_is
+from devml_git.place import Absent, Stat, parent, storage_error, temporary_name, what_is
 from devml_git.progress import SILENT, Progress
 from devml_git.streams import (
     SMALL,
@@ -56,12 +56,33 @@ class Corrupt(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file to be put into the cache: where it is, what to call it, its size in bytes."""
+    """A file to be put into the cache: where it is, what to call it, its size in bytes.
+
+    A file of the workspace is `real` below `root` and was `seen` there: if another file is found by
+    its path, it is looked for by directory handles, which no link leads astray.
+    """
 
     path: str
     name: str
     size: int
-    follow: bool = False  # a link inside a directory artifact: DVC stores what it points to
+    root: Path | None = None
+    real: str = ""
+    seen: Stat | None = None
+
+    def open(self) -> int:
+        """Open it for reading. Raises StorageFailed, and Refused where a link is on its way."""
+        fd = open_source(self.path, self.name)
+        if self.root is None or self.seen is None:
+            return fd
+        found = os.fstat(fd)
+        if (found.st_ino, found.st_dev) == (self.seen.ino, self.seen.dev):
+            return fd
+        os.close(fd)
+        try:
+            with parent(self.root, self.real) as (above, base):
+                return open_source(base, self.name, above)
+        except Absent as e:
+            raise StorageFailed(f"{gate.shown(self.name)} vanished while it was read") from e
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +202,7 @@ class Cache:
 
     def _read_once(self, source: Source, batch: Batch | None, progress: Progress) -> Stored | None:
         """Read a file once, hashing it, into `batch` if there is one; None if it changed."""
-        fd = open_source(source.path, source.name, follow=source.follow)
+        fd = source.open()
         try:
             began = time.time_ns()
             before = os.fstat(fd)
@@ -331,15 +352,20 @@ class Cache:
         except OSError:
             return self._is_our_link(oid, fd, name)
         try:
+            return self.has_bytes(oid, one, hash_name)
+        finally:
+            os.close(one)
+
+    def has_bytes(self, oid: str, fd: int, hash_name: str = MD5) -> bool:
+        """Whether an object has exactly the bytes of an open file."""
+        try:
             two = os.open(self._where(oid, hash_name), os.O_RDONLY)
             try:
-                return same_bytes(one, two)
+                return same_bytes(fd, two)
             finally:
                 os.close(two)
         except OSError:
             return False
-        finally:
-            os.close(one)
 
     def _is_our_link(self, oid: str, fd: int, name: str) -> bool:
         try:
@@ -347,19 +373,23 @@ class Cache:
         except OSError:
             return False
 
-    def is_link_to_object(self, path: Path) -> str | None:
-        """Return the oid when a workspace path is a symlink into this cache (`cache.type`)."""
+    def object_behind(self, path: Path) -> Path | None:
+        """Return the object (there or not) that a symlink of the workspace names (`cache.type`)."""
         try:
             target = os.path.abspath(os.path.join(path.parent, os.readlink(path)))
         except OSError:
             return None
         shard, name = os.path.split(target)
-        oid = os.path.basename(shard) + name
+        above = os.path.dirname(shard)
         try:
-            inside = os.path.samefile(os.path.dirname(shard), self.objects)
-            return gate.file_oid(oid, "link") if inside else None
-        except (OSError, Refused):
+            oid = gate.file_oid(os.path.basename(shard) + name, "link")
+        except Refused:
             return None
+        for kind, place in ((MD5, self.objects), (LEGACY, self.root)):
+            with contextlib.suppress(OSError):
+                if os.path.samefile(above, place):
+                    return self.object_path(oid, kind)
+        return None
 
     def new_temporary(self) -> Path:
         """Return an unused path in the cache for content that comes from elsewhere."""

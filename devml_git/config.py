@@ -6,14 +6,13 @@ The table of product.md; unknown keys are an error that names the nearest known 
 from __future__ import annotations
 
 import fnmatch
-import os
 import re
-import stat
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate, tomltext
-from devml_git.errors import UsageError
+from devml_git.errors import Refused, StorageFailed, UsageError
+from devml_git.inside import read_inside
 from devml_git.place import write_text_safely
 
 if TYPE_CHECKING:
@@ -90,23 +89,14 @@ def load(root: Path) -> Config:
 
 
 def _read(root: Path, name: str) -> str | None:
-    """Return a file's text, None where there is none. A commit may make it a link to a device."""
+    """Return a file's text, None where there is none. A commit may make it a link to anywhere."""
     try:
-        with open(root / name, "rb", opener=_without_waiting) as file:
-            about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode):
-                raise UsageError(f"{name} is no regular file")
-            if about.st_size > tomltext.MAX_BYTES:
-                raise UsageError(f"{name} is larger than {tomltext.MAX_BYTES} bytes")
-            return file.read().decode("utf-8").replace("\r\n", "\n")
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as e:
+        data = read_inside(root, name, limit=tomltext.MAX_BYTES)
+        return None if data is None else data.decode("utf-8").replace("\r\n", "\n")
+    except (Refused, StorageFailed) as e:
+        raise UsageError(e.message, hint=f"put a file in the place of {name}") from e
+    except UnicodeDecodeError as e:
         raise UsageError(f"{name} cannot be read: {e}") from e
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _toml(name: str, text: str) -> dict[str, Any]:

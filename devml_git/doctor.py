@@ -14,6 +14,7 @@ from devml_git import (
     gate,
     installer,
     leftovers,
+    links,
     permissions,
     store,
 )
@@ -165,6 +166,7 @@ def _privacy(git: Git) -> Iterator[Finding]:
 
 
 def _remote(git: Git) -> Iterator[Finding]:
+    links.refuse_below_dvc(git)
     dvc = DvcConfig(git)
     if dvc.private_is_brought:
         text = f"{PRIVATE} came with a commit: nothing in it counts"

@@ -83,7 +83,7 @@ class DvcConfig:
     def __init__(self, git: Git, warn: Callable[[str], None] | None = None) -> None:
         self._git = git
         self._warn = warn
-        self.root = git.top
+        self.root, self.worktree = git.top, git.worktree
 
     @cached_property
     def _levels(self) -> dict[str, dict[str, Any]]:

@@ -175,9 +175,12 @@ def _refuse_staged(ws: Workspace, staged: Sequence[IndexEntry], told: Told) -> N
     content = [
         e.path
         for e in staged
-        if e.path in in_rules
-        or any(e.path == a or e.path.startswith(f"{a}/") for a in managed)
-        or any(e.path.startswith(f"{d}/") for d in ws.rules.literal_directories())
+        if e.mode != plumbing.LINK_MODE  # git keeps links, which DVC's format does not
+        and (
+            e.path in in_rules
+            or any(e.path == a or e.path.startswith(f"{a}/") for a in managed)
+            or any(e.path.startswith(f"{d}/") for d in ws.rules.literal_directories())
+        )
     ]
     sizes = ws.git.blob_sizes([e.blob for e in staged])
     large = [

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from devml_git.locks import held
-from devml_git.place import write_text_safely
+from devml_git.place import read_text, write_text_safely
 from devml_git.plumbing import anchored
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def ignore_artifact(journal: Journal, path: str) -> list[str]:
 def unignore_artifact(journal: Journal, path: str) -> list[str]:
     """Take an artifact's own line out of its `.gitignore`; return what is to be staged."""
     file = posixpath.join(posixpath.dirname(path), ".gitignore")
-    if not (journal.git.top / file).is_file():
+    if read_text(journal.git.top, file) is None:
         return []
     line = entry_for(path)
     return edit_lines(journal, file, lambda lines: [x for x in lines if x.strip() != line])
@@ -102,8 +102,8 @@ def _edit_exclude(git: Git, edit: Callable[[list[str]], list[str]]) -> None:
 
 def edit_lines(journal: Journal, file: str, edit: Callable[[list[str]], list[str]]) -> list[str]:
     """Edit a `.gitignore` or the like; return it for staging if the user has no edits there."""
-    place = journal.git.top / file
-    old = place.read_bytes() if place.exists() else b""
+    there = read_text(journal.git.top, file)
+    old = there or b""
     lines = old.decode("utf-8", "surrogateescape").split("\n")
     ends = lines.pop() if lines else ""
     new = edit([*lines, *([ends] if ends else [])])
@@ -111,7 +111,7 @@ def edit_lines(journal: Journal, file: str, edit: Callable[[list[str]], list[str
     if data == old or (ends and data == old + b"\n"):
         return []
     users_own = journal.git.file_differs_from_index(file)
-    if not data and place.exists():
+    if not data and there is not None:
         journal.remove(file)
     else:
         journal.write(file, data)

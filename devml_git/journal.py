@@ -7,12 +7,11 @@ told by whoever replaces it.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
 from devml_git import operations
 from devml_git.operations import Change, Operation
-from devml_git.place import read_text, write_text_safely
+from devml_git.place import read_text, remove, write_text_safely
 from devml_git.plumbing import is_pointer_file
 
 if TYPE_CHECKING:
@@ -54,8 +53,7 @@ class Journal:
     def remove(self, file: str) -> None:
         """Remove a small file, if it is there."""
         self.watch(file)
-        with contextlib.suppress(FileNotFoundError):
-            (self.git.top / file).unlink()
+        remove(self.git.top, file)
 
     # -- git's index -------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devml_git import dvc_config
+from devml_git import dvc_config, links
 from devml_git.cache import Cache
 from devml_git.dvc_config import PRIVATE, DvcConfig
 from devml_git.store import is_project
@@ -23,8 +23,10 @@ def open_cache(git: Git, config: DvcConfig | None = None) -> Cache:
     """Open the cache of a project, and see to it that plain DVC uses the same one.
 
     The private `git config devml.cache` decides; without it, DVC's own configuration, where the
-    user's files say so, or he has allowed what `.dvc/config` says (P9).
+    user's files say so, or he has allowed what `.dvc/config` says (P9). Raises Refused where `.dvc`,
+    or a place in it, is a link that a commit brought.
     """
+    links.refuse_below_dvc(git)
     config = config or DvcConfig(git)
     known = git.config(cache_setting(git))
     settings = settings_that_count(git, config, place=known is None)

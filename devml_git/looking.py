@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from devml_git import config as config_module
-from devml_git import gate, store
+from devml_git import gate, links, store
 from devml_git.cache import Corrupt
 from devml_git.dvc_config import DvcConfig
 from devml_git.errors import DevmlError, NotARepository, StorageFailed
@@ -55,6 +55,7 @@ class Looking:
         self.journal = Journal(git)
         self.moved_from: str | None = None  # what HEAD was, where git has moved it already
         self.unfit: dict[str, str] = {}  # matches of rules that cannot be artifacts, and why
+        self.empty: set[str] = set()  # those of them that only have no file yet
         if self.record.rebuilt:
             self.warnings.append("the record was broken: it has been set aside and begun anew")
         if exposed := exposed_cache(git, self.cache):
@@ -98,6 +99,7 @@ class Looking:
         self.__dict__.pop("dvc", None)
         self.__dict__.pop("tree", None)
         self.__dict__.pop("ignores", None)
+        self.__dict__.pop("links_in_git", None)
 
     def reload(self) -> None:
         """Read the configuration and its track rules anew, and what they decide."""
@@ -112,7 +114,12 @@ class Looking:
     @cached_property
     def ignores(self) -> Any:  # noqa: ANN401
         """DVC's ignore filter for this workspace, or None where nothing is ignored."""
-        return store.ignore_filter(self.root, self.tree.dvcignores)
+        return store.ignore_filter(self.root, self.tree.dvcignores, self.git.worktree)
+
+    @cached_property
+    def links_in_git(self) -> frozenset[str]:
+        """The links that git tracks; asked only where a link lies in an artifact's place."""
+        return links.in_git(self.git)
 
     @cached_property
     def _file_mode(self) -> bool:
@@ -124,7 +131,7 @@ class Looking:
 
     def look(self, path: str) -> Work:
         """Look at one place, with the hashes that are known."""
-        work = scan(self.root, path, self.cache, self.ignores)
+        work = scan(self.root, path, self.cache, self.ignores, lambda: self.links_in_git)
         recall(work, self.record.hashes(path))
         return work
 
@@ -203,6 +210,7 @@ class Looking:
             if path not in known and not skip and not inner and path not in ours:
                 found.append(path)
         tracked = self.git.tracked_among(found) if found else set()
+        found = [f for f in found if f not in tracked or f not in self.links_in_git]
         held = {f for f in found if f in tracked or any(t.startswith(f"{f}/") for t in tracked)}
         return [f for f in found if f not in held], sorted(held)
 
@@ -221,16 +229,21 @@ class Looking:
     def _fit(self, paths: Iterable[str]) -> dict[str, Work]:
         """Look at new matches of rules, and leave out what cannot be an artifact: it is noted.
 
-        A link beside the models (`latest.pt`) must not stop every commit.
+        A link beside the models (`latest.pt`) must not stop every commit. A directory that a rule
+        names is an artifact also where something in it cannot be stored: that stops the commit.
         """
-        self.unfit = {}
+        self.unfit, self.empty = {}, set()
         fit = {}
+        named = set(self.rules.literal_directories())
         for path in paths:
             work = self.look(path)
-            if work.odd:
+            if work.odd and not (work.odd_members and path in named):
                 self.unfit[path] = f"{work.odd}: not tracked"
+                if (self.root / path).is_symlink():
+                    self.unfit[path] += f" (git can keep it: git add -f -- {quoted(path)})"
             elif work.kind == "dir" and not work.files:
                 self.unfit[path] = f"{gate.shown(path)} is empty: tracked once it has a file"
+                self.empty.add(path)
             else:
                 fit[path] = work
         return fit

@@ -18,10 +18,10 @@ from devml_git import pointers
 from devml_git.amounts import counted
 from devml_git.cache import Corrupt
 from devml_git.errors import MEND, DevmlError, Refused
-from devml_git.gate import shown
+from devml_git.gate import MAX_PATH_BYTES, shown
+from devml_git.inside import read_inside
 from devml_git.measures import MAX_BYTES, Measures, flatten, kept_by_text, load
-from devml_git.place import read_text
-from devml_git.plumbing import is_lock
+from devml_git.plumbing import LINK_MODE, decode, is_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -135,6 +135,8 @@ class Committed:
         entry = self._blobs.get(path)
         if entry is None:
             return self._stored.text(path) if self._stored else None
+        if entry.mode == LINK_MODE:
+            entry = self._behind(path, entry)
         if not entry.mode.startswith("100"):
             raise Refused(f"{shown(path)}: no file")
         read = self._read.get(entry.blob)
@@ -143,6 +145,15 @@ class Committed:
         if self._git.blob_sizes([entry.blob])[0] > MAX_BYTES:
             raise Refused(f"{shown(path)}: larger than {MAX_BYTES} bytes")
         return next(self._git.blobs([entry.blob]))
+
+    def _behind(self, path: str, entry: IndexEntry) -> IndexEntry:
+        """Return the file that a link stands for, where git holds that beside it."""
+        text = decode(next(self._git.blobs([entry.blob])))[:MAX_PATH_BYTES]
+        where = posixpath.normpath(posixpath.join(posixpath.dirname(path), text))
+        found = self._blobs.get(where)
+        if found is None or not found.mode.startswith("100"):
+            raise Refused(f"{shown(path)} is a link to no file that git holds: not followed")
+        return found
 
 
 class Staged(Committed):
@@ -168,7 +179,7 @@ class Lying:
     def text(self, path: str) -> bytes | None:
         """Return a file's content, None where there is none. Raises Refused."""
         try:
-            return read_text(self._git.top, path, limit=MAX_BYTES)
+            return read_inside(self._git.top, path, limit=MAX_BYTES)
         except DevmlError as e:
             raise Refused(e.message) from e
 

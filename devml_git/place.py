@@ -144,6 +144,12 @@ def move(root: Path, old: str, new: str) -> bool:
     return True
 
 
+def remove(root: Path, path: str) -> None:
+    """Unlink a file or link below `root`, if it is there; a linked parent is refused."""
+    with contextlib.suppress(Absent, FileNotFoundError), parent(root, path) as (fd, name):
+        os.unlink(name, dir_fd=fd)
+
+
 def what_is(st: os.stat_result) -> str:
     """Return a word for what kind of thing lies at a place."""
     kinds = (

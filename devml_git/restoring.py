@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from devml_git import gate, store
 from devml_git.cache import Corrupt
-from devml_git.errors import ContentLost, Refused, StorageFailed
+from devml_git.errors import ContentLost, DevmlError, Refused, StorageFailed
 from devml_git.manifest import manifest_oid
 from devml_git.nouns import State
 from devml_git.place import (
@@ -95,6 +95,7 @@ class _Plan:
     temps: dict[str, str] = field(default_factory=dict)
     placed: dict[str, os.stat_result] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    barred: list[str] = field(default_factory=list)  # a link that is no member lies in their place
 
     def to_write(self) -> list[str]:
         return [n for n, oid in self.want.items() if self.work.oids.get(n) != oid]
@@ -243,10 +244,12 @@ class Restorer:
         if pointer.is_dir and not executable:
             executable = frozenset(n for n in o.work.executable() if n in want)
         plan = _Plan(o.path, pointer, o.work, want, executable, want)
+        plan.barred = [name for name in want if o.work.in_a_link(name)]
         if o.members is not None and not force:
             plan.want = o.members.merged(o.work.oids, want)
             edited = o.members.edited
             plan.executable = (executable - edited) | (o.work.executable() & edited)
+        plan.want = {name: oid for name, oid in plan.want.items() if name not in plan.barred}
         return plan
 
     def _withdraw(self, o: Observed, pointer: Pointer) -> None:
@@ -315,6 +318,8 @@ class Restorer:
         self._fix_modes(plan)
         if plan.missing:
             self.done.note_missing(plan.pointer, map(plan.place_of, plan.missing))
+        for place in map(plan.place_of, plan.barred):
+            self.done.blocked.append((place, f"{gate.shown(place)}: a link is there; not followed"))
         if plan.temps or plan.to_remove() or not plan.missing:
             self.done.restored.append(plan.path)
         self._write_record(plan)
@@ -348,8 +353,9 @@ class Restorer:
         ws = self.ws
         work = self._as_it_lies_now(plan)
         oid = plan.pointer.oid
-        if plan.missing:
-            left = {n: o for n, o in plan.pointed.items() if n not in plan.missing}
+        lacking = {*plan.missing, *plan.barred}
+        if lacking:
+            left = {n: o for n, o in plan.pointed.items() if n not in lacking}
             oid = ws.cache.put_manifest(left)[0] if plan.pointer.is_dir else None
         known = work.files if plan.work.kind == work.kind else {}
         gone = [n for n in plan.work.files if n not in known]
@@ -362,7 +368,7 @@ class Restorer:
             ws.record.remember(plan.path, rows)
             ws.record.forget_content(plan.path)
             if oid is not None:
-                pointed = plan.pointed.keys() - plan.missing
+                pointed = plan.pointed.keys() - lacking
                 executable = frozenset(n for n in plan.executable if n in pointed)
                 ws.remember_clean(plan.path, work, token(oid, executable), oid)
 
@@ -377,8 +383,9 @@ class Restorer:
         }
         links = {"symlink"} & set(self.ws.cache.types)
         for name, st in plan.placed.items():
-            link = bool(links) and (self.ws.root / plan.place_of(name)).is_symlink()
-            files[name] = Found(Stat.of(st), bool(st.st_mode & _EXEC), link, st)
+            link = links and self.ws.cache.object_behind(self.ws.root / plan.place_of(name))
+            behind = str(link) if link else None
+            files[name] = Found(Stat.of(st), bool(st.st_mode & _EXEC), behind, st)
         oids = {name: plan.want[name] for name in files}
         return Work(plan.path, "dir" if plan.pointer.is_dir else "file", files, oids)
 
@@ -440,11 +447,24 @@ class Restorer:
             if name not in work.files:
                 continue
             oid = work.oids.get(name)
-            place = f"{work.path}/{name}" if name else work.path
-            with parent(self.ws.root, place) as (fd, base):
-                if oid is None or not self.ws.cache.holds(oid, fd, base):
-                    return False
+            if oid is None or not self._holds(work, name, oid):
+                return False
         return True
+
+    def _holds(self, work: Work, name: str, oid: str) -> bool:
+        """Prove it by the bytes of the file, or of the file that a link stands for."""
+        if work.files[name].link:
+            try:
+                fd = work.source(self.ws.root, name).open()
+            except DevmlError:
+                return False
+            try:
+                return self.ws.cache.has_bytes(oid, fd)
+            finally:
+                os.close(fd)
+        place = f"{work.path}/{name}" if name else work.path
+        with parent(self.ws.root, place) as (fd, base):
+            return self.ws.cache.holds(oid, fd, base)
 
     def _clear(self, work: Work) -> None:
         """Remove all that an artifact has at its place, once it is proven to be in the cache."""
@@ -493,8 +513,8 @@ class Restorer:
         place = self.ws.git.private / "tmp"
         place.mkdir(mode=0o700, exist_ok=True)
         if place.stat().st_dev != self.ws.root.stat().st_dev:
-            place = self.ws.root / ".dvc" / "tmp" / "devml"
-            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with directory(self.ws.root, ".dvc/tmp/devml", create=True) as fd:
+                return os.dup(fd)
         return os.open(place, os.O_RDONLY)
 
     def _empty(self, scratch: int) -> None:

@@ -3,6 +3,10 @@
 Follows DVC 3.67 in what a directory artifact contains (`dvc_data/hashfile/build.py`): files,
 links to files as what they point to; no empty directories, nothing `.dvcignore` names, no `.git`,
 `.hg` or `.dvc`. Directories behind links are left out, as there, but with a note.
+
+Not so where a link leads out of the artifact: DVC stores what lies there, be it a private key; here
+it cannot be stored (P9). A link that git tracks came with somebody's commit: git keeps it, it is no
+member, and nothing follows it.
 """
 
 from __future__ import annotations
@@ -14,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git import gate
 from devml_git.cache import Source
-from devml_git.errors import Refused
+from devml_git.errors import DevmlError, Refused
+from devml_git.inside import resolve
 from devml_git.manifest import manifest_oid
-from devml_git.place import Stat, look, what_is
+from devml_git.place import Absent, Stat, directory, look, lstat, what_is
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from devml_git.cache import Cache
@@ -30,15 +35,22 @@ _EXEC = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH  # dvc_objects/fs/utils.py is
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One file of an artifact: its stat, whether it has an exec bit, whether it is a link.
+    """One file of an artifact: its stat, whether it has an exec bit, and where its bytes are.
 
-    `raw` is the whole stat result that the others were taken from.
+    `behind` is the file that a link stands for, on a way without links: below the root (POSIX), or
+    an object of the cache (absolute); None for a file. `raw` is the whole stat result that the
+    others were taken from.
     """
 
     stat: Stat
     executable: bool
-    link: bool
+    behind: str | None
     raw: os.stat_result
+
+    @property
+    def link(self) -> bool:
+        """Whether a link lies there."""
+        return self.behind is not None
 
 
 @dataclass(slots=True)
@@ -47,7 +59,8 @@ class Work:
 
     `kind` is "absent", "file", "dir" or the word for something else; `files` are by name inside
     the artifact ("" for a single file); `oids` fill up as hashes become known; `notes` say what
-    DVC's format does not hold; `odd` is why the place cannot be an artifact.
+    DVC's format does not hold; `odd` is why the place cannot be an artifact, `odd_members` (paths)
+    are what cannot be stored in a directory. `links` are names of those that are no members.
     """
 
     path: str
@@ -56,6 +69,8 @@ class Work:
     oids: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     odd: str | None = None
+    odd_members: list[str] = field(default_factory=list)
+    links: set[str] = field(default_factory=set)
 
     @property
     def size(self) -> int:
@@ -82,14 +97,28 @@ class Work:
         """Return one file as a source for the cache."""
         inner = f"{self.path}/{name}" if name else self.path
         found = self.files[name]
-        return Source(f"{root}{os.sep}{inner}", inner, found.stat.size, follow=found.link)
+        real = found.behind or inner
+        if found.link and os.path.isabs(real):
+            return Source(real, inner, found.stat.size)
+        return Source(f"{root}{os.sep}{real}", inner, found.stat.size, root, real, found.stat)
+
+    def in_a_link(self, name: str) -> bool:
+        """Whether a link that is no member lies where this member belongs, or on the way there."""
+        return any(name == link or name.startswith(f"{link}/") for link in self.links)
 
 
-def scan(root: Path, path: str, cache: Cache, ignores: Any = None) -> Work:  # noqa: ANN401
+def scan(
+    root: Path,
+    path: str,
+    cache: Cache,
+    ignores: Any = None,  # noqa: ANN401
+    in_git: Callable[[], Collection[str]] = frozenset,
+) -> Work:
     """Look at an artifact's place without reading any content.
 
-    `ignores` is DVC's filter from `store.ignore_filter`. A link into the cache counts as the file
-    it points to (`cache.type` symlink); any other link, a socket or a device is `odd`.
+    `ignores` is DVC's filter from `store.ignore_filter`; `in_git` returns the links that git
+    tracks, and is asked only where there is a link. A link into the cache counts as the file it
+    points to (`cache.type` symlink); any other link, a socket or a device is `odd`.
     """
     try:
         st = look(root, path)
@@ -97,80 +126,142 @@ def scan(root: Path, path: str, cache: Cache, ignores: Any = None) -> Work:  # n
         return Work(path, "odd", odd=e.message)
     if st is None:
         return Work(path, "absent")
-    if stat.S_ISREG(st.st_mode):
-        return Work(path, "file", {"": _found(st)})
     if stat.S_ISDIR(st.st_mode):
-        return _scan_directory(root, path, cache, ignores)
-    oid = cache.is_link_to_object(root / path)
-    if oid is not None:
-        inside = os.stat(root / path)
-        return Work(path, "file", {"": Found(Stat.of(inside), False, True, inside)})  # noqa: FBT003
+        return _Scan(root, Work(path, "dir"), cache, ignores, in_git).work
+    if stat.S_ISREG(st.st_mode) and _readable(st, f"{root}{os.sep}{path}"):
+        return Work(path, "file", {"": _found(st)})
+    if stat.S_ISREG(st.st_mode):
+        return Work(path, "odd", odd=f"{gate.shown(path)} cannot be read: permission denied")
+    behind = cache.object_behind(root / path) if path not in in_git() else None
+    inside = lstat(-1, str(behind)) if behind else None
+    if behind and inside and stat.S_ISREG(inside.st_mode):
+        return Work(path, "file", {"": Found(Stat.of(inside), False, str(behind), inside)})  # noqa: FBT003
     return Work(path, "odd", odd=f"{gate.shown(path)} is a {what_is(st)}, not a file or directory")
 
 
-def _found(st: os.stat_result, *, link: bool = False) -> Found:
-    return Found(Stat.of(st), bool(st.st_mode & _EXEC), link, st)
+def _found(st: os.stat_result, behind: str | None = None) -> Found:
+    return Found(Stat.of(st), bool(st.st_mode & _EXEC), behind, st)
 
 
-def _scan_directory(root: Path, path: str, cache: Cache, ignores: Any) -> Work:  # noqa: ANN401
-    work = Work(path, "dir")
-    pending = [""]
-    links = 0
-    while pending:
-        below = pending.pop()
-        here = f"{path}/{below}" if below else path
+def _readable(st: os.stat_result, name: str, fd: int | None = None) -> bool:
+    """Whether a file may be read; the system is asked only where its mode leaves that open."""
+    if st.st_mode & stat.S_IROTH or (st.st_mode & stat.S_IRUSR and st.st_uid == os.geteuid()):
+        return True
+    effective = os.access in os.supports_effective_ids
+    return os.access(name, os.R_OK, dir_fd=fd, effective_ids=effective)
+
+
+class _Scan:
+    """One look at a directory artifact, by the handles of its directories; `work` is the answer."""
+
+    def __init__(
+        self,
+        root: Path,
+        work: Work,
+        cache: Cache,
+        ignores: Any,  # noqa: ANN401
+        in_git: Callable[[], Collection[str]],
+    ) -> None:
+        self.root = root
+        self.work = work
+        self._cache = cache
+        self._ignores = ignores
+        self._in_git = in_git
+        self._followed = 0
+        pending = [""]
+        while pending:
+            pending += self._directory(pending.pop())
+        self._tell()
+
+    def _directory(self, below: str) -> list[str]:
+        """Take in one directory; return those in it."""
+        here = f"{self.work.path}/{below}" if below else self.work.path
         try:
-            with os.scandir(root / here) as listing:
-                entries = {e.name: e for e in listing}
-        except OSError as e:
-            work.odd = f"{gate.shown(here)}: {(e.strerror or str(e)).lower()}"
-            return work
+            with directory(self.root, here) as fd, os.scandir(fd) as listing:
+                return self._entries(here, f"{below}/" if below else "", fd, listing)
+        except (OSError, Absent) as e:
+            self._odd(here, f": {(getattr(e, 'strerror', None) or 'it vanished').lower()}")
+        except DevmlError as e:
+            self._odd(here, f": {e.message}")
+        return []
+
+    def _entries(
+        self, here: str, prefix: str, fd: int, listing: Iterable[os.DirEntry[str]]
+    ) -> list[str]:
+        entries = {e.name: e for e in listing}
         dirs = [n for n, e in entries.items() if e.is_dir(follow_symlinks=False)]
         others = [n for n in entries if n not in set(dirs) and n != ".git"]
         if ".dvcignore" in entries:
-            work.odd = f"{gate.shown(here)}/.dvcignore: DVC allows none inside an artifact"
-            return work
+            self._odd(here, "/.dvcignore: DVC allows none inside an artifact")
+            others.remove(".dvcignore")
         dirs = [d for d in dirs if d not in _PRUNED]
-        if ignores is not None:
-            dirs, others = ignores(str(root / here), dirs, others)
-        if below and not dirs and not others:
-            work.notes.append(f"{gate.shown(here)} is empty: DVC's format does not hold it")
-        prefix = f"{below}/" if below else ""
-        pending += [f"{prefix}{d}" for d in dirs]
+        if self._ignores is not None:
+            dirs, others = self._ignores(str(self.root / here), dirs, others)
+        if prefix and not dirs and not others:
+            self.work.notes.append(f"{gate.shown(here)} is empty: DVC's format does not hold it")
         for name in others:
-            links += _add(work, root, f"{prefix}{name}", entries[name], cache)
-            if work.odd:
-                return work
-    if links:
-        work.notes.append(
-            f"{gate.shown(path)}: {links} symbolic link(s) inside are stored as the files they "
-            "point to (links to directories not at all)"
-        )
-    return work
+            self._member(f"{prefix}{name}", fd, entries[name])
+        return [f"{prefix}{d}" for d in dirs]
 
+    def _member(self, name: str, fd: int, entry: os.DirEntry[str]) -> None:
+        """Take in one directory entry that is no directory."""
+        where = f"{self.work.path}/{name}"
+        try:
+            gate.path(name, self.work.path)
+            if entry.is_symlink():
+                self._link(name, where)
+                return
+            st = entry.stat(follow_symlinks=False)
+        except Refused as e:
+            self._odd(where, e.message, whole=True)
+        except FileNotFoundError:
+            return
+        except OSError as e:
+            self._odd(where, f": {(e.strerror or str(e)).lower()}")
+        else:
+            if not stat.S_ISREG(st.st_mode):
+                self._odd(where, f" is a {what_is(st)}, not a file")
+            elif not _readable(st, entry.name, fd):
+                self._odd(where, " cannot be read: permission denied")
+            else:
+                self.work.files[name] = _found(st)
 
-def _add(work: Work, root: Path, name: str, entry: os.DirEntry[str], cache: Cache) -> int:
-    """Add one directory entry to `work`; return 1 when it is a link of the user's."""
-    where = f"{work.path}/{name}"
-    link = entry.is_symlink()
-    try:
-        gate.path(name, work.path)
-        st = entry.stat(follow_symlinks=link)
-    except Refused as e:
-        work.odd = e.message
-        return 0
-    except FileNotFoundError:
-        if link:
-            work.odd = f"{gate.shown(where)} is a link to nothing"
-        return 0
-    except OSError as e:
-        work.odd = f"{gate.shown(where)}: {(e.strerror or str(e)).lower()}"
-        return 0
-    if stat.S_ISREG(st.st_mode):
-        work.files[name] = _found(st, link=link)
-    elif not (link and stat.S_ISDIR(st.st_mode)):
-        work.odd = f"{gate.shown(where)} is a {what_is(st)}, not a file"
-    return int(link and cache.is_link_to_object(root / where) is None)
+    def _link(self, name: str, where: str) -> None:
+        """Take in a link: as what it stands for, as git's own, or as what cannot be stored."""
+        if where in self._in_git():
+            self.work.links.add(name)
+            self.work.notes.append(f"{gate.shown(where)} is a link that git keeps: no member here")
+            return
+        behind = self._cache.object_behind(self.root / where)
+        if behind is not None:
+            real, st = str(behind), lstat(-1, str(behind))
+        else:
+            real = resolve(self.root, where, inside=self.work.path)
+            st = look(self.root, real)
+        if st is None:
+            self._odd(where, " is a link to nothing")
+            return
+        self._followed += behind is None
+        if stat.S_ISREG(st.st_mode):
+            self.work.files[name] = _found(st, real)
+        elif stat.S_ISDIR(st.st_mode):
+            self.work.links.add(name)
+        else:
+            self._odd(where, f" is a {what_is(st)}, not a file")
+
+    def _odd(self, path: str, why: str, *, whole: bool = False) -> None:
+        """Note what cannot be stored; the first word of it is the artifact's."""
+        self.work.odd = self.work.odd or (why if whole else f"{gate.shown(path)}{why}")
+        self.work.odd_members.append(path)
+
+    def _tell(self) -> None:
+        if self._followed:
+            self.work.notes.append(
+                f"{gate.shown(self.work.path)}: {self._followed} symbolic link(s) inside are "
+                "stored as the files they point to (links to directories not at all)"
+            )
+        if self.work.odd and len(self.work.odd_members) > 1:
+            self.work.odd += f" (and {len(self.work.odd_members) - 1} more like it)"
 
 
 def recall(work: Work, known: Mapping[str, tuple[Stat, str]]) -> None:

@@ -13,6 +13,7 @@ from devml_git import (
     gate,
     ignoring,
     installer,
+    links,
     rules,
     snapshotting,
     store,
@@ -84,6 +85,7 @@ def trust_all(git: Git) -> None:
 
 
 def _init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: Progress) -> SetUp:
+    links.refuse_below_dvc(git)
     done = SetUp()
     if hooks:
         # first: it is the step that most often has to be refused, before anything was made
@@ -276,7 +278,7 @@ def _take_out_of_git(ws: Workspace, tracked: Tracked) -> None:
     held = ws.git.tracked_matching(ws.rules.exclude_lines())
     for directory in ws.rules.literal_directories():
         held += sorted(ws.git.tracked_among([directory]))
-    held = [h for h in held if (ws.root / h).exists()]
+    held = [h for h in held if (ws.root / h).exists() and h not in ws.links_in_git]
     ws.journal.unstage(held)
     tracked.moved_out = held
     ws.refresh()

@@ -15,6 +15,7 @@ from devml_git.errors import DevmlError, StorageFailed, UsageError, WouldOverwri
 from devml_git.nouns import State
 from devml_git.restoring import Restorer
 from devml_git.rule import AtCommit
+from devml_git.rules import literal_line
 from devml_git.workspace import token
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from devml_git.nouns import Content
+    from devml_git.scan import Work
     from devml_git.workspace import Observed, Workspace
 
 
@@ -81,6 +83,7 @@ def take(
     if stage:
         ws.journal.stage(taken.staged)
     ws.settle(observed)
+    taken.notes += [why for path, why in ws.unfit.items() if path not in ws.empty]
     if paths is None:
         ws.record.complete()
     return taken
@@ -104,7 +107,18 @@ def refuse_odd(observed: Sequence[Observed]) -> None:
     """Raise StorageFailed for a place that cannot be an artifact."""
     for o in observed:
         if o.work.odd:
-            raise StorageFailed(o.work.odd, hint="move it away, or: devml-git untrack " + o.path)
+            raise StorageFailed(o.work.odd, hint=_way_out(o.work))
+
+
+def _way_out(work: Work) -> str:
+    """Return what to do about a place, or a member, that cannot be stored."""
+    if not work.odd_members:
+        return f"move it away, or: devml-git untrack {gate.quoted(work.path)}"
+    member = work.odd_members[0]
+    if posixpath.basename(member) == ".dvcignore":
+        return "move its lines to the .dvcignore at the root"
+    line = gate.quoted(literal_line(member, is_dir=False))
+    return f"put a file in its place, or leave it out: echo {line} >> .dvcignore"
 
 
 def _is_busy(path: str, busy: set[str], taken: Taken) -> bool:

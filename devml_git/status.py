@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class Status:
     """What `status` reports. `left_alone` are outputs this tool does not manage, and why.
 
+    `unfit` are matches of rules that cannot be stored; the notes say why.
     Paths are relative to the project; `prefix` is where that lies in the repository.
     """
 
@@ -31,12 +32,14 @@ class Status:
     contests: tuple[Contest, ...]
     left_alone: tuple[Pointer, ...]
     in_git: tuple[str, ...]
+    unfit: tuple[str, ...]
     notes: tuple[str, ...]
     rescued: int
 
     def in_order(self) -> bool:
         """Whether everything is clean and readable."""
-        return not self.broken and all(a.state is State.CLEAN for a in self.artifacts)
+        stored = not self.broken and not self.unfit
+        return stored and all(a.state is State.CLEAN for a in self.artifacts)
 
     def to_dict(self) -> dict[str, Any]:
         """Return product.md's `devml.status/v1`."""
@@ -157,6 +160,7 @@ def report(ws: Workspace) -> Status:
         contests=tuple(contests(ws)),
         left_alone=tuple(p for p in snapshot.pointers.values() if p.why_left_alone),
         in_git=tuple(held),
+        unfit=tuple(path for path in ws.unfit if path not in ws.empty),
         notes=(
             *ws.warnings,
             *ws.unfit.values(),

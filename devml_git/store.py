@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git import gate
 from devml_git.errors import DvcFailed, NotARepository, Refused
+from devml_git.inside import LeadsOut, read_inside
 from devml_git.pointers import PipelineOut, load_mapping
 
 if TYPE_CHECKING:
@@ -135,26 +136,44 @@ def _guarded(config: DvcConfig) -> Any:  # noqa: ANN401 - DVC's own type
 # -- .dvcignore ----------------------------------------------------------------------------------
 
 
-def ignore_filter(root: Path, files: Sequence[str]) -> Any:  # noqa: ANN401 - DVC's own type
+def ignore_filter(root: Path, files: Sequence[str], worktree: Path) -> Any:  # noqa: ANN401
     """Return DVC's filter (directory, dirs, files) -> (dirs, files), or None for no patterns.
 
     `files` are the `.dvcignore` files of the workspace. DVC is imported only when one of them
-    has a pattern in it.
+    has a pattern in it. Raises Refused where one is a link that leads out of the worktree.
     """
-    if not any(_has_patterns(root / file) for file in files):
+    if not any(_has_patterns(root, file) for file in files):
         return None
     with _translated(".dvcignore"):
-        from dvc.fs import LocalFileSystem
         from dvc.ignore import DvcIgnoreFilter
 
-        return DvcIgnoreFilter(LocalFileSystem(), str(root))
+        return DvcIgnoreFilter(_files_within(worktree), str(root))
 
 
-def _has_patterns(file: Path) -> bool:
+def _files_within(worktree: Path) -> Any:  # noqa: ANN401 - DVC's own type
+    """Return DVC's file system, but for what lies outside of the worktree.
+
+    Links lead there, and names with `..` (`vars` of a `dvc.yaml`): its text would be in errors.
+    """
+    from dvc.fs import LocalFileSystem
+
+    top = os.path.join(os.path.realpath(worktree), "")
+
+    class Within(LocalFileSystem):  # type: ignore[misc]
+        def open(self, path: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            if not os.path.realpath(path).startswith(top):
+                name = os.path.relpath(path, worktree)
+                raise LeadsOut(f"{gate.shown(name)} leads out of the repository: not read")
+            return super().open(path, *args, **kwargs)
+
+    return Within()
+
+
+def _has_patterns(root: Path, file: str) -> bool:
     try:
-        lines = file.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return False
+        lines = (read_inside(root, file) or b"").decode("utf-8", "replace").splitlines()
+    except Refused:
+        return True  # DVC is asked, which may read it if it lies elsewhere in the worktree
     return any(line.strip() and not line.strip().startswith("#") for line in lines)
 
 
@@ -171,7 +190,8 @@ def pipeline_outs(
     """Return what the project's `dvc.yaml` files say of each output, by path.
 
     Asked of DVC, which alone resolves templates, and remembered under a digest of the files'
-    bytes. `files` are the `dvc.yaml` files, relative to the root.
+    bytes. `files` are the `dvc.yaml` files, relative to the root. Nothing outside of `worktree` is
+    read: raises Refused.
     """
     if not files:
         return {}
@@ -191,13 +211,16 @@ def _pipeline_key(root: Path, files: Sequence[str]) -> str | None:
 
     digest = hashlib.sha256()
     for file in sorted(files):
-        text = (root / file).read_bytes()
+        try:
+            text = read_inside(root, file) or b""
+            params = os.path.join(os.path.dirname(file), "params.yaml")
+            used = read_inside(root, params) or b""
+        except LeadsOut:  # of this project, perhaps not of the worktree: DVC is asked
+            return None
         data = load_mapping(file, text)
         if "vars" in data:
             return None
-        digest.update(file.encode() + b"\0" + text + b"\0")
-        with contextlib.suppress(FileNotFoundError):
-            digest.update((root / file).with_name("params.yaml").read_bytes())
+        digest.update(file.encode() + b"\0" + text + b"\0" + used)
     return digest.hexdigest()
 
 
@@ -205,6 +228,7 @@ def _ask_for_outs(config: DvcConfig, private: Path) -> dict[str, PipelineOut]:
     found = {}
     root = config.root
     with _translated("reading dvc.yaml"), _repo(config, private) as repo:
+        repo.fs = _files_within(config.worktree)
         for out in repo.index.outs:
             name = getattr(out.stage, "name", None)
             if name is None or not out.is_in_repo:

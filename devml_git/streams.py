@@ -28,13 +28,14 @@ _NONTEXT_SHARE = 0.30
 _stop = threading.Event()
 
 
-def open_source(path: str, name: str, *, follow: bool) -> int:
-    """Open a workspace file for reading; a named pipe does not hang it. Raises StorageFailed."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
-    if not follow:
-        flags |= getattr(os, "O_NOFOLLOW", 0)
+def open_source(path: str, name: str, above: int | None = None) -> int:
+    """Open a workspace file for reading; a named pipe does not hang it. Raises StorageFailed.
+
+    `path` may be relative to an open directory, `above`.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
     try:
-        return os.open(path, flags)
+        return os.open(path, flags, dir_fd=above)
     except FileNotFoundError as e:
         raise StorageFailed(
             f"{shown(name)} vanished while it was read",
@@ -142,9 +143,8 @@ def _hasher(hash_name: str) -> hashlib._Hash | _Dos2Unix:
     return _Dos2Unix() if hash_name == LEGACY else hashlib.md5(usedforsecurity=False)
 
 
-def legacy_hash(path: Path) -> str:
-    """Return a file's `md5-dos2unix`, as DVC 1 and 2 computed it."""
-    fd = os.open(path, os.O_RDONLY)
+def legacy_hash(fd: int) -> str:
+    """Return an open file's `md5-dos2unix`, as DVC 1 and 2 computed it; closes it."""
     try:
         return hash_file(fd, LEGACY)
     finally:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from devml_git import gate, pointers
 from devml_git.errors import DevmlError
+from devml_git.inside import read_inside
 from devml_git.nouns import Broken, Snapshot
-from devml_git.place import what_is
+from devml_git.place import Absent, parent, what_is
 from devml_git.plumbing import POINTER_PATHSPECS, PROJECT_PATHSPEC, is_lock, is_pointer_file
 
 if TYPE_CHECKING:
@@ -106,8 +107,8 @@ def _left_alone(snapshot: Snapshot) -> Snapshot:
 def _bad_pipeline(git: Git, yamls: list[str], cause: DevmlError) -> Broken:
     """Name the `dvc.yaml` that stops us: the one a merge left unfinished, or whatever DVC says."""
     for name in yamls:
-        with contextlib.suppress(OSError):
-            if pointers.has_conflict_markers((git.top / name).read_bytes()):
+        with contextlib.suppress(DevmlError):
+            if pointers.has_conflict_markers(read_inside(git.top, name) or b""):
                 return Broken(name, "has conflict markers in it")
     why = cause.message.removeprefix(f"{gate.shown(yamls[0])}: ")
     return Broken(yamls[0], f"cannot be read: {why}")
@@ -120,8 +121,12 @@ def _read_files(
     texts, stats, unread = {}, {}, []
     for name in names:
         try:
-            fd = os.open(git.top / name, _READ_FLAGS)
-        except (FileNotFoundError, NotADirectoryError):
+            with parent(git.top, name) as (above, base):
+                fd = os.open(base, _READ_FLAGS, dir_fd=above)
+        except (Absent, FileNotFoundError, NotADirectoryError):
+            continue
+        except DevmlError as e:
+            unread.append(Broken(name, f"cannot be read: {e.message}"))
             continue
         except OSError as e:
             link = e.errno == errno.ELOOP

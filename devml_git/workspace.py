@@ -261,12 +261,8 @@ class Workspace(Looking):
     def _legacy_oid(self, work: Work, pointer: Pointer) -> str | None:
         """Return the pointer's oid when the workspace has that content by DVC 2's hash."""
         try:
-            if work.kind == "file":
-                found = legacy_hash(self.root / work.path)
-            else:
-                found = manifest_oid(
-                    {n: legacy_hash(self.root / work.path / n) for n in work.files}
-                )
+            hashes = {n: legacy_hash(work.source(self.root, n).open()) for n in work.files}
+            found = hashes[""] if work.kind == "file" else manifest_oid(hashes)
         except OSError as e:
             raise storage_error(e, work.path) from e
         return found if found == pointer.oid else None

@@ -17,6 +17,7 @@ from devml_git.errors import GitFailed, NotARepository
 from devml_git.gate import shown
 from devml_git.plumbing.aside import Aside
 from devml_git.plumbing.names import (
+    LINK_MODE,
     NULL_MODE,
     POINTER_PATHSPECS,
     PROJECT_PATHSPEC,
@@ -41,8 +42,8 @@ from devml_git.plumbing.programs import (
 )
 
 __all__ = [
-    "NULL_MODE", "POINTER_PATHSPECS", "PROJECT_PATHSPEC", "ChangedBlob", "Git", "IndexEntry",
-    "Process", "anchored", "clone", "command_by_ps", "decode", "foreign_environment",
+    "LINK_MODE", "NULL_MODE", "POINTER_PATHSPECS", "PROJECT_PATHSPEC", "ChangedBlob", "Git",
+    "IndexEntry", "Process", "anchored", "clone", "command_by_ps", "decode", "foreign_environment",
     "git_version", "is_lock", "is_pointer_file", "isolated_python", "read_as_published",
     "require_git", "run_program", "start_pager",
 ]  # fmt: skip

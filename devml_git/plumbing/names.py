@@ -8,6 +8,7 @@ from dataclasses import dataclass
 POINTER_PATHSPECS = (":(glob)**/*.dvc", ":(glob)**/dvc.lock")
 PROJECT_PATHSPEC = ":(glob)**/.dvc/config"
 NULL_MODE = "000000"
+LINK_MODE = "120000"
 
 
 @dataclass(frozen=True, slots=True)

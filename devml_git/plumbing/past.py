@@ -60,17 +60,18 @@ class Past(Objects):
             )
         )  # fmt: skip
 
-    def ever_held(self, paths: Iterable[str]) -> set[str]:
+    def ever_held(self, paths: Iterable[str], *, left: bool = False) -> set[str]:
         """Return which of these files, or files in these directories, some commit holds in git.
 
-        All refs count. Without their trees (`--filter=tree:0`) commits are not asked: each tree
-        would be fetched by itself.
+        All refs count, with `left` also what only reflogs name. Without their trees
+        (`--filter=tree:0`) commits are not asked: each tree would be fetched by itself.
         """
         wanted = sorted(paths)
         filters = (v for k, v in self._settings.items() if k.endswith(".partialclonefilter"))
         if any(value.startswith("tree:") for value in filters):
             return set()
-        argv = ("log", "--all", "--format=", "--name-only", "--no-renames", "--relative", "-z")
+        refs = ("--all", "--reflog") if left else ("--all",)
+        argv = ("log", *refs, "--format=", "--name-only", "--no-renames", "--relative", "-z")
         found: set[str] = set()
         for start in range(0, len(wanted), 500):
             specs = [f":(literal){path}" for path in wanted[start : start + 500]]

@@ -72,8 +72,10 @@ def show(told: Told, seconds: float, *, verbose: bool) -> None:
     """Print what became of a case."""
     cpu = sum(done.cpu for _, done in told.ran)
     lines = [
-        f"{'BROKE' if told.breaks else 'held '} {told.case} "
-        f"({len(told.ran)} commands, {seconds:.0f} s, of the processor {cpu:.1f} s)"
+        (
+            f"{'BROKE' if told.breaks else 'held '} {told.case} "
+            f"({len(told.ran)} commands, {seconds:.0f} s, of the processor {cpu:.1f} s)"
+        )
     ]
     lines += [f"    {broken}" for broken in dict.fromkeys(told.breaks)]
     if verbose:
