@@ -111,7 +111,7 @@ def _without_waiting(path: str, flags: int) -> int:
 
 def _toml(name: str, text: str) -> dict[str, Any]:
     try:
-        return tomltext.loads(text)
+        return tomltext.loads(text, name)
     except ValueError as e:
         raise UsageError(f"{name} is not valid TOML: {e}", hint=f"mend {name}") from e
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from devml_git import config as config_module
-from devml_git import gate, store
+from devml_git import dvcignores, gate, pipelines, store
 from devml_git.cache import Corrupt
 from devml_git.errors import DevmlError, NotARepository, StorageFailed
 from devml_git.gate import shown
@@ -19,7 +19,7 @@ from devml_git.place import Stat, wait_out_the_grain, write_text_safely
 from devml_git.plumbing import Git
 from devml_git.progress import SILENT, Progress
 from devml_git.record import Record
-from devml_git.rules import Rules
+from devml_git.rules import Rules, within_bounds
 from devml_git.scan import Work, recall, scan
 from devml_git.tree import read_commit, read_tree
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from devml_git.config import Config
     from devml_git.nouns import Snapshot
-    from devml_git.pointers import PipelineOut
     from devml_git.record import Materialised
     from devml_git.tree import Tree
 
@@ -46,9 +45,9 @@ class Looking:
         self.config: Config = config_module.load(self.root)
         self.cache = open_cache(git)
         self.record = Record(git.private)
-        self.rules = Rules(self.root, self.config.track)
+        fit, self.warnings = within_bounds(self.config.track)
+        self.rules = Rules(self.root, fit)
         self.journal = Journal(git)
-        self.warnings: list[str] = []
         self.moved_from: str | None = None  # what HEAD was, where git has moved it already
         self.unfit: dict[str, str] = {}  # matches of rules that cannot be artifacts, and why
         if self.record.rebuilt:
@@ -72,8 +71,8 @@ class Looking:
         self.journal.saw_index(tree.indexed)
         return tree
 
-    def _stages(self, yamls: list[str]) -> dict[str, PipelineOut]:
-        return store.pipeline_outs(
+    def _stages(self, yamls: list[str]) -> pipelines.Outs:
+        return pipelines.outs(
             self.root, self.git.shared, yamls, self.record.pipeline, self.record.set_pipeline
         )
 
@@ -85,7 +84,7 @@ class Looking:
     def reload(self) -> None:
         """Read the configuration and its track rules anew, and what they decide."""
         self.config = config_module.load(self.root)
-        self.rules = Rules(self.root, self.config.track)
+        self.rules = Rules(self.root, within_bounds(self.config.track)[0])
         self.refresh()
 
     def snapshot_at(self, commit: str) -> Snapshot:
@@ -107,6 +106,10 @@ class Looking:
 
     def look(self, path: str) -> Work:
         """Look at one place, with the hashes that are known."""
+        undecided = dvcignores.undecided(path, self.tree.unfit_ignores)
+        if undecided is not None and (self.root / path).is_dir():
+            why = self.tree.unfit_ignores[undecided]
+            return Work(path, "odd", odd=f"{shown(path)}: {shown(undecided)} {why}")
         work = scan(self.root, path, self.cache, self.ignores)
         recall(work, self.record.hashes(path))
         return work

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from devml_git import tomltext, yamltext
 from devml_git.amounts import is_number
+from devml_git.bounds import limited
 from devml_git.errors import Refused
 from devml_git.gate import shown
 
@@ -53,7 +54,8 @@ def load(file: str, text: bytes) -> Any:  # noqa: ANN401
     try:
         if len(text) > MAX_BYTES:
             raise ValueError(f"larger than {MAX_BYTES} bytes")
-        return _parsed(posixpath.splitext(file)[1].lower(), text)
+        with limited(""):
+            return _parsed(posixpath.splitext(file)[1].lower(), text)
     except Refused as e:
         raise Refused(f"{shown(file)}: {e.message.removeprefix(': ')}") from e
     except (RecursionError, MemoryError) as e:  # MemoryError: how Python's own parser says it
@@ -117,7 +119,7 @@ def _read(suffix: str, text: bytes) -> Any:  # noqa: ANN401
     if suffix == ".json":
         return json.loads(decoded)
     if suffix == ".toml":
-        return tomltext.loads(decoded)
+        return tomltext.loads(decoded, "")
     if suffix == ".py":
         return _python(decoded)
     return yamltext.load_with_aliases("", decoded)

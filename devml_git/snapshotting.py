@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from devml_git import gate, ignoring, moving, pointers, store
 from devml_git.errors import DevmlError, StorageFailed, UsageError, WouldOverwrite
 from devml_git.nouns import State
+from devml_git.plumbing import is_lock
 from devml_git.restoring import Restorer
 from devml_git.rule import AtCommit
 from devml_git.workspace import token
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
-    from devml_git.nouns import Content
+    from devml_git.nouns import Broken, Content
     from devml_git.workspace import Observed, Workspace
 
 
@@ -60,7 +61,7 @@ def take(
     cache cannot take the content (nothing then points to it).
     """
     taken = Taken()
-    refuse_broken(ws, paths)
+    taken.notes += refuse_broken(ws, paths)
     taken.moved, taken.staged = moving.follow_pointers(ws)
     busy = store.busy_paths(ws.root)
     observed = [
@@ -86,10 +87,18 @@ def take(
     return taken
 
 
-def refuse_broken(ws: Workspace, paths: Collection[str] | None) -> None:
-    """Raise WouldOverwrite for a pointer file (of those in `paths`) that cannot be followed."""
+def refuse_broken(ws: Workspace, paths: Collection[str] | None) -> list[str]:
+    """Raise WouldOverwrite for a pointer file (of those in `paths`) that cannot be followed.
+
+    One that HEAD has just so stops nothing: it came with a commit, and no other commit depends on
+    it. What it names is left alone, and the lines returned say so.
+    """
+    notes = []
     for broken in ws.tree.snapshot.broken:
         if paths is None or broken.file.removesuffix(".dvc") in paths:
+            if paths is None and _as_committed(ws, broken):
+                notes.append(f"{gate.shown(broken.file)} {broken.why}: what it names is left alone")
+                continue
             path = broken.file.removesuffix(".dvc")
             hint = f"mend it by hand, or: git checkout HEAD -- {broken.file}"
             if broken.unmerged:
@@ -97,6 +106,24 @@ def refuse_broken(ws: Workspace, paths: Collection[str] | None) -> None:
             elif broken.overlaps:
                 hint = f"keep one of them: git rm -f --cached {broken.file}; rm {broken.file}"
             raise WouldOverwrite(f"{gate.shown(broken.file)} {broken.why}", hint=hint)
+    return notes
+
+
+def _as_committed(ws: Workspace, broken: Broken) -> bool:
+    """Whether a broken file is HEAD's, staged and in the worktree; a pipeline's lock, too."""
+    if broken.unmerged or broken.overlaps:
+        return False
+    head = ws.git.head()
+    files = [broken.file]
+    if posixpath.basename(broken.file) == "dvc.yaml":
+        files += [file for file in ws.tree.indexed if is_lock(file)]
+        files += [file for file in ws.tree.texts if is_lock(file) and file not in files]
+    return head is not None and all(
+        (blob := ws.git.staged_blob_for(file)) is not None
+        and blob == ws.git.blobs_at(head, [file])[file]
+        and not ws.git.file_differs_from_index(file)
+        for file in files
+    )
 
 
 def refuse_odd(observed: Sequence[Observed]) -> None:

@@ -12,14 +12,14 @@ import json
 import os
 import re
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devml_git import gate
+from devml_git import gate, patterns, yamltext
 from devml_git.errors import DvcFailed, NotARepository, Refused, UsageError
 from devml_git.place import write_text_safely
-from devml_git.pointers import PipelineOut, load_mapping
+from devml_git.pointers import PipelineOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -263,7 +263,15 @@ def ignore_filter(root: Path, files: Sequence[str]) -> Any:  # noqa: ANN401 - DV
         from dvc.fs import LocalFileSystem
         from dvc.ignore import DvcIgnoreFilter
 
+        _bound_patterns()
         return DvcIgnoreFilter(LocalFileSystem(), str(root))
+
+
+def _bound_patterns() -> None:
+    """Have DVC match hard patterns of `.dvcignore` files in linear time (DVC 3.67 `ignore.py`)."""
+    import dvc.ignore
+
+    dvc.ignore.GitIgnoreSpecPattern = patterns.factory()
 
 
 def _has_patterns(file: Path) -> bool:
@@ -277,50 +285,33 @@ def _has_patterns(file: Path) -> bool:
 # -- pipelines -----------------------------------------------------------------------------------
 
 
-def pipeline_outs(
-    root: Path,
-    private: Path,
-    files: Sequence[str],
-    remembered: Callable[[str], str | None],
-    remember: Callable[[str, str], None],
-) -> dict[str, PipelineOut]:
-    """Return what the project's `dvc.yaml` files say of each output, by path.
+@contextlib.contextmanager
+def asking_of_pipelines(
+    root: Path, private: Path
+) -> Iterator[Callable[[str], dict[str, PipelineOut]]]:
+    """Open DVC to ask what a `dvc.yaml` (relative to the root) says of its outputs, by path.
 
-    Asked of DVC, which alone resolves templates, and remembered under a digest of the files'
-    bytes. `files` are the `dvc.yaml` files, relative to the root.
+    It may take any time and memory: `asking.py` does it in a process of its own. Asked of one that
+    DVC ignores, it says nothing. The question raises DvcFailed.
     """
-    if not files:
-        return {}
-    key = _pipeline_key(root, files)
-    known = remembered(key) if key else None
-    if known is not None:
-        return {path: PipelineOut(**value) for path, value in json.loads(known).items()}
-    outs = _ask_for_outs(root, private)
-    if key:
-        remember(key, json.dumps({path: asdict(out) for path, out in outs.items()}))
-    return outs
+    _bound_patterns()
+    _quick_yaml()
+    with _repo(root, private) as repo:
+        yield lambda file: _outs_in(repo, root, file)
 
 
-def _pipeline_key(root: Path, files: Sequence[str]) -> str | None:
-    """Return a digest of all that can change the answer, or None where that is not known."""
-    import hashlib
+def _outs_in(repo: Any, root: Path, file: str) -> dict[str, PipelineOut]:  # noqa: ANN401
+    from dvc.dvcfile import FileIsGitIgnored
+    from dvc.repo.index import Index
+    from dvc.stage.exceptions import StageFileDoesNotExistError
 
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        text = (root / file).read_bytes()
-        data = load_mapping(file, text)
-        if "vars" in data:
-            return None
-        digest.update(file.encode() + b"\0" + text + b"\0")
-        with contextlib.suppress(FileNotFoundError):
-            digest.update((root / file).with_name("params.yaml").read_bytes())
-    return digest.hexdigest()
-
-
-def _ask_for_outs(root: Path, private: Path) -> dict[str, PipelineOut]:
     found = {}
-    with _translated("reading dvc.yaml"), _repo(root, private) as repo:
-        for out in repo.index.outs:
+    with _translated("reading it with DVC"):
+        try:
+            index = Index.from_file(repo, str(root / file))
+        except (StageFileDoesNotExistError, FileIsGitIgnored):
+            return {}
+        for out in index.outs:
             name = getattr(out.stage, "name", None)
             if name is None or not out.is_in_repo:
                 continue
@@ -332,6 +323,23 @@ def _ask_for_outs(root: Path, private: Path) -> dict[str, PipelineOut]:
                 remote=out.remote,
             )
     return found
+
+
+def _quick_yaml() -> None:
+    """Have DVC (3.67, `utils/serialize/_yaml.py`) read YAML by our door: within bounds, and quick.
+
+    Only where nothing is written: comments do not come along.
+    """
+    from dvc.utils import strictyaml
+    from dvc.utils.serialize import _yaml
+
+    def parse(text: str, path: str, typ: str = "safe") -> Any:  # noqa: ANN401
+        if typ != "safe":
+            return ruamels(text, path, typ)
+        return yamltext.load_with_aliases(os.path.relpath(path), text) or {}
+
+    ruamels = _yaml.parse_yaml
+    _yaml.parse_yaml = strictyaml.parse_yaml = parse
 
 
 def busy_paths(root: Path) -> set[str]:

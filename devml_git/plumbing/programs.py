@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,21 @@ def run_program(argv: Sequence[str], *, timeout: float, cwd: Path) -> int | None
         ).returncode
     except subprocess.TimeoutExpired:
         return None
+
+
+def ask_python(module: str, question: str, *, cwd: Path, seconds: float) -> tuple[int | None, str]:
+    """Run a module of ours in a Python of its own; return its exit status, and what it printed.
+
+    The status is None when time was up; what was printed until then is returned all the same.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", module], input=question.encode(), capture_output=True,
+            check=False, timeout=seconds, cwd=cwd,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as e:
+        return None, decode(e.stdout or b"")
+    return done.returncode, decode(done.stdout)
 
 
 def command_by_ps(pid: str) -> list[str]:
