@@ -11,7 +11,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from devml_git import pointers
+from devml_git import bounds, pointers
 from devml_git.errors import Refused
 from devml_git.plumbing import POINTER_PATHSPECS, is_lock
 
@@ -68,6 +68,7 @@ def gather(
     texts = dict(zip(_ids(blobs), git.blobs(_ids(blobs)), strict=True))
     known = _known_outs(git, blobs, texts, stages)
     for (file, blob), where in blobs.items():
+        bounds.renew()  # a history may be long
         try:
             read = pointers.read(file, texts[blob], known.get((file, blob), stages))
         except Refused as e:

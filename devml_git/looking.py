@@ -93,7 +93,12 @@ class Looking:
 
     @cached_property
     def ignores(self) -> Any:  # noqa: ANN401
-        """DVC's ignore filter for this workspace, or None where nothing is ignored."""
+        """DVC's ignore filter for this workspace, or None where nothing is ignored.
+
+        Nor where the one at the root cannot be used: no directory is looked into then.
+        """
+        if ".dvcignore" in self.tree.unfit_ignores:
+            return None
         return store.ignore_filter(self.root, self.tree.dvcignores)
 
     @cached_property

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate, patterns, yamltext
+from devml_git.bounds import MAX_CONFIG_BYTES, limited
 from devml_git.errors import DvcFailed, NotARepository, Refused, UsageError
 from devml_git.place import write_text_safely
 from devml_git.pointers import PipelineOut
@@ -86,8 +87,12 @@ def _read_level(root: Path, level: str) -> dict[str, Any]:
 def _parsed(text: str, file: Path) -> dict[str, Any]:
     from configobj import ConfigObj, ConfigObjError
 
+    if len(text) > MAX_CONFIG_BYTES:
+        why = f"larger than {MAX_CONFIG_BYTES} bytes"
+        raise DvcFailed(f"DVC's {file.name} is {why}", hint=f"mend {file}")
     try:
-        loaded = ConfigObj(text.splitlines(), interpolation=False, raise_errors=True)
+        with limited(f"DVC's {file.name}"):
+            loaded = ConfigObj(text.splitlines(), interpolation=False, raise_errors=True)
     except ConfigObjError as e:
         raise DvcFailed(f"DVC's {file.name} is malformed: {e}", hint=f"mend {file}") from e
     return {str(k).lower(): v for k, v in loaded.dict().items()}
