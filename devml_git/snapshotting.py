@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -280,12 +281,8 @@ def _ignored_no_more(ws: Workspace, observed: Sequence[Observed]) -> list[str]:
     own = [o.path for o in observed if o.pointer is not None and o.pointer.stage is None]
     seen = set(own) - ws.git.ignored(own)
     git_has = ws.git.tracked_among(seen)
-    return [
-        file
-        for path in sorted(seen - git_has)
-        if not any(t.startswith(f"{path}/") for t in git_has)
-        for file in ignoring.ignore_artifact(ws.journal, path)
-    ]
+    above = {t[: cut.start()] for t in git_has for cut in re.finditer("/", t)}
+    return ignoring.ignore_artifacts(ws.journal, sorted(seen - git_has - above))
 
 
 def stage_in_partial_commit(ws: Workspace, files: Sequence[str], real_index: Path) -> None:
