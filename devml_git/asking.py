@@ -35,7 +35,7 @@ def main() -> int:
 def said(file: str, ask: Callable[[str], dict[str, Any]]) -> Any:  # noqa: ANN401
     """Return what a file says of outputs, by path, or why it cannot be read."""
     try:
-        with bounds.limited(file):
+        with bounds.limited(file, bounds.ASK_SECONDS):
             return {path: asdict(out) for path, out in ask(file).items()}
     except DevmlError as e:
         return e.message.removeprefix(f"{shown(file)}: ")
@@ -50,7 +50,7 @@ def confine() -> None:
     except ImportError:  # Windows: `limited` and the clock must do
         return
     used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(used.ru_utime + used.ru_stime + bounds.COMMAND_SECONDS) + 1
+    seconds = int(used.ru_utime + used.ru_stime + bounds.ASK_SECONDS) + 1
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     with contextlib.suppress(ValueError, OSError):

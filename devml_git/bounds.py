@@ -31,13 +31,14 @@ MAX_RULES = 1000  # `track` rules
 MAX_CONFIG_BYTES = 256 << 10  # of `.dvc/config`: a thousand remotes
 FILE_SECONDS = 2.0  # of processor time
 COMMAND_SECONDS = 10.0
+ASK_SECONDS = 8.0  # of DVC, for all pipelines: it takes a millisecond for each stage
 ASK_MEMORY = 512 << 20  # bytes that DVC may take to resolve a pipeline's templates
 
 _TICK = 0.1  # a signal that comes while an object is finalised is lost: the next one is not
 
 
-class _TimeUp(Exception):
-    """The time for one file is over."""
+class _TimeUp(BaseException):
+    """The time for one file is over. No `except Exception` of a library takes it for its own."""
 
 
 class _Spent:
@@ -62,7 +63,7 @@ def renew() -> None:
 
 
 @contextlib.contextmanager
-def limited(file: str) -> Iterator[None]:
+def limited(file: str, most: float = FILE_SECONDS) -> Iterator[None]:
     """Stop what reads a file, in Python or in `re`, once its time is over.
 
     What it has built is lost. Raises Refused, naming the file.
@@ -75,7 +76,7 @@ def limited(file: str) -> Iterator[None]:
         raise Refused(
             f"{shown(file)}: not read: the files before it took {COMMAND_SECONDS:.0f} s to read"
         )
-    seconds = min(FILE_SECONDS, COMMAND_SECONDS - spent)
+    seconds = min(most, COMMAND_SECONDS - spent)
     before = signal.signal(signal.SIGVTALRM, _stop)
     _Spent.reading = True
     left = 0.0
@@ -83,7 +84,7 @@ def limited(file: str) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_VIRTUAL, seconds, _TICK)
         yield
     except _TimeUp as e:
-        raise Refused(f"{shown(file)}: takes more than {FILE_SECONDS:.0f} s to read") from e
+        raise Refused(f"{shown(file)}: takes more than {seconds:.0f} s to read") from e
     else:
         left = signal.getitimer(signal.ITIMER_VIRTUAL)[0]
     finally:

@@ -68,10 +68,18 @@ def factory() -> Any:  # noqa: ANN401 - pathspec's class of a pattern
 
         @classmethod
         def pattern_to_regex(cls, pattern: str) -> tuple[str | None, bool | None]:
-            """Return the regular expression, and whether what matches is included."""
+            """Return the regular expression, and whether what matches is included.
+
+            A malformed pattern matches nothing, as in git.
+            """
             if len(pattern) > MAX_PATTERN or is_hard(pattern):
                 return of(pattern)
-            found: tuple[str | None, bool | None] = super().pattern_to_regex(pattern)
+            try:
+                found: tuple[str | None, bool | None] = super().pattern_to_regex(pattern)
+                if "[" in pattern and found[0] is not None:
+                    re.compile(found[0])
+            except (ValueError, re.error):
+                return None, None
             return found
 
     return Bounded

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from devml_git import plumbing, yamltext
-from devml_git.bounds import COMMAND_SECONDS
+from devml_git.bounds import ASK_SECONDS
 from devml_git.errors import DevmlError, DvcFailed, Refused
 from devml_git.gate import shown
 from devml_git.place import read_text
@@ -112,5 +112,5 @@ def _asked(root: Path, private: Path, files: Sequence[str]) -> dict[str, Any]:
         said |= json.loads(line)
     if status == 1 and not said:
         raise DvcFailed("DVC gave no answer", hint="dvc doctor")
-    late = f"DVC takes more than {COMMAND_SECONDS:.0f} s to resolve it and the others"
+    late = f"DVC takes more than {ASK_SECONDS:.0f} s to resolve it and the others"
     return {file: said.get(file, late) for file in files}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,9 @@ def _loaded(file: str, text: str, aliases: int) -> Any:  # noqa: ANN401
     yaml = parser("safe")
     try:
         _check_events(file, yaml.parse(text), aliases)
-        return yaml.load(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they would show a stranger's text as it is
+            return yaml.load(text)
     except (YAMLError, ValueError, RecursionError) as e:
         line = getattr(getattr(e, "problem_mark", None), "line", None)
         place = "" if line is None else f" (line {line + 1})"
