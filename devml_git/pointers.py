@@ -195,7 +195,7 @@ def _pointer(
     file: str, out: dict[str, Any], wdir: object, why: str | None, stage: PipelineOut | None = None
 ) -> Pointer:
     path = out.get("path")
-    if isinstance(path, str) and is_external(path):
+    if isinstance(path, str) and _EXTERNAL.match(path):
         name = gate.path(file.removesuffix(".dvc"), file)
         return Pointer(path=name, file=file, oid=None, why_left_alone="external")
     why = why or next((w for key, w in _OUT_KEYS_LEFT_ALONE.items() if key in out), None)
@@ -283,22 +283,16 @@ def read_out(file: str, out: dict[str, Any]) -> Pointer:
 
 
 def lock_paths(file: str, text: bytes) -> list[str]:
-    """Return the paths of all outputs in a `dvc.lock`, relative to the root. Raises Refused."""
+    """Return the paths of the outputs in a `dvc.lock` that lie in the workspace. Raises Refused."""
     outs = _locked_outs(file, load_mapping(file, text))
-    return [out_path(file, out) for out in outs if isinstance(out, dict)]
-
-
-def is_external(path: str) -> bool:
-    """Whether an output's path is absolute or a URL: nothing of this workspace."""
-    return _EXTERNAL.match(path) is not None
+    paths = [out_path(file, out) for out in outs if isinstance(out, dict)]
+    return [path for path in paths if not _EXTERNAL.match(path)]
 
 
 def out_path(file: str, out: Mapping[str, Any]) -> str:
     """Return the path of an output in a `dvc.lock`, relative to the root. Raises Refused."""
     path = out.get("path")
-    if isinstance(path, str) and is_external(path):
-        if gate.shown(path, len(path)) != path:
-            raise Refused(f"{gate.shown(file)}: path {gate.shown(path)!r} has a control character")
+    if isinstance(path, str) and _EXTERNAL.match(path):
         return path
     return _join(file, None, path)
 

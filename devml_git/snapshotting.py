@@ -32,7 +32,8 @@ class Taken:
     """What a snapshot did: artifact paths by what happened to them, and pointers to stage.
 
     `size` is in bytes. `conflicts` were left as they are; a commit must be refused for them;
-    `colliding` are the files concerned, those inside directories too.
+    `colliding` are the files concerned, those inside directories too. `left` says what is left
+    alone since its pointer cannot be followed.
     """
 
     changed: list[str] = field(default_factory=list)
@@ -45,6 +46,7 @@ class Taken:
     colliding: list[str] = field(default_factory=list)
     busy: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
     staged: list[str] = field(default_factory=list)
     size: int = 0
 
@@ -62,7 +64,7 @@ def take(
     cache cannot take the content (nothing then points to it).
     """
     taken = Taken()
-    taken.notes += refuse_broken(ws, paths)
+    taken.left += refuse_broken(ws, paths)
     taken.moved, taken.staged = moving.follow_pointers(ws)
     busy = store.busy_paths(ws.root)
     observed = [

@@ -82,7 +82,6 @@ class TreeReader:
             if file.rsplit("/", 1)[-1] == "dvc.yaml" and blob:
                 with contextlib.suppress(Refused):
                     cached |= declared(file, self.text(file, blob)).outs
-        cached |= dict.fromkeys(filter(pointers.is_external, outs), True)  # left alone, but told
         unnamed = tree.blobs([path for path in outs if path not in cached], lambda _: False)
         cached |= {path: not blob for path, blob in unnamed.items()}
         return frozenset(path for path in outs if not cached[path])
