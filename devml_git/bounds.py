@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAX_YAML_DEPTH = 32
 MAX_YAML_VALUES = 500_000  # as often as aliases repeat them; 5,000 outputs have 50,000
 MAX_ALIASES = 200
+MAX_POINTERS_BYTES = 64 << 20  # of all pointer files of a worktree
 MAX_STAGES = 10_000  # of one `dvc.yaml`, once its templates are expanded
 MAX_OUTS = 10_000  # of one pointer file, or of one pipeline, once its templates are expanded
 MAX_PATTERN_LINES = 10_000  # of a `.dvcignore`; each is held against each file

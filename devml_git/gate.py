@@ -19,7 +19,7 @@ from devml_git.errors import Refused
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MAX_POINTER_BYTES = 16 << 20
+MAX_POINTER_BYTES = 4 << 20
 MAX_MANIFEST_BYTES = 256 << 20
 MAX_MANIFEST_FILES = 2_000_000
 MAX_COMPONENT_BYTES = 255

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from devml_git import dvcignores, gate, pointers
+from devml_git.bounds import MAX_POINTERS_BYTES
 from devml_git.errors import DevmlError
 from devml_git.nouns import Broken, Snapshot
 from devml_git.pipelines import Outs
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # Neither a link nor a named pipe in a pointer's place may lead astray or hang
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_TOO_LARGE = f"is larger than {gate.MAX_POINTER_BYTES} bytes"
 
 
 @dataclass(slots=True)
@@ -142,6 +144,7 @@ def _read_files(
 ) -> tuple[dict[str, bytes], dict[str, os.stat_result], list[Broken]]:
     """Return text and stat of the files that are there, and those that cannot be read as one."""
     texts, stats, unread = {}, {}, []
+    total = 0
     for name in names:
         try:
             fd = os.open(git.top / name, _READ_FLAGS)
@@ -157,7 +160,10 @@ def _read_files(
             if not stat.S_ISREG(st.st_mode):
                 unread.append(Broken(name, f"is a {what_is(st)}, not a file"))
             elif st.st_size > gate.MAX_POINTER_BYTES:
-                unread.append(Broken(name, f"is larger than {gate.MAX_POINTER_BYTES} bytes"))
+                unread.append(Broken(name, _TOO_LARGE))
+            elif (total := total + st.st_size) > MAX_POINTERS_BYTES:
+                why = f"is not read: the pointer files before it have {MAX_POINTERS_BYTES} bytes"
+                unread.append(Broken(name, why))
             else:
                 texts[name] = os.read(fd, st.st_size + 1)
                 stats[name] = st
@@ -191,9 +197,12 @@ def read_index(git: Git, now: Tree) -> Snapshot:
 def _collected(
     git: Git, entries: list[IndexEntry], in_git: Callable[[set[str]], set[str]], now: Tree
 ) -> Snapshot:
-    texts = git.blobs([e.blob for e in entries])
-    files = [(e.path, text) for e, text in zip(entries, texts, strict=True)]
-    return pointers.collect(files, _stages_at(files, in_git, now))
+    texts = git.small_blobs([e.blob for e in entries], gate.MAX_POINTER_BYTES)
+    found = [(e.path, texts[e.blob]) for e in entries]
+    files = [(path, text) for path, text in found if text is not None]
+    large = [Broken(path, _TOO_LARGE) for path, text in found if text is None]
+    snapshot = pointers.collect(files, _stages_at(files, in_git, now))
+    return Snapshot(snapshot.pointers, (*snapshot.broken, *large))
 
 
 def _stages_at(
