@@ -101,7 +101,7 @@ def _read(root: Path, name: str) -> str | None:
 
 def _toml(name: str, text: str) -> dict[str, Any]:
     try:
-        return tomltext.loads(text)
+        return tomltext.loads(text, name)
     except ValueError as e:
         raise UsageError(f"{name} is not valid TOML: {e}", hint=f"mend {name}") from e
 

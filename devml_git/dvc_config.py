@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devml_git import allowed, gate
+from devml_git.bounds import MAX_CONFIG_BYTES, limited
 from devml_git.errors import DvcFailed, UsageError
 from devml_git.escaping import redacted
 from devml_git.place import write_text_safely
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 PUBLIC, PRIVATE = ".dvc/config", ".dvc/config.local"
 _LEVELS = ("system", "global", "repo", "local")
-_MAX_BYTES = 1 << 20
 _MAX_REMOTES = 1000
 _MAX_CHAIN = 8  # remote://BASE/... of a remote://BASE/...
 DEFAULT_TYPES = ("reflink", "copy")
@@ -83,7 +83,7 @@ class DvcConfig:
     def __init__(self, git: Git, warn: Callable[[str], None] | None = None) -> None:
         self._git = git
         self._warn = warn
-        self.root, self.worktree = git.top, git.worktree
+        self.root, self.worktree, self.prefix = git.top, git.worktree, git.prefix
 
     @cached_property
     def _levels(self) -> dict[str, dict[str, Any]]:
@@ -326,9 +326,9 @@ def _read_level(root: Path, level: str) -> dict[str, Any]:
     file = _level_file(root, level)
     try:
         with file.open("rb") as f:
-            raw = f.read(_MAX_BYTES + 1)
-        if len(raw) > _MAX_BYTES:
-            raise DvcFailed(f"{file.name} of DVC is larger than {_MAX_BYTES} bytes")
+            raw = f.read(MAX_CONFIG_BYTES + 1)
+        if len(raw) > MAX_CONFIG_BYTES:
+            raise DvcFailed(f"{file.name} of DVC is larger than {MAX_CONFIG_BYTES} bytes")
         text = raw.decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return {}
@@ -343,7 +343,8 @@ def _parsed(text: str, file: Path) -> dict[str, Any]:
     from configobj import ConfigObj, ConfigObjError
 
     try:
-        loaded = ConfigObj(text.splitlines(), interpolation=False, raise_errors=True)
+        with limited(f"DVC's {file.name}"):
+            loaded = ConfigObj(text.splitlines(), interpolation=False, raise_errors=True)
     except ConfigObjError as e:
         first = (getattr(e, "errors", None) or [e])[0]  # its text would quote the file
         where = f" in line {first.line_number}" if first.line_number else ""

@@ -22,7 +22,7 @@ from devml_git.escaping import shown as shown  # noqa: PLC0414
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MAX_POINTER_BYTES = 16 << 20
+MAX_POINTER_BYTES = 4 << 20
 MAX_MANIFEST_BYTES = 256 << 20
 MAX_MANIFEST_FILES = 2_000_000
 MAX_COMPONENT_BYTES = 255

@@ -11,7 +11,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from devml_git import pointers
+from devml_git import bounds, gate, pointers
 from devml_git.errors import Refused
 from devml_git.plumbing import POINTER_PATHSPECS, is_lock
 
@@ -65,9 +65,15 @@ def gather(
             if path not in changed.get(commit, ()) and not path.startswith(theirs):
                 blobs.setdefault((path, blob), []).append(commit)
     found.commits = blobs
-    texts = dict(zip(_ids(blobs), git.blobs(_ids(blobs)), strict=True))
+    small = git.small_blobs(_ids(blobs), gate.MAX_POINTER_BYTES)
+    texts = {blob: text for blob, text in small.items() if text is not None}
     known = _known_outs(git, blobs, texts, stages)
     for (file, blob), where in blobs.items():
+        bounds.renew()  # a history may be long
+        if blob not in texts:
+            why = f"{gate.shown(file)}: larger than {gate.MAX_POINTER_BYTES} bytes"
+            found.broken[file, blob] = f"{why} ({where[0][:12]})"
+            continue
         try:
             read = pointers.read(file, texts[blob], known.get((file, blob), stages))
         except Refused as e:
@@ -112,7 +118,7 @@ def _known_outs(
     """
     unknown: dict[tuple[str, str], list[str]] = {}
     for file, blob in blobs:
-        if is_lock(file):
+        if is_lock(file) and blob in texts:
             with contextlib.suppress(Refused):
                 locked = pointers.lock_paths(file, texts[blob])
                 unknown[file, blob] = [p for p in locked if p not in stages or not stages[p].cached]

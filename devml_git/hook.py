@@ -97,7 +97,7 @@ def _run(args: list[str], git_pid: str, command: list[str]) -> int:
     os.environ["DEVML_GIT_ACTIVE"] = "1"
     lines = _pushed(args) if event == "pre-push" else ""
     try:
-        from devml_git import events
+        from devml_git import bounds, events
         from devml_git.errors import DevmlError, GitFailed, NotARepository
         from devml_git.output import Output
         from devml_git.place import refused_by_the_system
@@ -105,6 +105,7 @@ def _run(args: list[str], git_pid: str, command: list[str]) -> int:
         from devml_git.workspace import Workspace
 
         _make_absolute()
+        bounds.begin()
         status = 0
         try:
             progress = Output().progress()

@@ -31,10 +31,24 @@ def entry_for(path: str) -> str:
 
 def ignore_artifact(journal: Journal, path: str) -> list[str]:
     """Make git ignore an artifact; return the `.gitignore` files that are to be staged."""
-    if journal.git.ignored([path]):
-        return []
-    file = posixpath.join(posixpath.dirname(path), ".gitignore")
-    return edit_lines(journal, file, lambda lines: [*lines, entry_for(path)])
+    return ignore_artifacts(journal, [path])
+
+
+def ignore_artifacts(journal: Journal, paths: Sequence[str]) -> list[str]:
+    """Make git ignore artifacts; return the `.gitignore` files that are to be staged.
+
+    Each of these is written once: a pointer may have thousands of outputs.
+    """
+    ignored = journal.git.ignored(paths)
+    entries: dict[str, list[str]] = {}
+    for path in paths:
+        if path not in ignored:
+            file = posixpath.join(posixpath.dirname(path), ".gitignore")
+            entries.setdefault(file, []).append(entry_for(path))
+    staged = []
+    for file, new in entries.items():
+        staged += edit_lines(journal, file, lambda lines, new=new: [*lines, *new])  # type: ignore[misc]
+    return staged
 
 
 def unignore_artifact(journal: Journal, path: str) -> list[str]:

@@ -23,8 +23,8 @@ def open_cache(git: Git, config: DvcConfig | None = None) -> Cache:
     """Open the cache of a project, and see to it that plain DVC uses the same one.
 
     The private `git config devml.cache` decides; without it, DVC's own configuration, where the
-    user's files say so, or he has allowed what `.dvc/config` says (P9). Raises Refused where `.dvc`,
-    or a place in it, is a link that a commit brought.
+    user's files say so, or he has allowed what `.dvc/config` says (P9). Raises Refused where
+    `.dvc`, or a place in it, is a link that a commit brought.
     """
     links.refuse_below_dvc(git)
     config = config or DvcConfig(git)

@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from devml_git import config as config_module
-from devml_git import gate, links, store
+from devml_git import dvcignores, gate, links, pipelines, store
 from devml_git.cache import Corrupt
 from devml_git.dvc_config import DvcConfig
 from devml_git.errors import DevmlError, NotARepository, StorageFailed
-from devml_git.gate import quoted
+from devml_git.gate import quoted, shown
 from devml_git.journal import Journal
 from devml_git.location import open_cache
 from devml_git.nouns import LEGACY, MD5, Content, Pointer
@@ -21,7 +21,7 @@ from devml_git.place import Stat, wait_out_the_grain, write_text_safely
 from devml_git.plumbing import Git
 from devml_git.progress import SILENT, Progress
 from devml_git.record import Record
-from devml_git.rules import Rules
+from devml_git.rules import Rules, within_bounds
 from devml_git.scan import Work, recall, scan
 from devml_git.tree import read_commit, read_tree
 from devml_git.trust import Access, cache_setting
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from devml_git.config import Config
     from devml_git.nouns import Snapshot
-    from devml_git.pointers import PipelineOut
     from devml_git.record import Materialised
     from devml_git.tree import Tree
 
@@ -51,7 +50,9 @@ class Looking:
         self.cache = open_cache(git, self.dvc)
         self.access = Access(git, lambda: self.dvc)
         self.record = Record(git.private)
-        self.rules = Rules(self.root, self.config.track)
+        fit, warnings = within_bounds(self.config.track)
+        self.warnings += warnings
+        self.rules = Rules(self.root, fit)
         self.journal = Journal(git)
         self.moved_from: str | None = None  # what HEAD was, where git has moved it already
         self.unfit: dict[str, str] = {}  # matches of rules that cannot be artifacts, and why
@@ -79,8 +80,8 @@ class Looking:
         self.journal.saw_index(tree.indexed)
         return tree
 
-    def _stages(self, yamls: list[str]) -> dict[str, PipelineOut]:
-        return store.pipeline_outs(
+    def _stages(self, yamls: list[str]) -> pipelines.Outs:
+        return pipelines.outs(
             self.dvc, self.git.shared, yamls, self.record.pipeline, self.record.set_pipeline
         )
 
@@ -104,7 +105,7 @@ class Looking:
     def reload(self) -> None:
         """Read the configuration and its track rules anew, and what they decide."""
         self.config = config_module.load(self.root)
-        self.rules = Rules(self.root, self.config.track)
+        self.rules = Rules(self.root, within_bounds(self.config.track)[0])
         self.refresh()
 
     def snapshot_at(self, commit: str) -> Snapshot:
@@ -113,7 +114,12 @@ class Looking:
 
     @cached_property
     def ignores(self) -> Any:  # noqa: ANN401
-        """DVC's ignore filter for this workspace, or None where nothing is ignored."""
+        """DVC's ignore filter for this workspace, or None where nothing is ignored.
+
+        Nor where the one at the root cannot be used: no directory is looked into then.
+        """
+        if ".dvcignore" in self.tree.unfit_ignores:
+            return None
         return store.ignore_filter(self.root, self.tree.dvcignores, self.git.worktree)
 
     @cached_property
@@ -131,6 +137,10 @@ class Looking:
 
     def look(self, path: str) -> Work:
         """Look at one place, with the hashes that are known."""
+        undecided = dvcignores.undecided(path, self.tree.unfit_ignores)
+        if undecided is not None and (self.root / path).is_dir():
+            why = self.tree.unfit_ignores[undecided]
+            return Work(path, "odd", odd=f"{shown(path)}: {shown(undecided)} {why}")
         work = scan(self.root, path, self.cache, self.ignores, lambda: self.links_in_git)
         recall(work, self.record.hashes(path))
         return work

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from devml_git import tomltext, yamltext
 from devml_git.amounts import is_number
+from devml_git.bounds import limited
 from devml_git.errors import Refused
 from devml_git.gate import shown
 
@@ -53,7 +54,8 @@ def load(file: str, text: bytes) -> Any:  # noqa: ANN401
     try:
         if len(text) > MAX_BYTES:
             raise ValueError(f"larger than {MAX_BYTES} bytes")
-        return _parsed(posixpath.splitext(file)[1].lower(), text)
+        with limited(""):
+            return _parsed(posixpath.splitext(file)[1].lower(), text)
     except Refused as e:
         raise Refused(f"{shown(file)}: {e.message.removeprefix(': ')}") from e
     except (RecursionError, MemoryError) as e:  # MemoryError: how Python's own parser says it
@@ -66,23 +68,29 @@ def load(file: str, text: bytes) -> Any:  # noqa: ANN401
 def kept_by_text(read: Callable[[str, bytes], T]) -> Callable[[str, bytes], T]:
     """Keep what was read of texts lately: most commits have most of their files unchanged.
 
-    How much is kept, the texts' sizes decide: values take up to some fifty times as much.
+    How much is kept, the texts' sizes decide: values take up to some fifty times as much. That a
+    text was refused is kept, too: finding out may have taken long.
     """
-    kept: OrderedDict[tuple[str, bytes], T] = OrderedDict()
+    kept: OrderedDict[tuple[str, bytes], T | Refused] = OrderedDict()
     lock = Lock()
 
     @functools.wraps(read)
     def reading(name: str, text: bytes) -> T:
         key = name, text
         with lock:
-            if key in kept:
-                kept.move_to_end(key)
-                return kept[key]
-        found = read(name, text)
+            found = kept.get(key)
+        if found is None:
+            try:
+                found = read(name, text)
+            except Refused as e:
+                found = e
         with lock:
             kept[key] = found
+            kept.move_to_end(key)
             while len(kept) > _MOST_TEXTS or sum(len(t) for _, t in kept) > _MOST_KEPT:
                 kept.popitem(last=False)
+        if isinstance(found, Refused):
+            raise Refused(found.message)
         return found
 
     return reading
@@ -117,7 +125,7 @@ def _read(suffix: str, text: bytes) -> Any:  # noqa: ANN401
     if suffix == ".json":
         return json.loads(decoded)
     if suffix == ".toml":
-        return tomltext.loads(decoded)
+        return tomltext.loads(decoded, "")
     if suffix == ".py":
         return _python(decoded)
     return yamltext.load_with_aliases("", decoded)

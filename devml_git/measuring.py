@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from devml_git import pointers
+from devml_git import gate, pointers
 from devml_git.amounts import counted
 from devml_git.cache import Corrupt
 from devml_git.errors import MEND, DevmlError, Refused
@@ -73,12 +73,10 @@ class Stored:
 
     def text(self, path: str) -> bytes | None:
         """Return the content of an output or of a member of one, verified. Raises Refused."""
-        place, pointer = path, self._find(path)
-        while pointer is None:
-            place = posixpath.dirname(place)
-            if not place:
-                return None
-            pointer = self._find(place)
+        found = self._artifact(path)
+        if found is None:
+            return None
+        place, pointer = found
         if pointer.oid is None or (pointer.is_dir is (place == path)):
             return None
         cache = self._cache()
@@ -102,6 +100,15 @@ class Stored:
             raise
         except (DevmlError, OSError) as e:
             raise Refused(f"{shown(path)}: its content is not in the cache") from e
+
+    def _artifact(self, path: str) -> tuple[str, Pointer] | None:
+        """Return the artifact that a path is, or lies in, and its pointer."""
+        ends = [match.start() for match in re.finditer("/", path)]
+        for place in (path, *(path[:end] for end in reversed(ends))):
+            pointer = self._find(place) if place else None
+            if pointer is not None:
+                return place, pointer
+        return None
 
 
 class Committed:
@@ -335,7 +342,7 @@ class _Measuring:
         wanted = self._matching(self.config.metrics)
         declared_ones = self._resolved([m for d in pipelines for m in d.metrics], locked)
         wanted |= self._bounded(dict.fromkeys(declared_ones))
-        self.reader.ahead(wanted)
+        self.reader.ahead(filter(_may_be_here, wanted))
         tables = {f: self._table(f, lists=False) for f in wanted}
         metrics = {f: table for f, table in tables.items() if table is not None}
         params: Tables = {}
@@ -346,7 +353,7 @@ class _Measuring:
                 _add_keys(asked, file, some)
         for file, used in self._bounded(asked).items():
             _add_keys(keys, file, used)
-        self.reader.ahead(keys)
+        self.reader.ahead(filter(_may_be_here, keys))
         for file, used in keys.items():
             table = self._table(file, lists=True)
             if table is None:
@@ -387,7 +394,7 @@ class _Measuring:
             )
             return None
         try:
-            text = self.reader.text(path)
+            text = self.reader.text(gate.path(path, "metrics and parameters"))
         except Refused as e:
             self.notes.append(e.message)
             return None
@@ -414,6 +421,15 @@ class _Measuring:
         except Refused as e:
             self.notes.append(e.message)
             return None
+
+
+def _may_be_here(path: str) -> bool:
+    """Whether a file's name stays in the project; one that does not gets its note later."""
+    try:
+        gate.path(path, "")
+    except Refused:
+        return False
+    return True
 
 
 def _table(file: str, text: bytes, *, lists: bool) -> dict[str, Any]:

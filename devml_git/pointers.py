@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from devml_git import gate, yamltext
+from devml_git.bounds import MAX_OUTS
 from devml_git.errors import Refused
 from devml_git.nouns import LEGACY, MD5, Broken, Content, Pointer, Snapshot
 
@@ -167,8 +168,14 @@ def _read_stage_file(file: str, text: str) -> list[Pointer]:
         return []
     if not isinstance(outs, list):
         raise Refused(f"{gate.shown(file)}: outs is not a list")
+    _few(file, len(outs))
     whole = _why_stage_left_alone(data)
     return [_pointer(file, out, data.get("wdir"), whole) for out in outs if _cached(file, out)]
+
+
+def _few(file: str, outs: int) -> None:
+    if outs > MAX_OUTS:
+        raise Refused(f"{gate.shown(file)}: more than {MAX_OUTS} outputs")
 
 
 def _why_stage_left_alone(data: Mapping[str, Any]) -> str | None:
@@ -249,19 +256,25 @@ def _read_lock(file: str, text: str, stages: Mapping[str, PipelineOut]) -> list[
 
 def read_lock(file: str, text: str, known: Callable[[str], PipelineOut | None]) -> list[Pointer]:
     """Return the pointers of a `dvc.lock`: outputs that are `known` and cached. Raises Refused."""
-    table = yamltext.load_mapping(file, text).get("stages") or {}
+    found = []
+    for out in _locked_outs(file, yamltext.load_mapping(file, text)):
+        if not isinstance(out, dict):
+            raise Refused(f"{gate.shown(file)}: an output that is not a mapping")
+        stage = known(out_path(file, out))
+        if stage is not None and stage.cached:
+            found.append(_pointer(file, out, None, None, stage))
+    return found
+
+
+def _locked_outs(file: str, data: Mapping[str, Any]) -> list[Any]:
+    """Return the outputs of all stages of a `dvc.lock`. Raises Refused."""
+    table = data.get("stages") or {}
     if not isinstance(table, dict):
         raise Refused(f"{gate.shown(file)}: stages is not a mapping")
-    found = []
-    for entry in table.values():
-        outs = entry.get("outs") if isinstance(entry, dict) else None
-        for out in outs if isinstance(outs, list) else ():
-            if not isinstance(out, dict):
-                raise Refused(f"{gate.shown(file)}: an output that is not a mapping")
-            stage = known(out_path(file, out))
-            if stage is not None and stage.cached:
-                found.append(_pointer(file, out, None, None, stage))
-    return found
+    lists = [entry.get("outs") for entry in table.values() if isinstance(entry, dict)]
+    outs = [out for some in lists if isinstance(some, list) for out in some]
+    _few(file, len(outs))
+    return outs
 
 
 def read_out(file: str, out: dict[str, Any]) -> Pointer:
@@ -270,10 +283,10 @@ def read_out(file: str, out: dict[str, Any]) -> Pointer:
 
 
 def lock_paths(file: str, text: bytes) -> list[str]:
-    """Return the paths of all outputs in a `dvc.lock`, relative to the root. Raises Refused."""
-    table = load_mapping(file, text).get("stages") or {}
-    outs = [o for e in table.values() if isinstance(e, dict) for o in e.get("outs") or ()]
-    return [out_path(file, out) for out in outs if isinstance(out, dict)]
+    """Return the paths of the outputs in a `dvc.lock` that lie in the workspace. Raises Refused."""
+    outs = _locked_outs(file, load_mapping(file, text))
+    paths = [out_path(file, out) for out in outs if isinstance(out, dict)]
+    return [path for path in paths if not _EXTERNAL.match(path)]
 
 
 def out_path(file: str, out: Mapping[str, Any]) -> str:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from devml_git import gate
+from devml_git import gate, patterns
+from devml_git.bounds import MAX_RULES
 from devml_git.errors import UsageError
 from devml_git.place import TEMPORARY
 
@@ -150,21 +151,38 @@ class Rules:
         return bool(lines) and _spec(lines).match_file(path)
 
 
-def _matcher(patterns: list[str]) -> Callable[[str], bool]:
+def within_bounds(rules: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Return the track rules that git can be asked about, and a line on each that it cannot be.
+
+    What such a rule would match is no artifact. `**/**/` becomes `**/`, which means the same.
+    """
+    fit, notes = [], []
+    for rule in rules[:MAX_RULES]:
+        why = patterns.unfit(rule)
+        if why is None:
+            fit.append(patterns.simplified(rule))
+        else:
+            notes.append(f"track rule {gate.shown(rule, 40)!r} is not used: {why}")
+    if len(rules) > MAX_RULES:
+        notes.append(f"of {len(rules)} track rules only the first {MAX_RULES} are used")
+    return tuple(fit), notes
+
+
+def _matcher(globs: list[str]) -> Callable[[str], bool]:
     """Return what tells whether a directory, `a/b/`, is one that these rules name.
 
     For names alone it does without pathspec, whose import is a tenth of what a hook costs.
     """
-    if all(_NAME.fullmatch(p) for p in patterns):
-        return lambda path: f"{posixpath.basename(path[:-1])}/" in patterns
-    spec = _spec(patterns)
+    if all(_NAME.fullmatch(p) for p in globs):
+        return lambda path: f"{posixpath.basename(path[:-1])}/" in globs
+    spec = _spec(globs)
     return lambda path: bool(spec.match_file(path))
 
 
 def _spec(lines: list[str]) -> GitIgnoreSpec:
     from pathspec import GitIgnoreSpec
 
-    return GitIgnoreSpec.from_lines(lines)
+    return GitIgnoreSpec.from_lines(lines, patterns.factory())
 
 
 def _parents(path: str) -> Iterator[str]:

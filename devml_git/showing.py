@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate, savepoints
@@ -122,12 +123,13 @@ def whereabouts(ws: Workspace, pointers: Sequence[Pointer], *, fetch: bool) -> d
     """Return by artifact where its content is; a remote that fails is a warning."""
     found: dict[str, str] = {}
     asked: dict[str, dict[str, list[Wanted]]] = {}
+    remote_of = cache(lambda remote: _remote(ws, remote))  # each reads DVC's configuration
     for p in pointers:
         if p.oid is None or p.why_left_alone is not None:
             continue
         lacking = _lacking(ws, p)
         found[p.path] = _here(ws, p) if not lacking else UNASKED if fetch is False else NOWHERE
-        name = _remote(ws, p) if lacking and fetch else None
+        name = remote_of(p.remote) if lacking and fetch and p.push else None
         if name is not None:
             wanted = [Wanted(oid, p.hash_name, p.remote) for oid in lacking]
             asked.setdefault(name, {})[p.path] = wanted
@@ -154,9 +156,9 @@ def _lacking(ws: Workspace, pointer: Pointer) -> list[str]:
         return [pointer.oid]
 
 
-def _remote(ws: Workspace, pointer: Pointer) -> str | None:
+def _remote(ws: Workspace, wanted: str | None) -> str | None:
     with contextlib.suppress(DvcFailed):  # a colleague's own, that is not configured here
-        return ws.dvc.name_of(pointer.remote) if pointer.push else None
+        return ws.dvc.name_of(wanted)
     return None
 
 

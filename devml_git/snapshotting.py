@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from devml_git import gate, ignoring, moving, pointers, store
 from devml_git.errors import DevmlError, StorageFailed, UsageError, WouldOverwrite
 from devml_git.nouns import State
+from devml_git.plumbing import is_lock
 from devml_git.restoring import Restorer
 from devml_git.rule import AtCommit
 from devml_git.rules import literal_line
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
-    from devml_git.nouns import Content
+    from devml_git.nouns import Broken, Content
     from devml_git.scan import Work
     from devml_git.workspace import Observed, Workspace
 
@@ -32,7 +34,8 @@ class Taken:
     """What a snapshot did: artifact paths by what happened to them, and pointers to stage.
 
     `size` is in bytes. `conflicts` were left as they are; a commit must be refused for them;
-    `colliding` are the files concerned, those inside directories too.
+    `colliding` are the files concerned, those inside directories too. `left` says what is left
+    alone since its pointer cannot be followed.
     """
 
     changed: list[str] = field(default_factory=list)
@@ -45,6 +48,7 @@ class Taken:
     colliding: list[str] = field(default_factory=list)
     busy: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
     staged: list[str] = field(default_factory=list)
     size: int = 0
 
@@ -62,7 +66,7 @@ def take(
     cache cannot take the content (nothing then points to it).
     """
     taken = Taken()
-    refuse_broken(ws, paths)
+    taken.left += refuse_broken(ws, paths)
     taken.moved, taken.staged = moving.follow_pointers(ws)
     busy = store.busy_paths(ws.root)
     observed = [
@@ -89,10 +93,18 @@ def take(
     return taken
 
 
-def refuse_broken(ws: Workspace, paths: Collection[str] | None) -> None:
-    """Raise WouldOverwrite for a pointer file (of those in `paths`) that cannot be followed."""
+def refuse_broken(ws: Workspace, paths: Collection[str] | None) -> list[str]:
+    """Raise WouldOverwrite for a pointer file (of those in `paths`) that cannot be followed.
+
+    One that HEAD has just so stops nothing: it came with a commit, and no other commit depends on
+    it. What it names is left alone, and the lines returned say so.
+    """
+    notes = []
     for broken in ws.tree.snapshot.broken:
         if paths is None or broken.file.removesuffix(".dvc") in paths:
+            if paths is None and _as_committed(ws, broken):
+                notes.append(f"{gate.shown(broken.file)} {broken.why}: what it names is left alone")
+                continue
             path, file = broken.file.removesuffix(".dvc"), gate.pathspec(broken.file)
             hint = f"mend it by hand, or: git checkout HEAD -- {file}"
             if broken.unmerged:
@@ -101,6 +113,24 @@ def refuse_broken(ws: Workspace, paths: Collection[str] | None) -> None:
                 one = gate.quoted(broken.file)
                 hint = f"keep one of them: git rm -f --cached -- {file}; rm -- {one}"
             raise WouldOverwrite(f"{gate.shown(broken.file)} {broken.why}", hint=hint)
+    return notes
+
+
+def _as_committed(ws: Workspace, broken: Broken) -> bool:
+    """Whether a broken file is HEAD's, staged and in the worktree; a pipeline's lock, too."""
+    if broken.unmerged or broken.overlaps:
+        return False
+    head = ws.git.head()
+    files = [broken.file]
+    if posixpath.basename(broken.file) == "dvc.yaml":
+        files += [file for file in ws.tree.indexed if is_lock(file)]
+        files += [file for file in ws.tree.texts if is_lock(file) and file not in files]
+    return head is not None and all(
+        (blob := ws.git.staged_blob_for(file)) is not None
+        and blob == ws.git.blobs_at(head, [file])[file]
+        and not ws.git.file_differs_from_index(file)
+        for file in files
+    )
 
 
 def refuse_odd(observed: Sequence[Observed]) -> None:
@@ -268,12 +298,8 @@ def _ignored_no_more(ws: Workspace, observed: Sequence[Observed]) -> list[str]:
     own = [o.path for o in observed if o.pointer is not None and o.pointer.stage is None]
     seen = set(own) - ws.git.ignored(own)
     git_has = ws.git.tracked_among(seen)
-    return [
-        file
-        for path in sorted(seen - git_has)
-        if not any(t.startswith(f"{path}/") for t in git_has)
-        for file in ignoring.ignore_artifact(ws.journal, path)
-    ]
+    above = {t[: cut.start()] for t in git_has for cut in re.finditer("/", t)}
+    return ignoring.ignore_artifacts(ws.journal, sorted(seen - git_has - above))
 
 
 def stage_in_partial_commit(ws: Workspace, files: Sequence[str], real_index: Path) -> None:

@@ -10,6 +10,8 @@ import re
 import tomllib
 from typing import Any
 
+from devml_git.bounds import limited
+
 MAX_BYTES = 1 << 20
 _MOST_PARTS = 32
 # Possessive, bounded, and only from where a key may begin: about one pass over any text. Of parts
@@ -18,13 +20,17 @@ _PART = r"(?:[A-Za-z0-9_-]++|\"(?:[^\"\\\n]|\\.){0,200}+\"|'[^'\n]{0,200}+')[ \t
 _DEEP_KEY = re.compile(rf"(?<![A-Za-z0-9_.\"'-])(?:{_PART}\.[ \t]{{0,99}}+){{{_MOST_PARTS}}}")
 
 
-def loads(text: str) -> dict[str, Any]:
-    """Return what TOML says. Raises ValueError, in one line, for what cannot be or is too much."""
+def loads(text: str, name: str = "TOML") -> dict[str, Any]:
+    """Return what TOML says. Raises ValueError, in one line, for what cannot be or is too much.
+
+    Raises Refused, with the file's name, for what takes too long.
+    """
     if len(text) > MAX_BYTES:
         raise ValueError(f"larger than {MAX_BYTES} bytes")
     if _DEEP_KEY.search(text):
         raise ValueError(f"a key of more than {_MOST_PARTS} dotted parts")
     try:
-        return tomllib.loads(text)
+        with limited(name):
+            return tomllib.loads(text)
     except RecursionError as e:
         raise ValueError("nested too deep") from e

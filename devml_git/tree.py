@@ -5,25 +5,29 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import posixpath
 import stat
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from devml_git import gate, pointers
+from devml_git import dvcignores, gate, pointers
+from devml_git.bounds import MAX_POINTERS_BYTES
 from devml_git.errors import DevmlError
 from devml_git.inside import read_inside
 from devml_git.nouns import Broken, Snapshot
+from devml_git.pipelines import Outs
 from devml_git.place import Absent, parent, what_is
 from devml_git.plumbing import POINTER_PATHSPECS, PROJECT_PATHSPEC, is_lock, is_pointer_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from devml_git.plumbing import Git, IndexEntry
     from devml_git.pointers import PipelineOut
 
 # Neither a link nor a named pipe in a pointer's place may lead astray or hang
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_TOO_LARGE = f"is larger than {gate.MAX_POINTER_BYTES} bytes"
 
 
 @dataclass(slots=True)
@@ -32,7 +36,8 @@ class Tree:
 
     `texts` and `stats` are by pointer file; `indexed` are the index's entries at merge stage 0;
     `sparse` are the files a sparse checkout leaves out; `nested` are other projects' roots inside
-    this one, whose files are theirs; `stages` is what the pipelines say.
+    this one, whose files are theirs; `stages` is what the pipelines say; `unfit_ignores` are the
+    `.dvcignore` files that cannot be used, and why.
     """
 
     snapshot: Snapshot
@@ -43,9 +48,10 @@ class Tree:
     dvcignores: list[str]
     nested: frozenset[str]
     stages: dict[str, PipelineOut] = field(default_factory=dict)
+    unfit_ignores: dict[str, str] = field(default_factory=dict)
 
 
-def read_tree(git: Git, ask: Callable[[list[str]], dict[str, PipelineOut]]) -> Tree:
+def read_tree(git: Git, ask: Callable[[list[str]], Outs]) -> Tree:
     """Read the worktree's pointers; `ask` is told the `dvc.yaml` files and answers for DVC."""
     listed = git.names(
         "ls-files", "-z", "-c", "-o", "--exclude-standard", "--deduplicate", "--",
@@ -64,54 +70,74 @@ def read_tree(git: Git, ask: Callable[[list[str]], dict[str, PipelineOut]]) -> T
     files = _read_files(git, (n for n in names if is_pointer_file(n) and n not in unmerged))
     texts, stats, unread = files
     yamls = [n for n in names if n.endswith("dvc.yaml") and (git.top / n).is_file()]
-    try:
-        stages = ask(yamls) if yamls else {}
-    except DevmlError as e:
-        stages = _stages_unread(git, texts)
-        snapshot = _left_alone(pointers.collect(texts.items(), stages))
-        unread.append(_bad_pipeline(git, yamls, e))
-    else:
-        snapshot = pointers.collect(texts.items(), stages)
+    said = ask(yamls) if yamls else Outs()
+    stages = said.known
+    left = {
+        n
+        for n in texts
+        if is_lock(n) and posixpath.join(posixpath.dirname(n), "dvc.yaml") in said.unread
+    }
+    stages |= _stages_unread(git, {n: texts[n] for n in left}, stages)
+    snapshot = _left_alone(pointers.collect(texts.items(), stages), left)
+    unread += [_bad_pipeline(git, file, why) for file, why in said.unread.items()]
     conflicts = tuple(Broken(f, "is unmerged", unmerged=True) for f in unmerged)
+    ignores = [n for n in names if n.rsplit("/", 1)[-1] == ".dvcignore"]
+    unfit = dvcignores.unfit(git.top, ignores)
+    snapshot = _undecided_left_alone(snapshot, unfit)
+    unread += [Broken(file, why) for file, why in unfit.items()]
     return Tree(
         snapshot=Snapshot(snapshot.pointers, (*snapshot.broken, *unread, *conflicts)),
         texts=texts,
         stats=stats,
         indexed=indexed,
         sparse=frozenset(_sparse(git, [path for path in indexed if path not in texts])),
-        dvcignores=[n for n in names if n.endswith(".dvcignore")],
+        dvcignores=ignores,
         nested=frozenset(nested),
         stages=stages,
+        unfit_ignores=unfit,
     )
 
 
-def _stages_unread(git: Git, texts: Mapping[str, bytes]) -> dict[str, PipelineOut]:
+def _stages_unread(
+    git: Git, texts: Mapping[str, bytes], known: Mapping[str, PipelineOut]
+) -> dict[str, PipelineOut]:
     """What stands for the pipelines' word while it cannot be had: every output they locked."""
     locked: set[str] = set()
     for name, text in texts.items():
         if is_lock(name):
             with contextlib.suppress(DevmlError):
                 locked.update(pointers.lock_paths(name, text))
+    locked -= known.keys()
     return {path: pointers.PipelineOut(stage="") for path in locked - git.tracked_among(locked)}
 
 
-def _left_alone(snapshot: Snapshot) -> Snapshot:
+def _left_alone(snapshot: Snapshot, locks: Collection[str]) -> Snapshot:
     why = "its dvc.yaml cannot be read"
     kept = {
-        path: replace(p, why_left_alone=why) if is_lock(p.file) else p
+        path: replace(p, why_left_alone=why) if p.file in locks else p
         for path, p in snapshot.pointers.items()
     }
     return Snapshot(kept, snapshot.broken)
 
 
-def _bad_pipeline(git: Git, yamls: list[str], cause: DevmlError) -> Broken:
-    """Name the `dvc.yaml` that stops us: the one a merge left unfinished, or whatever DVC says."""
-    for name in yamls:
-        with contextlib.suppress(DevmlError):
-            if pointers.has_conflict_markers(read_inside(git.top, name) or b""):
-                return Broken(name, "has conflict markers in it")
-    why = cause.message.removeprefix(f"{gate.shown(yamls[0])}: ")
-    return Broken(yamls[0], f"cannot be read: {why}")
+def _undecided_left_alone(snapshot: Snapshot, unfit: Mapping[str, str]) -> Snapshot:
+    if not unfit:
+        return snapshot
+    kept = dict(snapshot.pointers)
+    for path, pointer in snapshot.pointers.items():
+        file = dvcignores.undecided(path, unfit) if pointer.is_dir else None
+        if file is not None:
+            why = f"{gate.shown(file)} {unfit[file]}"
+            kept[path] = replace(pointer, why_left_alone=pointer.why_left_alone or why)
+    return Snapshot(kept, snapshot.broken)
+
+
+def _bad_pipeline(git: Git, file: str, why: str) -> Broken:
+    """Say of a `dvc.yaml` that a merge left it unfinished, or why else it cannot be read."""
+    with contextlib.suppress(DevmlError):
+        if pointers.has_conflict_markers(read_inside(git.top, file) or b""):
+            return Broken(file, "has conflict markers in it")
+    return Broken(file, f"cannot be read: {why}")
 
 
 def _read_files(
@@ -119,6 +145,7 @@ def _read_files(
 ) -> tuple[dict[str, bytes], dict[str, os.stat_result], list[Broken]]:
     """Return text and stat of the files that are there, and those that cannot be read as one."""
     texts, stats, unread = {}, {}, []
+    total = 0
     for name in names:
         try:
             with parent(git.top, name) as (above, base):
@@ -138,7 +165,10 @@ def _read_files(
             if not stat.S_ISREG(st.st_mode):
                 unread.append(Broken(name, f"is a {what_is(st)}, not a file"))
             elif st.st_size > gate.MAX_POINTER_BYTES:
-                unread.append(Broken(name, f"is larger than {gate.MAX_POINTER_BYTES} bytes"))
+                unread.append(Broken(name, _TOO_LARGE))
+            elif (total := total + st.st_size) > MAX_POINTERS_BYTES:
+                why = f"is not read: the pointer files before it have {MAX_POINTERS_BYTES} bytes"
+                unread.append(Broken(name, why))
             else:
                 texts[name] = os.read(fd, st.st_size + 1)
                 stats[name] = st
@@ -172,9 +202,12 @@ def read_index(git: Git, now: Tree) -> Snapshot:
 def _collected(
     git: Git, entries: list[IndexEntry], in_git: Callable[[set[str]], set[str]], now: Tree
 ) -> Snapshot:
-    texts = git.blobs([e.blob for e in entries])
-    files = [(e.path, text) for e, text in zip(entries, texts, strict=True)]
-    return pointers.collect(files, _stages_at(files, in_git, now))
+    texts = git.small_blobs([e.blob for e in entries], gate.MAX_POINTER_BYTES)
+    found = [(e.path, texts[e.blob]) for e in entries]
+    files = [(path, text) for path, text in found if text is not None]
+    large = [Broken(path, _TOO_LARGE) for path, text in found if text is None]
+    snapshot = pointers.collect(files, _stages_at(files, in_git, now))
+    return Snapshot(snapshot.pointers, (*snapshot.broken, *large))
 
 
 def _stages_at(

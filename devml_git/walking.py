@@ -11,7 +11,7 @@ import contextlib
 import itertools
 from typing import TYPE_CHECKING
 
-from devml_git import gate, gitstream, measures
+from devml_git import bounds, gate, gitstream, measures
 from devml_git.changing import Commit, differing, with_moves
 from devml_git.choosing import Chosen, Sieve, arguments, explained
 from devml_git.errors import GitFailed, Refused
@@ -122,6 +122,7 @@ class _Walk:
         return path in facts or is_pointer_file(path) or self.named(path)
 
     def _commit(self, entry: Entry) -> Commit:
+        bounds.renew()  # a history may be long, and each commit is told at once
         tree = self.trees.at(entry.commit)
         notes: list[str] = []
         self.rows = self._differences(entry)

@@ -40,7 +40,7 @@ def taken_lines(taken: Taken) -> list[str]:
         lines.append(f"devml-git: left out, a DVC command is writing it: {listed(taken.busy)}")
     if stored:
         lines += [f"devml-git: note: {note}" for note in taken.notes]
-    return lines
+    return [*lines, *(f"devml-git: warning: {text}" for text in taken.left)]
 
 
 def done_lines(done: Done) -> list[str]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate
+from devml_git.bounds import MAX_ALIASES, MAX_YAML_DEPTH, MAX_YAML_VALUES, limited
 from devml_git.errors import Refused
 
 if TYPE_CHECKING:
@@ -21,9 +23,7 @@ if TYPE_CHECKING:
 
     from ruamel.yaml import YAML
 
-MAX_YAML_DEPTH = 32
-_MAX_ALIASES = 200
-_MAX_BYTES = 4 << 20  # four seconds of the quicker readers
+MAX_BYTES = 4 << 20  # four seconds of the quicker readers
 _MAX_SLOW_BYTES = 256 << 10  # four of ruamel
 _MAX_HALF_A_SECOND = 512 << 10  # of the quicker readers
 
@@ -77,8 +77,13 @@ def load_mapping(file: str, text: str) -> dict[str, Any]:
 
 def load(file: str, text: str, *, aliases: int = 0) -> Any:  # noqa: ANN401
     """Parse YAML as plain data, with at most so many aliases. Raises Refused."""
-    if len(text) > _MAX_BYTES:
-        raise Refused(f"{gate.shown(file)}: larger than {_MAX_BYTES} bytes")
+    if len(text) > MAX_BYTES:
+        raise Refused(f"{gate.shown(file)}: larger than {MAX_BYTES} bytes")
+    with limited(file):
+        return _loaded(file, text, aliases)
+
+
+def _loaded(file: str, text: str, aliases: int) -> Any:  # noqa: ANN401
     try:
         return quick(text)
     except Unsure:
@@ -94,7 +99,9 @@ def load(file: str, text: str, *, aliases: int = 0) -> Any:  # noqa: ANN401
     yaml = parser("safe")
     try:
         _check_events(file, yaml.parse(text), aliases)
-        return yaml.load(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they would show a stranger's text as it is
+            return yaml.load(text)
     except (YAMLError, ValueError, RecursionError) as e:
         line = getattr(getattr(e, "problem_mark", None), "line", None)
         place = "" if line is None else f" (line {line + 1})"
@@ -104,9 +111,9 @@ def load(file: str, text: str, *, aliases: int = 0) -> Any:  # noqa: ANN401
 def load_with_aliases(file: str, text: str) -> Any:  # noqa: ANN401
     """Parse YAML that people write: a few anchors and aliases are read. Raises Refused.
 
-    Aliases make one value stand at many places: walk over the result within bounds.
+    Aliases make one value stand at many places: at no more than MAX_YAML_VALUES in all.
     """
-    return load(file, text, aliases=_MAX_ALIASES)
+    return load(file, text, aliases=MAX_ALIASES)
 
 
 def is_slow(text: str) -> bool:
@@ -127,6 +134,9 @@ class _Checked:
         self._file = file
         self._aliases = aliases
         self._depth = self._seen = 0
+        self._values = 0  # so far, as often as aliases repeat them
+        self._open: list[tuple[str | None, int]] = []  # anchor, and the values before it
+        self._sizes: dict[str, int] = {}
 
     def see(self, event: Any) -> str:  # noqa: ANN401 - of either library
         """Return the event's kind. Raises Refused."""
@@ -141,7 +151,31 @@ class _Checked:
         self._depth -= kind in {"MappingEndEvent", "SequenceEndEvent"}
         if self._depth > MAX_YAML_DEPTH:
             raise Refused(f"{gate.shown(self._file)}: nested deeper than {MAX_YAML_DEPTH}")
+        self._count(kind, getattr(event, "anchor", None))
         return kind
+
+    def _count(self, kind: str, anchor: str | None) -> None:
+        """Count values before they are built: what an alias repeats, and a merge key copies."""
+        match kind:
+            case "ScalarEvent":
+                self._values += 1
+                self._name(anchor, 1)
+            case "AliasEvent":
+                if anchor in {name for name, _ in self._open}:
+                    raise Refused(f"{gate.shown(self._file)}: a YAML alias of what it stands in")
+                self._values += self._sizes.get(anchor or "", 1)
+            case "MappingStartEvent" | "SequenceStartEvent":
+                self._values += 1
+                self._open.append((anchor, self._values - 1))
+            case "MappingEndEvent" | "SequenceEndEvent":
+                name, before = self._open.pop()
+                self._name(name, self._values - before)
+        if self._values > MAX_YAML_VALUES:
+            raise Refused(f"{gate.shown(self._file)}: more than {MAX_YAML_VALUES} values")
+
+    def _name(self, anchor: str | None, size: int) -> None:
+        if anchor is not None:
+            self._sizes[anchor] = size
 
 
 # -- with libyaml's parser, and ruamel's scalars -------------------------------------------------

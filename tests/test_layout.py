@@ -18,13 +18,13 @@ PACKAGE = Path(__file__).parents[1] / "devml_git"
 # Floor by floor, and on its floor each module imports only those before it
 FLOORS = (
     (
-        "isolation", "escaping", "privacy", "errors", "progress", "amounts", "gate", "place", "inside", "locks", "nouns", "rule",
+        "isolation", "escaping", "privacy", "errors", "progress", "amounts", "gate", "place", "inside", "locks", "bounds", "patterns", "nouns", "rule",
     ),
     (
         "index", "plumbing.programs", "plumbing.names", "plumbing.calls", "plumbing.settings", "plumbing.objects", "plumbing.past", "plumbing.exchange",
         "plumbing.staging", "plumbing.aside", "plumbing", "gitstream", "manifest", "operations", "journal", "rules", "tomltext", "config", "credentials", "ignoring", "yamltext", "pointers", "record", "rescue", "streams",
-        "tripwire", "history", "intake", "cache", "allowed", "dvc_config", "ssh_hosts", "store", "trust", "causes", "patience", "remote", "tree", "links", "location", "scan", "merging", "savepoints", "gathering",
-        "published", "verified", "measures", "measuring", "treefacts", "choosing", "changing", "treereading", "models.dtypes", "models.model", "models.source", "models.inflate",
+        "tripwire", "history", "intake", "cache", "allowed", "dvc_config", "ssh_hosts", "store", "trust", "causes", "patience", "remote", "measures", "templates", "pipelines", "dvcignores", "tree", "links", "location", "scan", "merging", "savepoints", "gathering",
+        "published", "verified", "measuring", "treefacts", "choosing", "changing", "treereading", "models.dtypes", "models.model", "models.source", "models.inflate",
         "models.archive", "models.safetensor", "models.npy", "models.described", "models.opcodes", "models.pickled", "models.torch_file", "models.pickles",
         "models.protobuf", "models.onnx_file", "models.gguf_file", "models.hdf_file", "models.sharded", "models", "kept", "allowance", "summaries", "headers", "summarising", "likeness", "following", "walking",
     ),
@@ -35,7 +35,7 @@ FLOORS = (
         "blaming", "arrays", "finding", "reading",
     ),
     (
-        "hook", "mergedriver", "textconv", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots", "cli.checkout", "cli.undo",
+        "hook", "mergedriver", "textconv", "asking", "demo", "cli.context", "cli.hooks", "cli.rescue", "cli.project", "cli.snapshots", "cli.checkout", "cli.undo",
         "cli.savepoints", "cli.log", "cli.transfer", "cli.verify", "cli.diff", "cli.blame", "cli.app", "cli.funnel", "cli", "__main__",
     ),
 )  # fmt: skip

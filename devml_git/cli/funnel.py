@@ -8,6 +8,7 @@ from functools import cache
 import typer
 import typer.main
 
+from devml_git import bounds
 from devml_git.cli import app as commands
 from devml_git.cli.context import State, set_state
 from devml_git.errors import DevmlError
@@ -36,6 +37,7 @@ def run(argv: list[str]) -> int:
     set_state(state)
     as_json = "--json" in _before_dashes(args)
     out = state.output
+    bounds.begin()
     try:
         result = _command(state.command.partition(" ")[0]).main(
             args=args, prog_name="devml-git", standalone_mode=False

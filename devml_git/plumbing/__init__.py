@@ -29,6 +29,7 @@ from devml_git.plumbing.names import (
 )
 from devml_git.plumbing.programs import (
     Process,
+    ask_python,
     clone,
     command_by_ps,
     decode,
@@ -43,9 +44,9 @@ from devml_git.plumbing.programs import (
 
 __all__ = [
     "LINK_MODE", "NULL_MODE", "POINTER_PATHSPECS", "PROJECT_PATHSPEC", "ChangedBlob", "Git",
-    "IndexEntry", "Process", "anchored", "clone", "command_by_ps", "decode", "foreign_environment",
-    "git_version", "is_lock", "is_pointer_file", "isolated_python", "read_as_published",
-    "require_git", "run_program", "start_pager",
+    "IndexEntry", "Process", "anchored", "ask_python", "clone", "command_by_ps", "decode",
+    "foreign_environment", "git_version", "is_lock", "is_pointer_file", "isolated_python",
+    "read_as_published", "require_git", "run_program", "start_pager",
 ]  # fmt: skip
 
 _HALF_WAY = {

@@ -228,6 +228,14 @@ class Objects(Settings):
             yield out[end + 1 : end + 1 + length]
             at = end + 1 + length + 1
 
+    def small_blobs(self, ids: Sequence[str], limit: int) -> dict[str, bytes | None]:
+        """Return the content of blobs by id; None for one of more than `limit` bytes."""
+        found: dict[str, bytes | None] = dict.fromkeys(ids)
+        sizes = zip(found, self.blob_sizes(list(found)), strict=True)
+        small = [blob for blob, size in sizes if size <= limit]
+        found.update(zip(small, self.blobs(small), strict=True))
+        return found
+
     def blob_sizes(self, ids: Sequence[str]) -> list[int]:
         """Return sizes in bytes of objects; 0 for what is missing (a submodule's commit)."""
         if not ids:

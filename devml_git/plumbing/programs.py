@@ -109,6 +109,21 @@ def isolated_python() -> tuple[bool, list[str]]:
     return found == "True", places
 
 
+def ask_python(module: str, question: str, *, cwd: Path, seconds: float) -> tuple[int | None, str]:
+    """Run a module of ours in a Python of its own; return its exit status, and what it printed.
+
+    The status is None when time was up; what was printed until then is returned all the same.
+    """
+    try:
+        done = subprocess.run(
+            isolation.command(module), input=question.encode(), capture_output=True, check=False,
+            timeout=seconds, cwd=cwd, env=environment(),
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as e:
+        return None, decode(e.stdout or b"")
+    return done.returncode, decode(done.stdout)
+
+
 def command_by_ps(pid: str) -> list[str]:
     """Return the arguments of a running process where there is no /proc, or [].
 

@@ -1,0 +1,109 @@
+"""How much reading a stranger's files may cost, and what stops the reading of one that costs more.
+
+What can be counted is counted before anything is built from it: these numbers are some ten times
+what large honest projects have. The rest is a matter of processor time: `limited` ends the reading
+of one file alone, wherever it is. It works by a signal, so in the main thread of a POSIX system
+only; elsewhere what is counted must do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+from devml_git.errors import Refused
+from devml_git.gate import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_YAML_DEPTH = 32
+MAX_YAML_VALUES = 500_000  # as often as aliases repeat them; 5,000 outputs have 50,000
+MAX_ALIASES = 200
+MAX_POINTERS_BYTES = 64 << 20  # of all pointer files of a worktree
+MAX_STAGES = 10_000  # of one `dvc.yaml`, once its templates are expanded
+MAX_OUTS = 10_000  # of one pointer file, or of one pipeline, once its templates are expanded
+MAX_PATTERN_LINES = 10_000  # of a `.dvcignore`; each is held against each file
+MAX_PATTERN_BYTES = 1 << 20
+MAX_PATTERN = 1000  # characters
+MAX_RULES = 1000  # `track` rules
+MAX_CONFIG_BYTES = 256 << 10  # of `.dvc/config`: a thousand remotes
+FILE_SECONDS = 2.0  # of processor time
+COMMAND_SECONDS = 10.0
+ASK_SECONDS = 8.0  # of DVC, for all pipelines: it takes a millisecond for each stage
+ASK_MEMORY = 512 << 20  # bytes that DVC may take to resolve a pipeline's templates
+
+_TICK = 0.1  # a signal that comes while an object is finalised is lost: the next one is not
+
+
+class _TimeUp(BaseException):
+    """The time for one file is over. No `except Exception` of a library takes it for its own."""
+
+
+class _Spent:
+    """Processor time that this command has spent on files; None where nobody counts it."""
+
+    seconds: float | None = None
+    reading = False
+
+
+def begin() -> None:
+    """From here on all files together may take `COMMAND_SECONDS`: a command begins.
+
+    Who goes through a history calls it for each commit: that may be long, and is told on the way.
+    """
+    _Spent.seconds = 0.0
+
+
+def renew() -> None:
+    """Forget what was spent, if it is counted at all."""
+    if _Spent.seconds is not None:
+        _Spent.seconds = 0.0
+
+
+@contextlib.contextmanager
+def limited(file: str, most: float = FILE_SECONDS) -> Iterator[None]:
+    """Stop what reads a file, in Python or in `re`, once its time is over.
+
+    What it has built is lost. Raises Refused, naming the file.
+    """
+    if _Spent.reading or not _can_stop():
+        yield
+        return
+    spent = _Spent.seconds or 0.0
+    if spent >= COMMAND_SECONDS:
+        raise Refused(
+            f"{shown(file)}: not read: the files before it took {COMMAND_SECONDS:.0f} s to read"
+        )
+    seconds = min(most, COMMAND_SECONDS - spent)
+    before = signal.signal(signal.SIGVTALRM, _stop)
+    _Spent.reading = True
+    left = 0.0
+    try:
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds, _TICK)
+        yield
+    except _TimeUp as e:
+        raise Refused(f"{shown(file)}: takes more than {seconds:.0f} s to read") from e
+    else:
+        left = signal.getitimer(signal.ITIMER_VIRTUAL)[0]
+    finally:
+        _Spent.reading = False
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+        if _Spent.seconds is not None:
+            _Spent.seconds += max(seconds - left, 0.0)
+
+
+def _can_stop() -> bool:
+    return (
+        hasattr(signal, "ITIMER_VIRTUAL")
+        and threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGVTALRM) is signal.SIG_DFL
+    )
+
+
+def _stop(_signal: int, _frame: object) -> None:
+    if _Spent.reading:
+        raise _TimeUp

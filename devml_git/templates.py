@@ -1,0 +1,162 @@
+"""What a `dvc.yaml` would become: its stages and outputs are counted before DVC expands them.
+
+As DVC 3.67 `parsing/__init__.py` does: `foreach` makes a stage of each item, `matrix` one of each
+combination; `${}` names a value of `vars`, of the files that these name, or of `params.yaml`.
+What cannot be told without resolving it counts as one: DVC's own time and memory are bounded, too.
+"""
+
+from __future__ import annotations
+
+import math
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from devml_git import measures
+from devml_git.bounds import MAX_OUTS, MAX_STAGES
+from devml_git.errors import Refused
+from devml_git.gate import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+MAX_VARS_BYTES = measures.MAX_BYTES
+MAX_TEXT = 4 << 20  # characters of all that is put in for `${}`
+_PARAMS = "params.yaml"
+_WHOLE = re.compile(r"\$\{\s*([^}]*?)\s*\}\Z")
+_ANY = re.compile(r"\$\{\s*([^}]*?)\s*\}")
+_STEP = re.compile(r"([^.\[\]]+)|\[([^\]]*)\]")
+_LISTS = ("outs", "metrics", "plots")
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """One `dvc.yaml`: its path relative to the root, its text, and what that says."""
+
+    file: str
+    text: bytes
+    data: Mapping[str, Any]
+
+    def stages(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the stages that are mappings, by name."""
+        found = self.data.get("stages")
+        for name, stage in found.items() if isinstance(found, dict) else ():
+            if isinstance(stage, dict):
+                yield str(name), stage
+
+    def vars_files(self) -> list[str]:
+        """Return the files that decide what templates become, relative to the root."""
+        base = posixpath.dirname(self.file)
+        found = [posixpath.join(base, _PARAMS), *_named(self.data.get("vars"), base)]
+        for _, stage in self.stages():
+            inner = _inner(stage)
+            place = posixpath.join(base, str(inner.get("wdir") or "."))
+            found += _named(inner.get("vars"), place)
+        inside = (posixpath.normpath(path) for path in found)
+        return sorted({p for p in inside if not p.startswith(("/", "../"))})
+
+
+def _inner(stage: dict[str, Any]) -> dict[str, Any]:
+    """Return the stage itself, or what a foreach makes many of."""
+    inner = stage.get("do")
+    return inner if isinstance(inner, dict) else stage
+
+
+def _named(entries: Any, base: str) -> list[str]:  # noqa: ANN401
+    texts = [e for e in entries if isinstance(e, str)] if isinstance(entries, list) else []
+    return [posixpath.join(base, text.partition(":")[0]) for text in texts]
+
+
+def counted(pipeline: Pipeline, text_of: Callable[[str], bytes | None]) -> None:
+    """Raise Refused for a `dvc.yaml` of too many stages, outputs, or too much text, once expanded.
+
+    `text_of` returns the content of a file that `vars` name, None where there is none.
+    """
+    values = _values(pipeline, text_of) if b"${" in pipeline.text else {}
+    stages = outs = text = 0
+    for _, stage in pipeline.stages():
+        count = _count(stage, values)
+        stages += count
+        inner = _inner(stage)
+        lists = (inner.get(kind) for kind in _LISTS)
+        outs += count * sum(len(some) for some in lists if isinstance(some, list))
+        text += count * _filled(inner, values)
+        totals = ((stages, MAX_STAGES, "stages"), (outs, MAX_OUTS, "outputs"))
+        for number, most, what in (*totals, (text, MAX_TEXT, "characters")):
+            if number > most:
+                raise Refused(f"{shown(pipeline.file)}: its templates make more than {most} {what}")
+
+
+def _values(pipeline: Pipeline, text_of: Callable[[str], bytes | None]) -> dict[str, Any]:
+    """Return what templates may name: files first, so that what is inline stands over it."""
+    found: dict[str, Any] = {}
+    for file in pipeline.vars_files():
+        text = text_of(file)
+        table = None if text is None else measures.load(file, text)
+        found |= table if isinstance(table, dict) else {}
+    entries = pipeline.data.get("vars")
+    for entry in entries if isinstance(entries, list) else ():
+        found |= entry if isinstance(entry, dict) else {}
+    return found
+
+
+def _count(stage: Mapping[str, Any], values: Mapping[str, Any]) -> int:
+    """Return how many stages one entry makes."""
+    matrix = stage.get("matrix")
+    if isinstance(matrix, dict):
+        return math.prod(min(_length(axis, values), MAX_STAGES + 1) for axis in matrix.values())
+    return _length(stage["foreach"], values) if "foreach" in stage else 1
+
+
+def _length(several: Any, values: Mapping[str, Any]) -> int:  # noqa: ANN401
+    if isinstance(several, str):
+        named = _WHOLE.match(several)
+        several = _value(named[1], values) if named else None
+    return len(several) if isinstance(several, list | dict) else 1
+
+
+def _value(name: str, values: Any) -> Any:  # noqa: ANN401
+    """Return what `a.b[0]` names, None where it names nothing."""
+    for step in _STEP.finditer(name):
+        key = step[1] if step[1] is not None else step[2]
+        if isinstance(values, dict):
+            values = values.get(key)
+        elif isinstance(values, list) and key.isdigit() and int(key[:9]) < len(values):
+            values = values[int(key[:9])]
+        else:
+            return None
+    return values
+
+
+def _filled(stage: Any, values: Mapping[str, Any]) -> int:  # noqa: ANN401
+    """Return how many characters `${}` put into a stage's texts, at least."""
+    todo, size = [stage], 0
+    sizes: dict[str, int] = {}
+    while todo and size <= MAX_TEXT:
+        one = todo.pop()
+        if isinstance(one, dict):
+            todo += [*one, *one.values()]
+        elif isinstance(one, list):
+            todo += one
+        elif isinstance(one, str) and "${" in one:
+            for found in _ANY.finditer(one):
+                name = found[1]
+                if name not in sizes:
+                    sizes[name] = _size(_value(name, values))
+                size += sizes[name]
+    return size
+
+
+def _size(value: Any) -> int:  # noqa: ANN401
+    """Return about how many characters a value is in a command, values in it included."""
+    todo, size = [value], 0
+    while todo and size <= MAX_TEXT:
+        one = todo.pop()
+        if isinstance(one, dict):
+            todo += [*one, *one.values()]
+        elif isinstance(one, list):
+            todo += one
+        else:
+            size += len(one) if isinstance(one, str) else 4
+    return size
