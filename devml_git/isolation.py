@@ -13,8 +13,9 @@ import sys
 OPTIONS = ("-I", "-X", "utf8")  # `-I` pays no heed to PYTHONUTF8
 OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # where `devml_git` lies
 # Between the standard library, which nothing may stand in for, and what else is installed. Exits
-# with 1, without a word, where this Python has no such package.
+# with 1, without a word, where this Python has no such package. Its first line is for ps(1).
 _PROGRAM = """\
+# devml_git.MODULE
 import os, sys
 n = next((n for n, p in enumerate(sys.path) if p.endswith("-packages")), len(sys.path))
 given = sys.argv.pop(1).split(os.pathsep)
