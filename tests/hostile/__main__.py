@@ -70,13 +70,9 @@ def main() -> int:
 
 def show(told: Told, seconds: float, *, verbose: bool) -> None:
     """Print what became of a case."""
-    cpu = sum(done.cpu for _, done in told.ran)
-    lines = [
-        (
-            f"{'BROKE' if told.breaks else 'held '} {told.case} "
-            f"({len(told.ran)} commands, {seconds:.0f} s, of the processor {cpu:.1f} s)"
-        )
-    ]
+    spent = f"{seconds:.0f} s, of the processor {sum(done.cpu for _, done in told.ran):.1f} s"
+    word = "BROKE" if told.breaks else "held "
+    lines = [f"{word} {told.case} ({len(told.ran)} commands, {spent})"]
     lines += [f"    {broken}" for broken in dict.fromkeys(told.breaks)]
     if verbose:
         for name, done in told.ran:
