@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from devml_git import gate, store
 from devml_git.cache import Cache
 from devml_git.errors import DvcFailed
+from devml_git.fingerprints import Fingerprints
 from devml_git.store import is_project
 from devml_git.trust import PRIVATE
 
@@ -46,7 +47,7 @@ def open_cache(git: Git) -> Cache:
             point_dvc(git, place)
     if git.is_linked and is_project(git.top):
         _share_remotes(git)
-    return Cache(place, settings.types, settings.shared)
+    return Cache(place, settings.types, settings.shared, seen=Fingerprints(git.shared))
 
 
 def _share_remotes(git: Git) -> None:

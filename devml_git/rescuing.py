@@ -90,7 +90,7 @@ def restore(ws: Workspace, rescue_id: str, to: str | None) -> tuple[str, list[Re
         )
     pointer = Pointer(
         path=path, file=f"{path}.dvc", oid=found.oid, size=found.size,
-        executable=frozenset(found.executable),
+        executable=frozenset(found.executable), sha256=found.sha256,
     )  # fmt: skip
     work = ws.look(path)
     ws.learn([work], store_content=False)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from devml_git import gate
 from devml_git.cache import Source
 from devml_git.errors import Refused
+from devml_git.fingerprints import Fingerprint, of_members
 from devml_git.manifest import manifest_oid
 from devml_git.place import Stat, look, what_is
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from devml_git.cache import Cache
+    from devml_git.record import Hashed
 
 _PRUNED = frozenset({".git", ".hg", ".dvc"})
 _EXEC = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH  # dvc_objects/fs/utils.py is_exec
@@ -46,8 +48,9 @@ class Work:
     """W of one artifact: what lies at its place.
 
     `kind` is "absent", "file", "dir" or the word for something else; `files` are by name inside
-    the artifact ("" for a single file); `oids` fill up as hashes become known; `notes` say what
-    DVC's format does not hold; `odd` is why the place cannot be an artifact.
+    the artifact ("" for a single file); `oids` fill up as hashes become known, `sha256s` where that
+    was computed, too; `notes` say what DVC's format does not hold; `odd` is why the place cannot be
+    an artifact.
     """
 
     path: str
@@ -56,6 +59,7 @@ class Work:
     oids: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     odd: str | None = None
+    sha256s: dict[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -73,6 +77,19 @@ class Work:
         if self.kind != "dir" or len(self.oids) < len(self.files):
             return None
         return manifest_oid({name: self.oids[name] for name in self.files})
+
+    def fingerprints(self) -> dict[str, Fingerprint]:
+        """Return the fingerprints of its files that are known, by name."""
+        files = self.files
+        return {n: Fingerprint(files[n].stat.size, sha) for n, sha in self.sha256s.items()}
+
+    def vouching(self) -> str | None:
+        """Return the SHA-256 that a pointer to this would vouch for, None where it is not known."""
+        if self.kind == "file":
+            return self.sha256s.get("")
+        if self.kind != "dir" or len(self.sha256s) < len(self.files):
+            return None
+        return of_members(self.fingerprints())
 
     def executable(self) -> frozenset[str]:
         """Return the names of files with an exec bit."""
@@ -173,9 +190,11 @@ def _add(work: Work, root: Path, name: str, entry: os.DirEntry[str], cache: Cach
     return int(link and cache.is_link_to_object(root / where) is None)
 
 
-def recall(work: Work, known: Mapping[str, tuple[Stat, str]]) -> None:
+def recall(work: Work, known: Mapping[str, Hashed]) -> None:
     """Fill in the hashes whose files still have the stat they were hashed with."""
     for name, found in work.files.items():
         entry = known.get(name)
-        if entry is not None and entry[0] == found.stat:
-            work.oids[name] = entry[1]
+        if entry is not None and entry.stat == found.stat:
+            work.oids[name] = entry.oid
+            if entry.sha256 is not None:
+                work.sha256s[name] = entry.sha256
