@@ -111,11 +111,14 @@ class Record:
         if version not in {0, 1, _SCHEMA_VERSION}:
             db.close()
             raise sqlite3.DatabaseError("made by another version")
+        if version == 0:
+            db.executescript(_SCHEMA)
         if version != _SCHEMA_VERSION:
-            db.executescript(
-                f"BEGIN IMMEDIATE;{_SCHEMA if version == 0 else _FROM_1};"
-                f"PRAGMA user_version={_SCHEMA_VERSION};COMMIT"
-            )
+            db.execute("BEGIN IMMEDIATE")
+            if db.execute("PRAGMA user_version").fetchone() == (1,):  # nobody was quicker
+                db.execute(_FROM_1)
+            db.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
+            db.execute("COMMIT")
         db.execute("SELECT count(*) FROM artifact").fetchone()
         return db
 
