@@ -129,7 +129,8 @@ class Looking:
         if pointer is not None and pointer.sha256 is not None and same:
             found = work.vouching()
             if found not in {None, pointer.sha256}:
-                work.odd = twin(work.path)
+                self._refuse_unlike_seen(work, work.sha256s)  # which file, if that is known
+                work.odd = work.odd or twin(work.path)
         else:
             self._refuse_unlike_seen(work, work.sha256s)
 

@@ -54,10 +54,11 @@ class Supply:
                 lost.append(p.path)
             except Refused:
                 continue  # a hostile manifest: told where it would be written, and stops no other
-        if verify:
-            self._verify(list(needed.values()))
+        bad = self._verify(list(needed.values())) if verify else set()
         cache = self.ws.cache
-        wanted = [w for w, _ in needed.values() if not cache.has(w.oid, w.hash_name)]
+        wanted = [
+            w for w, _ in needed.values() if w.oid in bad or not cache.has(w.oid, w.hash_name)
+        ]
         lost += [needed[oid][1] for oid in self.fetch_wanted(wanted)]
         lost += [p.path for p in items if self.disagrees(p)]
         return sorted({*lost})
@@ -75,8 +76,10 @@ class Supply:
             if there.get(name) != oid
         }
 
-    def _verify(self, needed: Sequence[tuple[Wanted, str]]) -> None:
+    def _verify(self, needed: Sequence[tuple[Wanted, str]]) -> set[str]:
+        """Read what the cache has; return what is not right, also where it stays."""
         cache = self.ws.cache
+        bad: set[str] = set()
         here = [(w, place) for w, place in needed if cache.has(w.oid, w.hash_name)]
         sizes = [cache.size_of(w.oid, w.hash_name) for w, _ in here]
         self.ws.progress.start("checking", sum(sizes))
@@ -85,11 +88,13 @@ class Supply:
             w, place = here[i]
             if not cache.verify(w.oid, w.hash_name, self.ws.progress, w.claim):
                 self.set_aside(w.oid, w.hash_name, place)
+                bad.add(w.oid)
 
         try:
             in_parallel(check, sorted(range(len(here)), key=lambda i: -sizes[i]), sizes)
         finally:
             self.ws.progress.finish()
+        return bad
 
     def obtain_manifest(self, pointer: Pointer) -> None:
         """See to it that the cache has a directory's manifest."""
@@ -105,9 +110,9 @@ class Supply:
         """
         claim = claim_of(pointer)
         wanted = [Wanted(o, pointer.hash_name, pointer.remote, claim=claim) for o in set(oids)]
-        if verify:
-            self._verify([(w, pointer.path) for w in wanted])
-        return self.fetch_wanted([w for w in wanted if not self.ws.cache.has(w.oid, w.hash_name)])
+        bad = self._verify([(w, pointer.path) for w in wanted]) if verify else set()
+        has = self.ws.cache.has
+        return self.fetch_wanted([w for w in wanted if w.oid in bad or not has(w.oid, w.hash_name)])
 
     def members(self, pointer: Pointer) -> dict[str, str]:
         """Return a pointer's files: name inside the artifact ("" for a file) to oid.
