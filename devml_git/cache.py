@@ -378,21 +378,34 @@ class Cache:
 
         Raises StorageFailed where it cannot be read just now: that says nothing against it.
         """
+        digest = self._digest(oid, hash_name, progress)
+        right = digest is not None and self.is_right(oid, hash_name, digest, claim)
+        if right and digest is not None:
+            self._learn(oid, digest, hash_name)
+        return right
+
+    def set_aside_corrupt(self, oid: str, hash_name: str = MD5) -> None:
+        """Move an object that was found wrong out of the way, unless only a pointer says so.
+
+        A stranger's pointer may vouch for anything: an object does not go for that, nor does its
+        fingerprint count as seen. Errors as in `verify`.
+        """
+        digest = self._digest(oid, hash_name, SILENT)
+        if digest is None or not self.is_right(oid, hash_name, digest):
+            self.quarantine(oid, hash_name)
+
+    def _digest(self, oid: str, hash_name: str, progress: Progress) -> Digest | None:
         place = self._where(oid, hash_name)
         try:
             fd = os.open(place, os.O_RDONLY | _NO_LINK)
             try:
-                digest = hash_file(fd, hash_name, progress, second=True)
+                return hash_file(fd, hash_name, progress, second=True)
             finally:
                 os.close(fd)
         except OSError as e:
             if e.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
-                return False
+                return None
             raise storage_error(e, place) from e
-        right = self.is_right(oid, hash_name, digest, claim)
-        if right:
-            self._learn(oid, digest, hash_name)
-        return right
 
     def holds(self, oid: str, fd: int, name: str, hash_name: str = MD5) -> bool:
         """Whether an object has exactly the bytes of a workspace file: proof before removal.

@@ -187,8 +187,7 @@ class Supply:
 
         One that is what its name says stays: only that pointer vouches for another.
         """
-        if not self.ws.cache.verify(oid, hash_name):
-            self.ws.cache.quarantine(oid, hash_name)
+        self.ws.cache.set_aside_corrupt(oid, hash_name)
         self.corrupt.append(path)
 
     def write_verified(

@@ -241,8 +241,7 @@ class _Courier:
         finally:
             progress.finish()
         for i in sorted(bad):
-            if not cache.verify(*keys[i]):  # else only a pointer vouches for other bytes
-                cache.quarantine(*keys[i])
+            cache.set_aside_corrupt(*keys[i])
             self._lack(group, keys[i], "corrupt here, and not on the DVC remote")
         return [key for i, key in enumerate(keys) if i not in bad]
 

@@ -346,8 +346,7 @@ class _Inspection:
     def _bring(self, name: str, keys: Sequence[Key]) -> None:
         there = self._open(name)
         for key in keys:
-            if not self.ws.cache.verify(*key):  # else it goes once there is what pointers vouch for
-                self.ws.cache.quarantine(*key)
+            self.ws.cache.set_aside_corrupt(*key)
         wanted = [self._wanted(key) for key in keys]
         got = there.each(partial(there.get, progress=self.ws.progress), wanted)
         for key, whole in zip(keys, got, strict=True):

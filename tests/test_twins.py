@@ -65,9 +65,7 @@ def store_object(project: Project) -> Path:
 
 def cloned(project: Project, *args: str) -> tuple[Project, Ran]:
     place = project.path.parent / "clone"
-    ran = devml(
-        "clone", *args, str(project.path.parent / "bare"), str(place), cwd=place.parent
-    )
+    ran = devml("clone", *args, str(project.path.parent / "bare"), str(place), cwd=place.parent)
     return Project(place, differential=False), ran
 
 
@@ -302,7 +300,7 @@ def test_twin_of_a_file_that_a_pointer_vouches_for_and_nobody_has_here(twins: Pr
 
 @ORDERS
 def test_rescue_never_gives_the_other_twin(first: bytes, twins: Project) -> None:
-    committed(twins, FILE, "other\n".encode())
+    committed(twins, FILE, b"other\n")
     twins.write(FILE, first)
     twins.devml("checkout", "--force", "--", FILE)
     (rescue,) = twins.devml("rescue", "list", "--json").json["rescues"]
@@ -394,7 +392,7 @@ def test_clone_of_a_commit_that_vouches_refuses_the_remotes_twin(
     committed(twins, path, first, push=True)
     replace(store_object(twins), other(first))
     clone, ran = cloned(twins)
-    assert "corrupt" in ran.err + ran.out or "nowhere" in ran.err + ran.out
+    assert ran.status == 30
     assert no_bytes(clone, other(first))
     for argv in (["fetch"], ["checkout"], ["checkout", "--", artifact(path)]):
         assert clone.devml(*argv, check=False).status, argv
