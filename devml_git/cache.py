@@ -61,12 +61,16 @@ class Corrupt(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file to be put into the cache: where it is, what to call it, its size in bytes."""
+    """A file to be put into the cache: where it is, what to call it, its size in bytes.
+
+    `vouched`: an oid, and the SHA-256 that its content must have should it have that oid.
+    """
 
     path: str
     name: str
     size: int
     follow: bool = False  # a link inside a directory artifact: DVC stores what it points to
+    vouched: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,8 @@ class Cache:
         for i, one in results.items():
             if one.sha256 is not None:
                 found[one.oid] = mine = Fingerprint(one.stat.size, one.sha256)
-                if known.get(one.oid, mine) != mine:
+                oid, claim = sources[i].vouched or ("", "")
+                if known.get(one.oid, mine) != mine or (one.oid == oid and one.sha256 != claim):
                     e = collision(one.oid)
                     raise StorageFailed(f"{gate.shown(sources[i].name)}: {e.message}", hint=e.hint)
         return found

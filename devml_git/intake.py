@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def collision(oid: str) -> StorageFailed:
     """Two contents made to have one MD5 (as anybody can, in seconds): DVC can keep only one."""
     return StorageFailed(
-        f"other content with the same MD5 {oid} is in the cache: the two were made to collide",
+        f"other content with the same MD5 {oid} is known here: the two were made to collide",
         hint="one of the two does not come from where it says; keep this file elsewhere",
     )
 

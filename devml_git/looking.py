@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    from devml_git.cache import Source
     from devml_git.config import Config
     from devml_git.nouns import Snapshot
     from devml_git.pointers import PipelineOut
@@ -185,6 +186,13 @@ class Looking:
         for name, one in zip(todo, found, strict=True):
             if one.oid == work.oids.get(name) and one.sha256 is not None:
                 work.sha256s[name] = one.sha256
+        rows = [
+            (name, Hashed(one.stat, one.oid, one.sha256))
+            for name, one in zip(todo, found, strict=True)
+            if one.quiet and not work.files[name].link
+        ]
+        with self.record.writing():
+            self.record.remember(work.path, rows)
 
     def ensure_stored(self, works: Iterable[Work]) -> None:
         """Put those files into the cache whose hash is known but whose content it lacks."""
@@ -194,7 +202,7 @@ class Looking:
     def _take_up(self, todo: Sequence[tuple[Work, str]], *, store_content: bool) -> None:
         if not todo:
             return
-        sources = [work.source(self.root, name) for work, name in todo]
+        sources = [self._source(work, name) for work, name in todo]
         self.progress.start(
             "snapshot" if store_content else "hashing", sum(s.size for s in sources)
         )
@@ -215,6 +223,14 @@ class Looking:
         with self.record.writing():
             for path, rows in remembered.items():
                 self.record.remember(path, rows)
+
+    def _source(self, work: Work, name: str) -> Source:
+        """Return a file as a source for the cache, with what its pointer vouches for."""
+        source = work.source(self.root, name)
+        pointer = None if name else self.tree.snapshot.pointers.get(work.path)
+        if pointer is None or pointer.oid is None or pointer.sha256 is None:
+            return source
+        return replace(source, vouched=(pointer.oid, pointer.sha256))
 
     def new_artifacts(self) -> tuple[list[str], list[str]]:
         """Return what the rules match and no pointer names: new paths, and paths git holds.

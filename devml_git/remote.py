@@ -90,7 +90,9 @@ def fetch_objects(
     for w in wanted:
         group = groups.setdefault(w.remote, {})
         known = group.setdefault(w.key, w)
-        if known.claim != w.claim:  # two pointers do not agree: each is looked at afterwards
+        if None in {known.claim, w.claim}:
+            group[w.key] = replace(known, claim=known.claim or w.claim)
+        elif known.claim != w.claim:  # two pointers do not agree: each is looked at afterwards
             group[w.key] = replace(known, claim=None)
     for name, group in groups.items():
         found = None
