@@ -4,13 +4,14 @@ In: the file is read once and hashed while it is copied into the cache; it must 
 with the same times, before and after. Out: hashed again while it is copied to the workspace, so
 that a wrong byte is never handed out as right (P5). The workspace file is never touched by
 `put`. DVC 3 takes mode 0444 as "verified"; we never do.
+
+One MD5 stands for one content: the first that was seen, by its fingerprint (`fingerprints.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import stat
 import time
@@ -21,20 +22,24 @@ from typing import TYPE_CHECKING
 
 from devml_git import gate
 from devml_git.errors import ContentLost, Refused, StorageFailed
-from devml_git.intake import Batch
+from devml_git.fingerprints import Fingerprint, Fingerprints
+from devml_git.intake import Batch, collision
 from devml_git.manifest import manifest_bytes, read_manifest
 from devml_git.nouns import LEGACY, MD5
 from devml_git.place import Absent, Stat, parent, storage_error, temporary_name, what_is
 from devml_git.progress import SILENT, Progress
 from devml_git.streams import (
     SMALL,
+    Digest,
     copy_hashing,
+    digest_of,
     fsync_directory,
     hash_file,
     in_parallel,
     open_source,
     read_all,
     same_bytes,
+    same_files,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +52,7 @@ MANIFESTS_KEPT = 8  # parsed and verified once per process
 
 
 class Corrupt(Exception):
-    """An object of the cache whose bytes are not what its name says."""
+    """An object of the cache whose bytes are not what its name, or its pointer, says."""
 
     def __init__(self, oid: str) -> None:
         super().__init__(oid)
@@ -60,6 +65,7 @@ class Source:
 
     A file of the workspace is `real` below `root` and was `seen` there: if another file is found by
     its path, it is looked for by directory handles, which no link leads astray.
+    `vouched`: an oid, and the SHA-256 that its content must have should it have that oid.
     """
 
     path: str
@@ -68,6 +74,7 @@ class Source:
     root: Path | None = None
     real: str = ""
     seen: Stat | None = None
+    vouched: tuple[str, str] | None = None
 
     def open(self) -> int:
         """Open it for reading. Raises StorageFailed, and Refused where a link is on its way."""
@@ -89,21 +96,29 @@ class Source:
 class Stored:
     """A file whose content the cache now has: its oid and the stat it had while it was read.
 
-    `quiet` is false when it had changed so recently that a later change might not show.
+    `quiet` is false when it had changed so recently that a later change might not show; `sha256`
+    is None where `Cache.second` is off.
     """
 
     oid: str
     stat: Stat
     quiet: bool
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """One DVC cache. `root` is `cache.dir`; `types` are `cache.type`; `shared`: group-writable."""
+    """One DVC cache. `root` is `cache.dir`; `types` are `cache.type`; `shared`: group-writable.
+
+    `seen` has the fingerprints of what it holds. `second`: what comes in is hashed by SHA-256, too;
+    what goes out, always.
+    """
 
     root: Path
     types: tuple[str, ...] = ("reflink", "copy")
     shared: bool = False
+    second: bool = True
+    seen: Fingerprints = field(default_factory=Fingerprints, compare=False, repr=False)
     _manifests: dict[str, dict[str, str]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -157,10 +172,27 @@ class Cache:
 
         try:
             in_parallel(work, order, [s.size for s in sources])
+            found = self._refuse_twins(sources, results)
             batch.publish()
         finally:
             batch.discard()
+        self.seen.learn(found)
         return [results[i] for i in range(len(sources))]
+
+    def _refuse_twins(
+        self, sources: Sequence[Source], results: Mapping[int, Stored]
+    ) -> dict[str, Fingerprint]:
+        """Return the fingerprints of what was read. Raises StorageFailed for a known one's twin."""
+        known = self.seen.known(stored.oid for stored in results.values() if stored.sha256)
+        found = {}
+        for i, one in results.items():
+            if one.sha256 is not None:
+                found[one.oid] = mine = Fingerprint(one.stat.size, one.sha256)
+                oid, claim = sources[i].vouched or ("", "")
+                if known.get(one.oid, mine) != mine or (one.oid == oid and one.sha256 != claim):
+                    e = collision(one.oid)
+                    raise StorageFailed(f"{gate.shown(sources[i].name)}: {e.message}", hint=e.hint)
+        return found
 
     def hash(self, sources: Sequence[Source], progress: Progress = SILENT) -> list[Stored]:
         """Hash files without storing them, in parallel, largest first; errors as in `put`."""
@@ -179,13 +211,15 @@ class Cache:
         The members must be in the cache already. Format: dvc_data/hashfile/tree.py `as_bytes`.
         """
         data = manifest_bytes(members)
-        oid = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
+        digest = digest_of(data, second=True)
+        oid = f"{digest.oid}.dir"
         batch = Batch(self, together=False)
         try:
             batch.add_bytes(oid, data)
             batch.publish()
         finally:
             batch.discard()
+        self._learn(oid, digest)
         return oid, len(data)
 
     def _held_still(self, source: Source, batch: Batch | None, progress: Progress) -> Stored:
@@ -211,15 +245,15 @@ class Cache:
             was = Stat.of(before)
             if before.st_size <= SMALL:
                 data = read_all(fd, before.st_size + 1)
-                oid, length = hashlib.md5(data, usedforsecurity=False).hexdigest(), len(data)
-                progress.advance(length)
-                store = partial(batch.add_bytes, oid, data) if batch else None
+                digest = digest_of(data, second=self.second)
+                progress.advance(digest.length)
+                store = partial(batch.add_bytes, digest.oid, data) if batch else None
             elif batch is None:
-                oid, length, store = hash_file(fd, MD5, progress), before.st_size, None
+                digest, store = hash_file(fd, MD5, progress, second=self.second), None
             else:
-                temp, oid, length = batch.copy_in(fd, progress)
-                store = partial(batch.add_file, oid, temp)
-            if length != before.st_size or Stat.of(os.fstat(fd)) != was:
+                temp, digest = batch.copy_in(fd, progress, second=self.second)
+                store = partial(batch.add_file, digest.oid, temp)
+            if digest.length != before.st_size or Stat.of(os.fstat(fd)) != was:
                 return None
         except OSError as e:
             raise storage_error(e, source.name) from e
@@ -230,7 +264,7 @@ class Cache:
                 store()
             except StorageFailed as e:
                 raise StorageFailed(f"{gate.shown(source.name)}: {e.message}", hint=e.hint) from e
-        return Stored(oid, was, quiet=not was.racy(began))
+        return Stored(digest.oid, was, quiet=not was.racy(began), sha256=digest.sha256)
 
     # -- out ---------------------------------------------------------------------------------
 
@@ -252,7 +286,7 @@ class Cache:
             raise ContentLost(f"manifest {oid} is not in the cache") from e
         except OSError as e:
             raise storage_error(e, place) from e
-        if hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir" != oid:
+        if not self.is_right(oid, hash_name, digest_of(data, second=True)):
             raise Corrupt(oid)
         members = read_manifest(data, oid)
         if len(self._manifests) >= MANIFESTS_KEPT:
@@ -276,17 +310,20 @@ class Cache:
         executable: bool,
         hash_name: str = MD5,
         progress: Progress = SILENT,
-    ) -> None:
+        claim: str | None = None,
+    ) -> Fingerprint:
         """Make a new file `name` in the open directory `fd` from an object, verified on the way.
 
-        Linked instead of copied where `cache.type` says so. Raises Corrupt when the object's
-        bytes are not its name's, ContentLost when it is gone; the new file is then gone too.
+        Linked instead of copied where `cache.type` says so. `claim` is the SHA-256 that a pointer
+        vouches for. Raises Corrupt when the object's bytes are not its name's or the claim's,
+        ContentLost when it is gone; the new file is then gone too.
         """
         place = self._where(oid, hash_name)
         for kind in self.types if not executable else ("reflink", "copy"):
             if kind in {"hardlink", "symlink"} and hash_name == MD5 and self.size_of(oid):
-                if self._link_out(kind, oid, fd, name, progress):
-                    return
+                linked = self._link_out(kind, oid, fd, name, progress, claim)
+                if linked is not None:
+                    return linked
             elif kind in {"reflink", "copy"}:
                 break
         try:
@@ -297,7 +334,8 @@ class Cache:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
             out = os.open(name, flags, 0o777 if executable else 0o666, dir_fd=fd)
             try:
-                if copy_hashing(src, out, hash_name, progress)[0] != oid:
+                digest = copy_hashing(src, out, hash_name, progress, second=True)
+                if not self.is_right(oid, hash_name, digest, claim):
                     raise Corrupt(oid)
             except BaseException:
                 with contextlib.suppress(OSError):
@@ -307,10 +345,14 @@ class Cache:
                 os.close(out)
         finally:
             os.close(src)
+        self._learn(oid, digest, hash_name)
+        return Fingerprint(digest.length, digest.sha256 or "")
 
-    def _link_out(self, kind: str, oid: str, fd: int, name: str, progress: Progress) -> bool:
-        """Link an object into the workspace once it is verified; False where links cannot be."""
-        if not self.verify(oid, progress=progress):
+    def _link_out(
+        self, kind: str, oid: str, fd: int, name: str, progress: Progress, claim: str | None
+    ) -> Fingerprint | None:
+        """Link an object into the workspace once it is verified; None where links cannot be."""
+        if not self.verify(oid, progress=progress, claim=claim):
             raise Corrupt(oid)
         place = self.object_path(oid)
         try:
@@ -319,28 +361,75 @@ class Cache:
             else:
                 os.symlink(place, name, dir_fd=fd)
         except OSError:
-            return False
-        return True
+            return None
+        return self.seen.of(oid)
 
     # -- proof -------------------------------------------------------------------------------
 
-    def verify(self, oid: str, hash_name: str = MD5, progress: Progress = SILENT) -> bool:
-        """Read an object and say whether its bytes are what its name says; False if absent.
+    def is_right(self, oid: str, hash_name: str, digest: Digest, claim: str | None = None) -> bool:
+        """Whether bytes are an object's: by its name, by what was seen under it, and by `claim`.
+
+        DVC 2's hash tells no CRLF from LF, so that many contents have one name: it alone counts.
+        """
+        if digest.oid != oid.removesuffix(".dir"):
+            return False
+        if hash_name == LEGACY or digest.sha256 is None:
+            return True
+        known = self.seen.of(oid)
+        same = known is None or known == (digest.length, digest.sha256)
+        return same and claim in {None, digest.sha256}
+
+    def _learn(self, oid: str, digest: Digest, hash_name: str = MD5) -> None:
+        if hash_name == MD5 and digest.sha256 is not None:
+            self.seen.learn({oid: Fingerprint(digest.length, digest.sha256)})
+
+    def vouched(self, oid: str, claim: str | None) -> bool | None:
+        """Whether what was seen under an oid is what a pointer vouches for; None: never seen.
+
+        Nothing is read. Without a claim it is.
+        """
+        known = self.seen.of(oid) if claim is not None else None
+        return claim is None or (None if known is None else known.sha256 == claim)
+
+    def verify(
+        self,
+        oid: str,
+        hash_name: str = MD5,
+        progress: Progress = SILENT,
+        claim: str | None = None,
+    ) -> bool:
+        """Read an object and say whether its bytes are right (`is_right`); False if absent.
 
         Raises StorageFailed where it cannot be read just now: that says nothing against it.
         """
+        digest = self._digest(oid, hash_name, progress)
+        right = digest is not None and self.is_right(oid, hash_name, digest, claim)
+        if right and digest is not None:
+            self._learn(oid, digest, hash_name)
+        return right
+
+    def set_aside_corrupt(self, oid: str, hash_name: str = MD5) -> None:
+        """Move an object that was found wrong out of the way, unless only a pointer says so.
+
+        A stranger's pointer may vouch for anything: an object does not go for that, nor does its
+        fingerprint count as seen. Errors as in `verify`.
+        """
+        digest = self._digest(oid, hash_name, SILENT)
+        if digest is None or not self.is_right(oid, hash_name, digest):
+            self.quarantine(oid, hash_name)
+
+    def _digest(self, oid: str, hash_name: str, progress: Progress) -> Digest | None:
         place = self._where(oid, hash_name)
         try:
             fd = os.open(place, os.O_RDONLY | _NO_LINK)
             try:
-                digest = hash_file(fd, hash_name, progress)
+                return hash_file(fd, hash_name, progress, second=True)
             finally:
                 os.close(fd)
         except OSError as e:
             if e.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
-                return False
+                return None
             raise storage_error(e, place) from e
-        return digest == oid.removesuffix(".dir")
 
     def holds(self, oid: str, fd: int, name: str, hash_name: str = MD5) -> bool:
         """Whether an object has exactly the bytes of a workspace file: proof before removal.
@@ -396,11 +485,15 @@ class Cache:
         self.make_directory(self.objects)
         return self.objects / temporary_name()
 
-    def adopt(self, oid: str, temp: Path, hash_name: str) -> bool:
-        """Take a fetched file as the object `oid` if its bytes are; False otherwise."""
+    def adopt(self, oid: str, temp: Path, hash_name: str, claim: str | None = None) -> bool:
+        """Take a fetched file as the object `oid` if its bytes are; False otherwise.
+
+        Other bytes that lay there under its name go aside: a pointer vouches for these.
+        """
         fd = os.open(temp, os.O_RDONLY)
         try:
-            if hash_file(fd, hash_name) != oid.removesuffix(".dir"):
+            digest = hash_file(fd, hash_name, second=True)
+            if not self.is_right(oid, hash_name, digest, claim):
                 return False
             os.fchmod(fd, 0o444)
             os.fsync(fd)
@@ -408,8 +501,11 @@ class Cache:
             os.close(fd)
         place = self.object_path(oid, hash_name)
         self.make_directory(place.parent)
+        if self.has(oid, hash_name) and not same_files(place, temp):
+            self.quarantine(oid, hash_name)
         os.replace(temp, place)
         fsync_directory(place.parent)
+        self._learn(oid, digest, hash_name)
         return True
 
     def quarantine(self, oid: str, hash_name: str = MD5) -> Path | None:

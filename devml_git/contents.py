@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from devml_git import gate
 from devml_git.errors import ContentLost
 from devml_git.streams import in_parallel
-from devml_git.supply import Supply, oid_of
+from devml_git.supply import Supply, claim_of, oid_of
 from devml_git.verified import Verified
 from devml_git.wording import corrupt
 
@@ -52,6 +52,8 @@ class Contents:
         lost |= self._proven(pointer, set(wanted.values()) - lost)
         if lost:
             raise self._why_lost(pointer, next(n for n, oid in wanted.items() if oid in lost))
+        if pointer.is_dir and names is None and self._supply.disagrees(pointer):
+            raise corrupt(f"{gate.shown(pointer.path)} ({oid_of(pointer)})", aside=False)
         cache = self.ws.cache
         return {n: cache.object_path(oid, pointer.hash_name) for n, oid in wanted.items()}
 
@@ -72,8 +74,10 @@ class Contents:
         """Hash what was not hashed lately; return what is corrupt, and no remote has better."""
         cache, kind = self.ws.cache, pointer.hash_name
         paths = {(oid, kind): cache.object_path(oid, kind) for oid in oids}
-        todo = sorted(oid for oid, _ in paths.keys() - self._verified.whole(paths))
-        bad = self._corrupt(todo, kind)
+        claim = claim_of(pointer)
+        whole = {key for key in self._verified.whole(paths) if cache.vouched(key[0], claim)}
+        todo = sorted(oid for oid, _ in paths.keys() - whole)
+        bad = self._corrupt(todo, kind, claim)
         lost = self._anew(pointer, bad)
         good: Mapping[tuple[str, str], Path] = {
             (oid, kind): paths[oid, kind] for oid in todo if oid not in bad
@@ -90,16 +94,17 @@ class Contents:
             return set(bad)
         for oid in bad:
             self._supply.set_aside(oid, pointer.hash_name, pointer.path)
-        return set(self._supply.obtain_objects(pointer, bad))
+        lost = set(self._supply.obtain_objects(pointer, bad))
+        return lost | {oid for oid in bad if self.ws.cache.vouched(oid, claim_of(pointer)) is False}
 
-    def _corrupt(self, oids: list[str], kind: str) -> set[str]:
+    def _corrupt(self, oids: list[str], kind: str, claim: str | None) -> set[str]:
         """Return which of these objects' bytes are not what their names say."""
         cache, progress = self.ws.cache, self.ws.progress
         sizes = [cache.size_of(oid, kind) for oid in oids]
         bad: set[str] = set()
 
         def check(i: int) -> None:
-            if not cache.verify(oids[i], kind, progress):
+            if not cache.verify(oids[i], kind, progress, claim):
                 bad.add(oids[i])
 
         progress.start("checking", sum(sizes))

@@ -10,7 +10,7 @@ from devml_git.errors import ContentLost, UsageError
 from devml_git.gate import shown
 from devml_git.gathering import gather
 from devml_git.remote import Wanted
-from devml_git.supply import Supply
+from devml_git.supply import Supply, claim_of
 from devml_git.switching import means
 
 if TYPE_CHECKING:
@@ -93,10 +93,10 @@ def _tip(ws: Workspace, remote: str | None, ref: str) -> str:
 def _pointers(ws: Workspace, commits: Sequence[str]) -> list[Pointer]:
     """Return each content once: the pointers of these commits, by what they name."""
     gathered = gather(ws.git, commits, ws.tree.stages, nested=ws.tree.nested)
-    found: dict[tuple[str, str, str], Pointer] = {}
+    found: dict[tuple[str, str, str, str | None], Pointer] = {}
     for pointers in gathered.pointers.values():
         for p in pointers:
-            found.setdefault((p.path, p.oid or "", p.hash_name), p)
+            found.setdefault((p.path, p.oid or "", p.hash_name, p.sha256), p)
     return list(found.values())
 
 
@@ -133,17 +133,20 @@ def _bring(
                 place = f"{p.path}/{name}"
                 lacking.setdefault((oid, p.hash_name), (_wanted(p, oid), place))
     lost = set(supply.fetch_wanted([w for w, _ in lacking.values()]))
-    here = [(p.oid or "", p.hash_name) for p in tops if p.oid not in gone]
+    unlike = {p.path for p, _ in chosen if p.oid not in gone and supply.disagrees(p)}
+    here = [(p.oid or "", p.hash_name) for p in tops if p.oid not in gone and p.path not in unlike]
     here += [key for key in lacking if key[0] not in lost]
     done.withheld = sorted({p.path for p in kept if cache.missing_of(p.oid or "", p.hash_name)})
     done.objects = len(here)
     done.size = sum(cache.size_of(*key) for key in here)
     done.missing = sorted(
         {p.path for p, _ in chosen if p.oid in gone}
+        | unlike
         | {place for (oid, _), (_, place) in lacking.items() if oid in lost}
     )
     return done
 
 
 def _wanted(p: Pointer, oid: str) -> Wanted:
-    return Wanted(oid, p.hash_name, p.remote, (p.size or 0) // max(p.nfiles or 1, 1))
+    size = (p.size or 0) // max(p.nfiles or 1, 1)
+    return Wanted(oid, p.hash_name, p.remote, size, claim_of(p))

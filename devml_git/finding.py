@@ -108,24 +108,25 @@ class Finder:
         """Return where an artifact's files can be read, proven by this process or lately."""
         members, kind = self.members(pointer), pointer.hash_name
         with self.lock:
-            doubted = [n for n in names if not self._known(members[n], kind)]
+            claim = None if pointer.is_dir else pointer.sha256
+            doubted = [n for n in names if not self._known(members[n], kind, claim)]
             if doubted:
                 places = self._ask(lambda c: c.files(pointer, doubted))
                 for name, place in places.items():
                     self._places[members[name], kind] = _Place(place, Stat.of(place.stat()))
             return {n: self._places[members[n], kind].path for n in names}
 
-    def _known(self, oid: str, kind: str) -> bool:
+    def _known(self, oid: str, kind: str, claim: str | None) -> bool:
         """Whether an object was proven before, or is small enough to be read here and now."""
         place = self._places.get((oid, kind))
-        if place is not None and place.unchanged():
+        if place is not None and place.unchanged() and self.cache.vouched(oid, claim):
             return True
         path = self.cache.object_path(oid, kind)
         try:
             stat_now = Stat.of(path.stat())
         except OSError:
             return False
-        if stat_now.size > SMALL or not self.cache.verify(oid, kind):
+        if stat_now.size > SMALL or not self.cache.verify(oid, kind, claim=claim):
             return False
         self._places[oid, kind] = _Place(path, stat_now)
         return True

@@ -34,6 +34,7 @@ _OID = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
 # Most names of a data set: nothing in them needs a closer look
 _SIMPLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,8}\Z")
 _SIMPLE_LENGTH = 200
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _FILE_OID = re.compile(r"[0-9a-f]{32}\Z")
 # C0, DEL, C1, line and paragraph separators, and the bidi controls that reorder a terminal's text
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -59,6 +60,13 @@ def file_oid(value: object, where: str) -> str:
     if isinstance(value, str) and _FILE_OID.match(value):
         return value
     raise Refused(f"{shown(where)}: '{shown(value)}' is not the object id of a file")
+
+
+def sha256(value: object, where: str) -> str | None:
+    """Return a SHA-256 (64 lower-case hex digits), or None where there is none."""
+    if value is None or (isinstance(value, str) and _SHA256.match(value)):
+        return value
+    raise Refused(f"{shown(where)}: {shown(value)!r} is not a SHA-256")
 
 
 def size(value: object, where: str) -> int | None:

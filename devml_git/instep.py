@@ -60,13 +60,15 @@ def _tell_overwritten(ws: Workspace, restorer: Restorer) -> None:
         r = materialised.get(path)
         snapshotted = (ws.members_of(r.oid) or {"": r.oid}) if r is not None else {}
         for name in (n for n in names if n in known):
-            was, oid = known[name]
+            was, oid, sha256 = known[name]
             work = ws.look(f"{path}/{name}" if name else path)
             there = work.files.get("")
             if there is None or there.stat == was or snapshotted.get(name) == oid:
                 continue
             if ws.cache.has(oid) and not ws.git.committed([oid]):
-                restorer.rescue(replace(work, files={"": replace(there, stat=was)}, oids={"": oid}))
+                second = {"": sha256} if sha256 else {}
+                then = replace(work, files={"": replace(there, stat=was)}, oids={"": oid})
+                restorer.rescue(replace(then, sha256s=second))
             with ws.record.writing():
                 ws.record.forget_files(path, [name])
 

@@ -11,34 +11,22 @@ from typing import TYPE_CHECKING
 from devml_git.errors import StorageFailed
 from devml_git.nouns import MD5
 from devml_git.place import storage_error, temporary_name, write_all
-from devml_git.streams import copy_hashing, fsync_directory, same_bytes
+from devml_git.streams import copy_hashing, fsync_directory, same_files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from devml_git.cache import Cache
     from devml_git.progress import Progress
+    from devml_git.streams import Digest
 
 
-def _collision(oid: str) -> StorageFailed:
+def collision(oid: str) -> StorageFailed:
     """Two contents made to have one MD5 (as anybody can, in seconds): DVC can keep only one."""
     return StorageFailed(
-        f"other content with the same MD5 {oid} is in the cache: the two were made to collide",
+        f"other content with the same MD5 {oid} is known here: the two were made to collide",
         hint="one of the two does not come from where it says; keep this file elsewhere",
     )
-
-
-def _same(one: Path, two: Path) -> bool:
-    """Whether two files have the same bytes. Raises OSError."""
-    left = os.open(one, os.O_RDONLY)
-    try:
-        right = os.open(two, os.O_RDONLY)
-        try:
-            return same_bytes(left, right)
-        finally:
-            os.close(right)
-    finally:
-        os.close(left)
 
 
 class Batch:
@@ -51,15 +39,15 @@ class Batch:
         self._temps: set[Path] = set()
         self._lock = threading.Lock()
 
-    def copy_in(self, fd: int, progress: Progress) -> tuple[Path, str, int]:
-        """Copy an open file aside while hashing it; return where, its hash, its length."""
+    def copy_in(self, fd: int, progress: Progress, *, second: bool) -> tuple[Path, Digest]:
+        """Copy an open file aside while hashing it; return where, and what it hashes to."""
         temp, out = self._new_temp(self._cache.objects)
         try:
-            digest, length = copy_hashing(fd, out, MD5, progress)
+            digest = copy_hashing(fd, out, MD5, progress, second=second)
             self._seal(out)
         finally:
             os.close(out)
-        return temp, digest, length
+        return temp, digest
 
     def add_file(self, oid: str, temp: Path) -> None:
         """Take a copied file as the content of `oid`, unless the cache has those bytes."""
@@ -74,7 +62,7 @@ class Batch:
             pending = self._pending.get(oid)
         if pending is not None:
             if pending.read_bytes() != data:
-                raise _collision(oid)
+                raise collision(oid)
             return
         place = self._cache.object_path(oid)
         with contextlib.suppress(OSError):
@@ -97,8 +85,8 @@ class Batch:
         with self._lock:
             other = self._pending.setdefault(oid, temp)
         if other is not temp:
-            if not _same(other, temp):
-                raise _collision(oid)
+            if not same_files(other, temp):
+                raise collision(oid)
             self.drop(temp)
 
     def _already(self, oid: str, temp: Path) -> bool:
@@ -107,7 +95,7 @@ class Batch:
         if not os.access(place, os.R_OK):
             return False
         with contextlib.suppress(FileNotFoundError):  # somebody has removed it just now
-            if _same(place, temp):
+            if same_files(place, temp):
                 return True
         self._set_aside(oid)
         return False
@@ -115,7 +103,7 @@ class Batch:
     def _set_aside(self, oid: str) -> None:
         """Move a corrupt object out of the way; one whose bytes are its name's stays."""
         if self._cache.verify(oid):
-            raise _collision(oid)
+            raise collision(oid)
         self._cache.quarantine(oid)
 
     def _new_temp(self, directory: Path) -> tuple[Path, int]:

@@ -96,7 +96,7 @@ class Known:
         else:
             place = cache.object_path(oid, kind)
             small = cache.size_of(oid, kind) <= LARGE
-            if small and not _proven(git, cache, oid, kind):
+            if small and not _proven(git, cache, pointer):
                 raise ContentLost(f"content is corrupt in the cache: {MEND}")
             try:
                 found = summarise(place, name, most=LARGE if small else 0, tensors=MOST_TENSORS)
@@ -108,15 +108,16 @@ class Known:
         return found
 
 
-def _proven(git: Git, cache: Cache, oid: str, kind: str) -> bool:
-    """Whether an object is what its name says: hashed lately, or now."""
+def _proven(git: Git, cache: Cache, pointer: Pointer) -> bool:
+    """Whether a file's object is what its pointer says: hashed lately, or now."""
     from devml_git.verified import Verified
 
     verified = Verified(git.shared)
+    oid, kind = pointer.oid or "", pointer.hash_name
     place = {(oid, kind): cache.object_path(oid, kind)}
-    if verified.whole(place):
+    if verified.whole(place) and cache.vouched(oid, pointer.sha256):
         return True
-    if not cache.verify(oid, kind):
+    if not cache.verify(oid, kind, claim=pointer.sha256):
         return False
     verified.remember(place)
     return True
@@ -153,6 +154,7 @@ def _every_output(file: str, text: bytes) -> Mapping[str, pointers.PipelineOut]:
 
 def _canonical(pointer: Pointer) -> bytes:
     content = Content(pointer.oid or "", pointer.size or 0, pointer.nfiles, pointer.executable)
+    content = replace(content, sha256=pointer.sha256)
     return pointers.new(_relative(pointer), content)
 
 
@@ -163,7 +165,9 @@ def _relative(pointer: Pointer) -> str:
 def _in_words(pointer: Pointer, known: Known) -> list[str]:
     files = "" if pointer.nfiles is None else f", {counted(pointer.nfiles, 'file')}"
     size = "" if pointer.size is None else f", {counted(pointer.size, 'byte')}"
-    lines = [shown(_relative(pointer), _NAME), f"{pointer.hash_name} {pointer.oid}{size}{files}"]
+    second = "" if pointer.sha256 is None else f", sha256 {pointer.sha256}"
+    first = f"{pointer.hash_name} {pointer.oid}{size}{files}{second}"
+    lines = [shown(_relative(pointer), _NAME), first]
     lines += [
         f"executable {shown(name, _NAME)}".rstrip() for name in sorted(pointer.executable)[:SHOWN]
     ]

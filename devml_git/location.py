@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from devml_git import dvc_config, links
 from devml_git.cache import Cache
 from devml_git.dvc_config import PRIVATE, DvcConfig
+from devml_git.fingerprints import Fingerprints
 from devml_git.store import is_project
 from devml_git.trust import Trust, cache_setting
 
@@ -43,7 +44,7 @@ def open_cache(git: Git, config: DvcConfig | None = None) -> Cache:
             point_dvc(git, place, config)
     if git.is_linked and is_project(git.top):
         _share_remotes(git, config)
-    return Cache(place, settings.types, settings.shared)
+    return Cache(place, settings.types, settings.shared, seen=Fingerprints(git.shared))
 
 
 def settings_that_count(git: Git, config: DvcConfig, *, place: bool = True) -> CacheSettings:

@@ -12,25 +12,28 @@ from devml_git import dvcignores, gate, links, pipelines, store
 from devml_git.cache import Corrupt
 from devml_git.dvc_config import DvcConfig
 from devml_git.errors import DevmlError, NotARepository, StorageFailed
+from devml_git.fingerprints import of_members
 from devml_git.gate import quoted, shown
 from devml_git.journal import Journal
 from devml_git.location import open_cache
 from devml_git.nouns import LEGACY, MD5, Content, Pointer
 from devml_git.permissions import exposed_cache
-from devml_git.place import Stat, wait_out_the_grain, write_text_safely
+from devml_git.place import wait_out_the_grain, write_text_safely
 from devml_git.plumbing import Git
 from devml_git.progress import SILENT, Progress
-from devml_git.record import Record
+from devml_git.record import Hashed, Record
 from devml_git.rules import Rules, within_bounds
 from devml_git.scan import Work, recall, scan
 from devml_git.tree import read_commit, read_tree
 from devml_git.trust import Access, cache_setting
+from devml_git.wording import twin
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
     from typing import Self
 
+    from devml_git.cache import Source
     from devml_git.config import Config
     from devml_git.nouns import Snapshot
     from devml_git.record import Materialised
@@ -47,7 +50,8 @@ class Looking:
         self.progress = progress
         self.warnings: list[str] = []
         self.config: Config = config_module.load(self.root)
-        self.cache = open_cache(git, self.dvc)
+        second = self.config.integrity == "sha256"
+        self.cache = replace(open_cache(git, self.dvc), second=second)
         self.access = Access(git, lambda: self.dvc)
         self.record = Record(git.private)
         fit, warnings = within_bounds(self.config.track)
@@ -71,6 +75,7 @@ class Looking:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.cache.seen.close()
         self.record.close()
 
     @cached_property
@@ -143,7 +148,36 @@ class Looking:
             return Work(path, "odd", odd=f"{shown(path)}: {shown(undecided)} {why}")
         work = scan(self.root, path, self.cache, self.ignores, lambda: self.links_in_git)
         recall(work, self.record.hashes(path))
+        pointer = self.tree.snapshot.pointers.get(path) if work.sha256s else None
+        if pointer is not None and pointer.sha256 is not None and work.kind == "file":
+            self.refuse_twin(work, pointer)
         return work
+
+    def refuse_twin(self, work: Work, pointer: Pointer | None, oid: str | None = None) -> None:
+        """See whether bytes only share the MD5 of what they should be: then the place is odd.
+
+        What they should be is what the pointer vouches for, else what was seen under that MD5.
+        `oid` is the place's, where it has been computed.
+        """
+        if work.odd or not work.sha256s:
+            return
+        same = pointer is not None and pointer.oid == (oid or work.oid())
+        if pointer is not None and pointer.sha256 is not None and same:
+            found = work.vouching()
+            if found not in {None, pointer.sha256}:
+                self._refuse_unlike_seen(work, work.sha256s)  # which file, if that is known
+                work.odd = work.odd or twin(work.path)
+        else:
+            self._refuse_unlike_seen(work, work.sha256s)
+
+    def _refuse_unlike_seen(self, work: Work, names: Iterable[str]) -> None:
+        """As `refuse_twin`, for some of its files, against what was seen under their MD5s."""
+        mine = {n: work.sha256s[n] for n in names if n in work.sha256s}
+        seen = self.cache.seen.known(work.oids[n] for n in mine)
+        for name, sha256 in mine.items():
+            known = seen.get(work.oids[name])
+            if known is not None and known.sha256 != sha256:
+                work.odd = twin(f"{work.path}/{name}" if name else work.path)
 
     def learn(self, works: Iterable[Work], *, store_content: bool) -> None:
         """Compute all unknown hashes of these places, and remember them.
@@ -158,6 +192,11 @@ class Looking:
             self._keep_exposed(todo)
             todo = [(w, name) for w, name in todo if name not in w.oids]
         self._take_up(todo, store_content=store_content)
+        fresh: dict[str, list[str]] = {}
+        for work, name in todo:
+            fresh.setdefault(work.path, []).append(name)
+        for work in {w.path: w for w, _ in todo}.values():
+            self._refuse_unlike_seen(work, fresh[work.path])
 
     def _keep_exposed(self, todo: Iterable[tuple[Work, str]]) -> None:
         """Put those files into the cache whose very path some commit holds in git itself.
@@ -172,6 +211,24 @@ class Looking:
         except StorageFailed as e:
             self.warnings.append(f"not kept, though git could write over it: {e.message}")
 
+    def learn_second(self, work: Work, names: Iterable[str]) -> None:
+        """Read those of a place's files of which only DVC's hash is known; remember the second."""
+        todo = [n for n in names if n in work.files and n not in work.sha256s]
+        if not todo:
+            return
+        sources = [work.source(self.root, name) for name in todo]
+        found = replace(self.cache, second=True).hash(sources, self.progress)
+        for name, one in zip(todo, found, strict=True):
+            if one.oid == work.oids.get(name) and one.sha256 is not None:
+                work.sha256s[name] = one.sha256
+        rows = [
+            (name, Hashed(one.stat, one.oid, one.sha256))
+            for name, one in zip(todo, found, strict=True)
+            if one.quiet and not work.files[name].link
+        ]
+        with self.record.writing():
+            self.record.remember(work.path, rows)
+
     def ensure_stored(self, works: Iterable[Work]) -> None:
         """Put those files into the cache whose hash is known but whose content it lacks."""
         todo = [(w, n) for w in works for n, oid in w.oids.items() if not self.cache.has(oid)]
@@ -180,7 +237,7 @@ class Looking:
     def _take_up(self, todo: Sequence[tuple[Work, str]], *, store_content: bool) -> None:
         if not todo:
             return
-        sources = [work.source(self.root, name) for work, name in todo]
+        sources = [self._source(work, name) for work, name in todo]
         self.progress.start(
             "snapshot" if store_content else "hashing", sum(s.size for s in sources)
         )
@@ -189,15 +246,26 @@ class Looking:
             stored = run(sources, self.progress)
         finally:
             self.progress.finish()
-        remembered: dict[str, list[tuple[str, Stat, str]]] = {}
+        remembered: dict[str, list[tuple[str, Hashed]]] = {}
         for (work, name), one in zip(todo, stored, strict=True):
             work.oids[name] = one.oid
+            if one.sha256 is not None:
+                work.sha256s[name] = one.sha256
             work.files[name] = replace(work.files[name], stat=one.stat)
             if one.quiet and not work.files[name].link:
-                remembered.setdefault(work.path, []).append((name, one.stat, one.oid))
+                row = (name, Hashed(one.stat, one.oid, one.sha256))
+                remembered.setdefault(work.path, []).append(row)
         with self.record.writing():
             for path, rows in remembered.items():
                 self.record.remember(path, rows)
+
+    def _source(self, work: Work, name: str) -> Source:
+        """Return a file as a source for the cache, with what its pointer vouches for."""
+        source = work.source(self.root, name)
+        pointer = None if name else self.tree.snapshot.pointers.get(work.path)
+        if pointer is None or pointer.oid is None or pointer.sha256 is None:
+            return source
+        return replace(source, vouched=(pointer.oid, pointer.sha256))
 
     def new_artifacts(self) -> tuple[list[str], list[str]]:
         """Return what the rules match and no pointer names: new paths, and paths git holds.
@@ -285,8 +353,9 @@ class Looking:
                 oid = self.content_of(work).oid
         nfiles = len(work.files) if work.kind == "dir" else None
         return Pointer(
-            work.path, f"{work.path}.dvc", oid, work.size, nfiles, self.exec_bits(work), hash_name
-        )
+            work.path, f"{work.path}.dvc", oid, work.size, nfiles, self.exec_bits(work), hash_name,
+            sha256=work.vouching() if hash_name == MD5 else None,
+        )  # fmt: skip
 
     def content_of(self, work: Work) -> Content:
         """Return what a pointer says of a place whose files are in the cache.
@@ -295,10 +364,30 @@ class Looking:
         """
         executable = self.exec_bits(work)
         if work.kind == "file":
-            return Content(work.oids[""], work.size, None, executable)
+            return Content(
+                work.oids[""], work.size, None, executable, self.vouch({"": work.oids[""]}, work)
+            )
         members = {name: work.oids[name] for name in work.files}
         oid, _ = self.cache.put_manifest(members)
-        return Content(oid, work.size, len(members), executable)
+        return Content(oid, work.size, len(members), executable, self.vouch(members, work))
+
+    def vouch(self, members: Mapping[str, str], work: Work | None = None) -> str | None:
+        """Return the SHA-256 that a pointer is to vouch for: of these files (name to oid).
+
+        Known from a workspace's own, or from what the cache had. None where one is not known, or
+        none is wanted (`integrity`).
+        """
+        if not self.cache.second:
+            return None
+        mine = work.fingerprints() if work is not None else {}
+        prints = {n: f for n, f in mine.items() if work and work.oids.get(n) == members.get(n)}
+        seen = self.cache.seen.known(oid for n, oid in members.items() if n not in prints)
+        prints |= {n: seen[oid] for n, oid in members.items() if n not in prints and oid in seen}
+        if not members.keys() <= prints.keys():
+            return None
+        if members.keys() == {""}:
+            return prints[""].sha256
+        return of_members({name: prints[name] for name in members})
 
 
 def _require_project(git: Git) -> None:

@@ -91,7 +91,8 @@ class Stored:
                 raise Refused(f"{shown(path)}: larger than {MAX_BYTES} bytes")
             if not cache.has(oid, pointer.hash_name):
                 raise Refused(f"{shown(path)}: its content is not in the cache")
-            if not cache.verify(oid, pointer.hash_name):
+            claim = None if pointer.is_dir else pointer.sha256
+            if not cache.verify(oid, pointer.hash_name, claim=claim):
                 raise Corrupt(oid)
             return cache.object_path(oid, pointer.hash_name).read_bytes()
         except Corrupt as e:

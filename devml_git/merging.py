@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from devml_git.nouns import Pointer
 
-# The keys of an output that describe its content; `_exec_note` is the one inside of `meta`
+# The keys of an output that describe its content; `_Out.note` is the one inside of `meta`
 _CONTENT = ("md5", "size", "nfiles", "isexec", "hash")
 # What a stage was made of and what it made: changed by one side, or not merged
 _STAGE_UNIT = ("cmd", "deps", "outs", "md5", "wdir")
@@ -51,6 +51,9 @@ class Objects(Protocol):
 
     def keep(self, members: Mapping[str, str]) -> str:
         """Store the manifest of a directory; return its oid."""
+
+    def vouch(self, members: Mapping[str, str]) -> str | None:
+        """Return the SHA-256 of a directory, None where that of some member is not known."""
 
 
 def merge(file: str, base: bytes, ours: bytes, theirs: bytes, objects: Objects) -> bytes:
@@ -227,7 +230,7 @@ class _Out:
         return self.pointer is not None and self.pointer.is_dir and self.pointer.hash_name == MD5
 
     def note(self) -> Any:  # noqa: ANN401
-        """Return our note on exec bits, whatever it says."""
+        """Return our note, whatever it says, and whatever content it was made for."""
         meta = (self.data or {}).get("meta")
         return meta.get("devml") if isinstance(meta, dict) else None
 
@@ -235,6 +238,15 @@ class _Out:
         """Return the keys that describe content."""
         found = {k: v for k, v in (self.data or {}).items() if k in _CONTENT}
         return {**found, "note": self.note()}
+
+    def named(self) -> dict[str, Any]:
+        """Return what tells contents apart: a SHA-256 that only one side has does not."""
+        found = self.content()
+        note = found["note"]
+        if isinstance(note, dict):
+            more = {k: v for k, v in note.items() if k not in {"md5", "sha256"}}
+            found["note"] = {"md5": note.get("md5"), **more} if more else None
+        return found
 
     def options(self) -> dict[str, Any]:
         """Return all other keys."""
@@ -258,14 +270,24 @@ def _merge_out(
     options = _merge_keys(base.options(), ours.options(), theirs.options(), path)
     if base.data is None:
         options = theirs.options()
-    forms = [pointers.form(side.content()) for side in (base, ours, theirs)]
-    if forms[1] in {forms[2], forms[0]}:
+    forms = [pointers.form(side.named()) for side in (base, ours, theirs)]
+    if forms[1] == forms[2]:
+        content = _vouching_side(ours, theirs, name).content()
+    elif forms[1] == forms[0]:
         content = theirs.content()
     elif forms[2] == forms[0]:
         content = ours.content()
     else:
         content = _merge_content(base, ours, theirs, name, objects)
     return _joined(options, content, [*ours.data, *theirs.data])
+
+
+def _vouching_side(ours: _Out, theirs: _Out, name: str) -> _Out:
+    """Return the side that says more, where both name the same content: its SHA-256."""
+    second = [pointers.note_of(side.data or {}).get("sha256") for side in (ours, theirs)]
+    if None not in second and second[0] != second[1]:
+        raise Clash(f"both sides changed {name}, and the MD5 of their contents is the same")
+    return ours if second[1] is None else theirs
 
 
 def _one_sided(base: _Out, ours: _Out, theirs: _Out, name: str) -> dict[str, Any] | None:
@@ -310,7 +332,9 @@ def _merge_content(
     size = merged_size(sides[0], sides[1], sides[2], members, objects)
     if size is not None:
         content["size"] = size
-    note = {"md5": oid, "executable": sorted(executable)} if executable else None
+    wanted = any(s.pointer is not None and s.pointer.sha256 for s in (ours, theirs))
+    sha256 = objects.vouch(members) if wanted else None
+    note = pointers.note(oid, sha256, executable)
     order = ("md5", "size", "nfiles", "hash")
     return {**{key: content[key] for key in order if key in content}, "note": note}
 
@@ -333,7 +357,8 @@ class _Directory:
             members = objects.manifest(pointer.oid, pointer.remote)
         except (ContentLost, Refused) as e:
             raise Clash(f"both sides changed {name}, and {e.message}") from e
-        stale = side.note() is not None and not pointer.executable  # by a plain `dvc add` since
+        # by a plain `dvc add` since
+        stale = side.note() is not None and not pointers.note_of(side.data or {})
         return cls(pointer.oid, members, pointer.size, None if stale else pointer.executable)
 
 

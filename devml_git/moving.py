@@ -92,16 +92,16 @@ def _move_content(ws: Workspace, old: str, new: str) -> bool:
 def _move_record(ws: Workspace, old: str, new: str, r: Materialised) -> None:
     """R and the hashes go along; a rename changes a file's ctime and nothing else."""
     rows = []
-    for name, (seen, oid) in ws.record.hashes(old).items():
+    for name, known in ws.record.hashes(old).items():
         with parent(ws.root, f"{new}/{name}" if name else new) as (fd, base):
             st = lstat(fd, base)
         now = Stat.of(st) if st is not None else None
         if now is not None and (now.ino, now.size, now.mtime_ns) == (
-            seen.ino,
-            seen.size,
-            seen.mtime_ns,
+            known.stat.ino,
+            known.stat.size,
+            known.stat.mtime_ns,
         ):
-            rows.append((name, now, oid))
+            rows.append((name, known._replace(stat=now)))
     with ws.record.writing():
         ws.record.forget(old)
         ws.record.set(new, r)

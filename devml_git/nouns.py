@@ -29,7 +29,8 @@ class Pointer:
 
     `path` is the artifact's path and `file` the pointer file's, both POSIX and relative to the
     repository's root; `oid` is DVC's hash (None: the output was never stored), `size` in bytes,
-    `executable` the members with an exec bit (a single file: its own name).
+    `executable` the members with an exec bit (a single file: its own name). `sha256` is what it
+    vouches for: the content's second hash (`fingerprints.py`), None where it says nothing.
     `why_left_alone` is set for outputs this tool does not manage (imports, cloud-versioned...).
     """
 
@@ -44,6 +45,7 @@ class Pointer:
     remote: str | None = None
     push: bool = True
     why_left_alone: str | None = None
+    sha256: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         gate.path(self.path, self.file)
@@ -64,13 +66,14 @@ class Content:
 
     `oid` is DVC's MD5 (`.dir` for a directory), `size` in bytes (a directory: the sum),
     `nfiles` for directories only, `executable` the relative paths of members with an exec bit
-    (a single file that has one: the empty string).
+    (a single file that has one: the empty string). `sha256` as in `Pointer`.
     """
 
     oid: str
     size: int
     nfiles: int | None = None
     executable: frozenset[str] = field(default_factory=frozenset)
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ def _content_to_dict(pointer: Pointer) -> dict[str, Any]:
     return {
         "oid": pointer.oid, "hash": pointer.hash_name, "size": pointer.size,
         "nfiles": pointer.nfiles, "executable": sorted(pointer.executable),
+        "sha256": pointer.sha256,
     }  # fmt: skip
 
 
@@ -201,6 +202,7 @@ def _content(path: str, raw: dict[str, Any] | None) -> Pointer | None:
     return Pointer(
         path, f"{path}.dvc", raw["oid"], raw["size"], raw["nfiles"],
         frozenset(raw["executable"]), raw.get("hash", MD5),
+        sha256=gate.sha256(raw.get("sha256"), "operation log"),
     )  # fmt: skip
 
 

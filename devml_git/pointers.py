@@ -5,9 +5,9 @@ Formats: DVC 3.67 `dvc/output.py` (`Output.dumpd`), `dvc/stage/serialize.py` and
 a YAML library; everything else goes through ruamel's round trip, as in DVC, so that comments,
 key order and foreign fields stay.
 
-What DVC's format cannot hold, the exec bits of files inside a directory, is kept in the
-output's free-form `meta:`, bound to the hash it was made with; it is written only where a
-directory has such files, so that every other pointer is the one `dvc add` would write.
+What DVC's format cannot hold is kept in the output's free-form `meta:`, bound to the hash it was
+made with: the SHA-256 (`fingerprints.py`; none with `integrity = "md5"`), and the exec bits of
+files inside a directory, where there are any. Without both it is what `dvc add` would write.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from devml_git.errors import Refused
 from devml_git.nouns import LEGACY, MD5, Broken, Content, Pointer, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 
 # A name that YAML takes for text as it stands. One that begins with a digit must have a letter that
@@ -31,7 +31,9 @@ _NAME = r"(?:[A-Za-z_]|[0-9](?=[A-Za-z0-9_./-]*[g-np-su-wyG-NP-SU-WY/]))[A-Za-z0
 _CANONICAL = re.compile(
     r"outs:\n- md5: (?P<oid>(?!\d+(?:e\d+)?\n)[0-9a-f]{32}(?:\.dir)?)\n  size: (?P<size>\d+)\n"
     r"(?:  nfiles: (?P<nfiles>\d+)\n)?(?:  isexec: (?P<isexec>true)\n)?"
-    rf"  hash: md5\n  path: (?P<path>{_NAME})\n\Z"
+    rf"  hash: md5\n  path: (?P<path>{_NAME})\n"
+    r"(?:  meta:\n    devml:\n      md5: (?P<bound>(?!\d+(?:e\d+)?\n)[0-9a-f]{32}(?:\.dir)?)\n"
+    r"      sha256: (?P<sha256>(?!\d+(?:e\d+)?\n)[0-9a-f]{64})\n)?\Z"
 )
 _PLAIN = re.compile(rf"{_NAME}\Z")
 _NOT_PLAIN = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
@@ -142,6 +144,7 @@ def _canonical_pointer(file: str, found: re.Match[str]) -> Pointer:
         size=int(found["size"]),
         nfiles=int(nfiles) if nfiles else None,
         executable=frozenset({""}) if found["isexec"] else frozenset(),
+        sha256=found["sha256"] if found["bound"] == found["oid"] else None,
     )
 
 
@@ -201,18 +204,20 @@ def _pointer(
     why = why or next((w for key, w in _OUT_KEYS_LEFT_ALONE.items() if key in out), None)
     value = out.get("md5")
     oid = None if value is None or why else gate.oid(_text_of(value), file)
+    note = note_of(out)
     return Pointer(
         path=_join(file, wdir, path),
         file=file,
         oid=oid,
         size=gate.size(out.get("size"), file),
         nfiles=gate.size(out.get("nfiles"), file),
-        executable=_executable_of(file, out, oid),
+        executable=_executable_of(file, out, note),
         hash_name=MD5 if "hash" in out else LEGACY,
         stage=stage.stage if stage else None,
         remote=_text(out.get("remote")) or (stage.remote if stage else None),
         push=out.get("push", True) is not False and (stage is None or stage.push),
         why_left_alone=why,
+        sha256=gate.sha256(note.get("sha256"), file) if "hash" in out else None,
     )
 
 
@@ -224,14 +229,20 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _executable_of(file: str, out: Mapping[str, Any], oid: str | None) -> frozenset[str]:
-    if out.get("isexec") is True:
-        return frozenset({""})
+def note_of(out: Mapping[str, Any]) -> dict[str, Any]:
+    """Return our note on an output, if it was made for the content that the output names.
+
+    A plain `dvc add` since then leaves it behind: it says nothing of what is there now.
+    """
     meta = out.get("meta")
     ours = meta.get("devml") if isinstance(meta, dict) else None
-    if not isinstance(ours, dict) or ours.get("md5") != oid:
-        return frozenset()  # made for other content, by a plain `dvc add` since
-    names = ours.get("executable")
+    return ours if isinstance(ours, dict) and ours.get("md5") == out.get("md5") else {}
+
+
+def _executable_of(file: str, out: Mapping[str, Any], note: Mapping[str, Any]) -> frozenset[str]:
+    if out.get("isexec") is True:
+        return frozenset({""})
+    names = note.get("executable")
     if not isinstance(names, list):
         return frozenset()
     return frozenset(gate.path(name, file) for name in names)
@@ -301,12 +312,17 @@ def out_path(file: str, out: Mapping[str, Any]) -> str:
 
 
 def new(name: str, content: Content) -> bytes:
-    """Return the text of a new `.dvc` file for `name`, byte for byte what `dvc add` writes.
+    """Return the text of a new `.dvc` file for `name`: what `dvc add` writes, and our note.
 
     `name` is the output's path as the pointer gives it: relative to the pointer's directory.
     """
     simple = content.nfiles is None or not content.executable
-    if simple and _PLAIN.match(name) and name.lower() not in _NOT_PLAIN and _plain_oid(content.oid):
+    if (
+        simple
+        and _PLAIN.match(name)
+        and name.lower() not in _NOT_PLAIN
+        and (_plain_oid(content.oid, content.sha256))
+    ):
         return _canonical_text(name, content)
     out: dict[str, Any] = {}
     _set_hash(out, content)
@@ -316,16 +332,18 @@ def new(name: str, content: Content) -> bytes:
     return yamltext.dump({"outs": [out]})
 
 
-def _plain_oid(oid: str) -> bool:
-    return not _NUMERIC_OID.match(oid)
+def _plain_oid(*hashes: str | None) -> bool:
+    return not any(_NUMERIC_OID.match(digits) for digits in hashes if digits is not None)
 
 
 def _canonical_text(name: str, content: Content) -> bytes:
     nfiles = "" if content.nfiles is None else f"  nfiles: {content.nfiles}\n"
     isexec = "  isexec: true\n" if content.nfiles is None and content.executable else ""
+    meta = f"  meta:\n    devml:\n      md5: {content.oid}\n      sha256: {content.sha256}\n"
+    meta = "" if content.sha256 is None else meta
     return (
         f"outs:\n- md5: {content.oid}\n  size: {content.size}\n{nfiles}{isexec}"
-        f"  hash: md5\n  path: {name}\n"
+        f"  hash: md5\n  path: {name}\n{meta}"
     ).encode()
 
 
@@ -369,7 +387,8 @@ def _drop_defaults(table: dict[str, Any], defaults: Mapping[str, object]) -> Non
 
 def _updated_canonical(text: bytes, content: Content) -> bytes | None:
     found = _CANONICAL.match(text.decode("utf-8", "replace"))
-    if not found or not _plain_oid(content.oid) or found["path"].lower() in _NOT_PLAIN:
+    plain = _plain_oid(content.oid, content.sha256)
+    if not found or not plain or found["path"].lower() in _NOT_PLAIN:
         return None
     was_dir, is_dir = found["nfiles"] is not None, content.nfiles is not None
     was_exec = found["isexec"] is not None
@@ -408,11 +427,24 @@ def _set_hash(out: dict[str, Any], content: Content) -> None:
             out[key] = value
 
 
+def note(oid: str, sha256: str | None, executable: Collection[str]) -> dict[str, Any] | None:
+    """Return what our note says of content; None where it has nothing to say.
+
+    `executable`: the members of a directory that have an exec bit.
+    """
+    said: dict[str, Any] = {"sha256": sha256} if sha256 is not None else {}
+    if executable:
+        said["executable"] = sorted(executable)
+    return {"md5": oid, **said} if said else None
+
+
 def _set_meta(out: dict[str, Any], content: Content) -> None:
     meta = out.get("meta")
-    if content.nfiles is not None and content.executable:
+    members = content.executable if content.nfiles is not None else ()
+    ours = note(content.oid, content.sha256, members)
+    if ours is not None:
         meta = meta if isinstance(meta, dict) else {}
-        meta["devml"] = {"md5": content.oid, "executable": sorted(content.executable)}
+        meta["devml"] = ours
         out["meta"] = meta
     elif isinstance(meta, dict) and "devml" in meta:
         del meta["devml"]
@@ -428,13 +460,13 @@ def data_of(file: str, text: bytes) -> dict[str, Any]:
     found = _CANONICAL.match(text.decode("utf-8", "replace"))
     if not found or found["path"].lower() in _NOT_PLAIN:
         return load_mapping(file, text)
-    out: dict[str, Any] = {k: v for k, v in found.groupdict().items() if v and k != "path"}
-    out.update({k: int(out[k]) for k in ("size", "nfiles") if k in out})
-    out["md5"] = out.pop("oid")
-    order = ("md5", "size", "nfiles")
-    canonical = {key: out[key] for key in order if key in out}
-    canonical |= {"isexec": True} if "isexec" in out else {}
-    return {"outs": [{**canonical, "hash": MD5, "path": found["path"]}]}
+    out: dict[str, Any] = {"md5": found["oid"], "size": int(found["size"])}
+    out |= {"nfiles": int(found["nfiles"])} if found["nfiles"] else {}
+    out |= {"isexec": True} if found["isexec"] else {}
+    out |= {"hash": MD5, "path": found["path"]}
+    ours = {"md5": found["bound"], "sha256": found["sha256"]}
+    out |= {"meta": {"devml": ours}} if found["bound"] else {}
+    return {"outs": [out]}
 
 
 def _as_canonical(data: Mapping[str, Any]) -> bytes | None:
@@ -442,9 +474,16 @@ def _as_canonical(data: Mapping[str, Any]) -> bytes | None:
     outs = data.get("outs")
     if list(data) != ["outs"] or not isinstance(outs, list) or len(outs) != 1:
         return None
-    words = ["true" if value is True else f"{value}" for value in outs[0].values()]
-    lines = "\n  ".join(f"{k}: {v}" for k, v in zip(outs[0], words, strict=True))
+    out = {k: v for k, v in outs[0].items() if k != "meta"}
+    words = ["true" if value is True else f"{value}" for value in out.values()]
+    lines = "\n  ".join(f"{k}: {v}" for k, v in zip(out, words, strict=True))
     text = f"outs:\n- {lines}\n"
+    if "meta" in outs[0]:
+        meta = outs[0]["meta"]
+        ours = meta.get("devml") if isinstance(meta, dict) and list(meta) == ["devml"] else None
+        if list(outs[0])[-1] != "meta" or not isinstance(ours, dict):
+            return None
+        text += "  meta:\n    devml:\n" + "".join(f"      {k}: {v}\n" for k, v in ours.items())
     found = _CANONICAL.match(text)
     return text.encode() if found and found["path"].lower() not in _NOT_PLAIN else None
 

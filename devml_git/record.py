@@ -11,7 +11,7 @@ import contextlib
 import os
 import sqlite3
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from devml_git.errors import StorageFailed
 from devml_git.gate import shown
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BROKEN = frozenset({"SQLITE_NOTADB", "SQLITE_CORRUPT"})
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _COMPLETE = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS artifact (
@@ -32,10 +32,19 @@ CREATE TABLE IF NOT EXISTS artifact (
 CREATE TABLE IF NOT EXISTS file (
     artifact TEXT NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     ctime_ns INTEGER NOT NULL, ino INTEGER NOT NULL, dev INTEGER NOT NULL, oid TEXT NOT NULL,
-    PRIMARY KEY (artifact, name)
+    sha256 TEXT, PRIMARY KEY (artifact, name)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pipeline (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+_FROM_1 = "ALTER TABLE file ADD COLUMN sha256 TEXT"  # of what was hashed before: not known
+
+
+class Hashed(NamedTuple):
+    """What a file hashed to, and the stat it had then. `sha256`: None where that is not known."""
+
+    stat: Stat
+    oid: str
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +110,17 @@ class Record:
         db = sqlite3.connect(self.path, timeout=20, isolation_level=None)
         db.execute("PRAGMA synchronous=NORMAL")
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version not in {0, _SCHEMA_VERSION}:
+        if version not in {0, 1, _SCHEMA_VERSION}:
             db.close()
             raise sqlite3.DatabaseError("made by another version")
         if version == 0:
             db.executescript(_SCHEMA)
+        if version != _SCHEMA_VERSION:
+            db.execute("BEGIN IMMEDIATE")
+            if db.execute("PRAGMA user_version").fetchone() == (1,):  # nobody was quicker
+                db.execute(_FROM_1)
             db.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
+            db.execute("COMMIT")
         db.execute("SELECT count(*) FROM artifact").fetchone()
         return db
 
@@ -184,21 +198,22 @@ class Record:
         """Return the artifacts of which a file's hash is known."""
         return [row[0] for row in self._run("SELECT DISTINCT artifact FROM file")]
 
-    def hashes(self, artifact: str) -> dict[str, tuple[Stat, str]]:
-        """Return the known (stat, oid) of an artifact's files, by name inside it ("": itself)."""
+    def hashes(self, artifact: str) -> dict[str, Hashed]:
+        """Return what is known of an artifact's files, by name inside it ("": itself)."""
         rows = self._run(
-            "SELECT name, size, mtime_ns, ctime_ns, ino, dev, oid FROM file WHERE artifact = ?",
+            "SELECT name, size, mtime_ns, ctime_ns, ino, dev, oid, sha256 FROM file "
+            "WHERE artifact = ?",
             (artifact,),
         )
-        return {row[0]: (Stat(*row[1:6]), row[6]) for row in rows}
+        return {row[0]: Hashed(Stat(*row[1:6]), row[6], row[7]) for row in rows}
 
-    def remember(self, artifact: str, files: Iterable[tuple[str, Stat, str]]) -> None:
+    def remember(self, artifact: str, files: Iterable[tuple[str, Hashed]]) -> None:
         """Remember hashes of an artifact's files; the caller leaves out those that were racy."""
         self._run_many(
-            "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                (artifact, name, s.size, s.mtime_ns, s.ctime_ns, s.ino, s.dev, oid)
-                for name, s, oid in files
+                (artifact, name, s.size, s.mtime_ns, s.ctime_ns, s.ino, s.dev, oid, sha256)
+                for name, (s, oid, sha256) in files
             ),
         )
 

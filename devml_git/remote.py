@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 import os
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from devml_git import gate, ssh_hosts
 from devml_git.causes import Passing, is_absent, no_asking, silence, translated
 from devml_git.errors import DvcFailed
+from devml_git.fingerprints import Fingerprint
 from devml_git.manifest import read_manifest
 from devml_git.nouns import MD5
 from devml_git.patience import PAUSES, STALL_SECONDS, Patience
 from devml_git.progress import SILENT, Progress
-from devml_git.streams import hash_file
+from devml_git.streams import digest_of, hash_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,13 +47,15 @@ _ASKING = ("ask_password", "ask_passphrase")
 class Wanted:
     """An object: its oid, hash name, and the remote its output names (None: the default one).
 
-    `size` is in bytes, about: a directory's members share its size evenly.
+    `size` is in bytes, about: a directory's members share its size evenly. `claim` is the SHA-256
+    that a pointer vouches for.
     """
 
     oid: str
     hash_name: str = MD5
     remote: str | None = None
     size: int = 0
+    claim: str | None = None
 
     @property
     def key(self) -> Key:
@@ -75,7 +77,12 @@ def fetch_objects(
     missing: list[str] = []
     groups: dict[str | None, dict[Key, Wanted]] = {}
     for w in wanted:
-        groups.setdefault(w.remote, {})[w.key] = w
+        group = groups.setdefault(w.remote, {})
+        known = group.setdefault(w.key, w)
+        if None in {known.claim, w.claim}:
+            group[w.key] = replace(known, claim=known.claim or w.claim)
+        elif known.claim != w.claim:  # two pointers do not agree: each is looked at afterwards
+            group[w.key] = replace(known, claim=None)
     for name, group in groups.items():
         found = None
         with contextlib.suppress(DvcFailed):  # a colleague's own: the rest can be had without it
@@ -221,7 +228,7 @@ class Remote:
         """Read objects in doubt; the first good one shows that this remote's ETags are no MD5."""
         bad = set()
         for w in doubtful if self._tells_md5 else ():
-            if self.each(self.proves, [w])[0]:
+            if self.each(self.proves, [w])[0] is not None:
                 self._tells_md5 = False
                 break
             bad.add(w.key)
@@ -266,11 +273,16 @@ class Remote:
         What the remote sends under a wrong name never enters the cache.
         """
         with self._downloaded(self.path(wanted.oid, wanted.hash_name), progress) as temp:
-            return temp is not None and self._cache.adopt(wanted.oid, temp, wanted.hash_name)
+            return temp is not None and self._cache.adopt(
+                wanted.oid, temp, wanted.hash_name, wanted.claim
+            )
 
-    def proves(self, wanted: Wanted) -> bool:
-        """Read an object of the remote, and say whether its bytes are what its name says."""
-        return self._holds(wanted, self.path(wanted.oid, wanted.hash_name))
+    def proves(self, wanted: Wanted) -> Fingerprint | None:
+        """Read an object of the remote; return its fingerprint, None where it is not right.
+
+        Right is what its name says, what was seen under it here, and what `claim` says.
+        """
+        return self._fingerprint(wanted, self.path(wanted.oid, wanted.hash_name))
 
     def manifest(self, wanted: Wanted) -> dict[str, str] | None:
         """Return what a directory's manifest on the remote names; None where there is no good one.
@@ -281,7 +293,8 @@ class Remote:
             if temp is None or temp.stat().st_size > gate.MAX_MANIFEST_BYTES:
                 return None
             data = temp.read_bytes()
-        good = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir" == wanted.oid
+        digest = digest_of(data, second=True)
+        good = self._cache.is_right(wanted.oid, wanted.hash_name, digest)
         return read_manifest(data, wanted.oid) if good else None
 
     def _require_file(self, place: str) -> None:
@@ -332,7 +345,7 @@ class Remote:
 
     def clear_damaged(self, wanted: Wanted) -> None:
         """Take away what lies under an object's name and is not it."""
-        if self._ask(wanted) is not None and not self.proves(wanted):
+        if self._ask(wanted) is not None and self.proves(wanted) is None:
             self._spoil(self.path(wanted.oid, wanted.hash_name))
 
     def _spoil(self, place: str) -> None:
@@ -369,13 +382,17 @@ class Remote:
         return whole
 
     def _holds(self, wanted: Wanted, place: str) -> bool:
-        """Read a file of the remote, and say whether it is what an object's name says."""
+        return self._fingerprint(wanted, place) is not None
+
+    def _fingerprint(self, wanted: Wanted, place: str) -> Fingerprint | None:
+        """Read a file of the remote; return its fingerprint if it is what it should be."""
         with self._downloaded(place, SILENT) as temp:
             if temp is None:
-                return False
+                return None
             with temp.open("rb") as f:
-                digest = hash_file(f.fileno(), wanted.hash_name)
-        return digest == wanted.oid.removesuffix(".dir")
+                digest = hash_file(f.fileno(), wanted.hash_name, second=True)
+        right = self._cache.is_right(wanted.oid, wanted.hash_name, digest, wanted.claim)
+        return Fingerprint(digest.length, digest.sha256 or "") if right else None
 
     def _replace(self, temp: str, place: str) -> None:
         """Rename; where the remote does not rename over a file (WebDAV), that one goes aside."""

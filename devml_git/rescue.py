@@ -27,7 +27,8 @@ _LOG = "rescue.jsonl"
 @dataclass(frozen=True, slots=True)
 class Rescue:
     """One content set aside. `time` is UTC, ISO 8601; `size` in bytes; `commit`, `branch` and
-    `worktree` are where it happened; `executable` the members with an exec bit.
+    `worktree` are where it happened; `executable` the members with an exec bit; `sha256` as in
+    `Pointer`.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Rescue:
     branch: str | None
     worktree: str
     executable: tuple[str, ...] = ()
+    sha256: str | None = None
 
     def seconds(self) -> float:
         """Return when it happened, in seconds since the epoch."""
@@ -47,7 +49,7 @@ class Rescue:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of product.md's `devml.rescue/v1`."""
-        return {k: v for k, v in asdict(self).items() if k != "executable"}
+        return {k: v for k, v in asdict(self).items() if k not in {"executable", "sha256"}}
 
 
 def add(
@@ -61,6 +63,7 @@ def add(
     branch: str | None,
     worktree: str,
     executable: frozenset[str] = frozenset(),
+    sha256: str | None = None,
 ) -> Rescue:
     """Write one rescue to the log, durably, before the content's place is touched."""
     rescue = Rescue(
@@ -74,6 +77,7 @@ def add(
         branch=branch,
         worktree=worktree,
         executable=tuple(sorted(executable)),
+        sha256=sha256,
     )
     _append(shared, [asdict(rescue)])
     return rescue
@@ -135,6 +139,7 @@ def _parsed(raw: dict[str, Any]) -> Rescue:
     gate.oid(rescue.oid, "rescue log")
     gate.path(rescue.path, "rescue log")
     gate.size(rescue.size, "rescue log")
+    gate.sha256(rescue.sha256, "rescue log")
     rescue.seconds()
     words = [rescue.id, rescue.cause, rescue.worktree, *rescue.executable]
     words += [w for w in (rescue.commit, rescue.branch) if w is not None]

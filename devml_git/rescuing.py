@@ -90,7 +90,7 @@ def restore(ws: Workspace, rescue_id: str, to: str | None) -> tuple[str, list[Re
         )
     pointer = Pointer(
         path=path, file=f"{path}.dvc", oid=found.oid, size=found.size,
-        executable=frozenset(found.executable),
+        executable=frozenset(found.executable), sha256=found.sha256,
     )  # fmt: skip
     work = ws.look(path)
     ws.learn([work], store_content=False)
@@ -99,8 +99,11 @@ def restore(ws: Workspace, rescue_id: str, to: str | None) -> tuple[str, list[Re
     observed = Observed(
         path, pointer, work, None, None, None, verdict, cached=True, is_dir=pointer.is_dir
     )
+    restorer = Restorer(ws, cause="rescue restore", fetch=True)
+    if restorer.supply.obtain([pointer], {path: work}, verify=True):
+        raise lost([path])  # what lies there stays
     with ws.record.writing():  # one transaction: killed on the way, R must not be the rescue's
-        done = Restorer(ws, cause="rescue restore", fetch=True).bring([observed], force=True)
+        done = restorer.bring([observed], force=True)
         if done.blocked:
             raise StorageFailed(done.blocked[0][1])
         if done.missing:

@@ -87,6 +87,15 @@ class CacheObjects:
         """Store the manifest of a directory; return its oid."""
         return self.cache.put_manifest(members)[0]
 
+    def vouch(self, members: Mapping[str, str]) -> str | None:
+        """Return the SHA-256 of a directory, None where that of some member is not known."""
+        from devml_git.fingerprints import of_members
+
+        seen = self.cache.seen.known(members.values())
+        if not set(members.values()) <= seen.keys():
+            return None
+        return of_members({name: seen[oid] for name, oid in members.items()})
+
     def _fetch(self, oid: str, remote: str | None) -> None:
         """Fetch a manifest in a process of its own, bounded in time: no merge hangs on a network.
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from devml_git import gate, store
 from devml_git.cache import Corrupt
 from devml_git.errors import ContentLost, DevmlError, Refused, StorageFailed
+from devml_git.fingerprints import Fingerprint, of_members
 from devml_git.manifest import manifest_oid
 from devml_git.nouns import State
 from devml_git.place import (
@@ -28,11 +29,13 @@ from devml_git.place import (
     temporary_name,
     wait_out_the_grain,
 )
+from devml_git.record import Hashed
 from devml_git.remote import Wanted
 from devml_git.rule import AtMove
 from devml_git.scan import Found, Work
 from devml_git.streams import in_parallel
-from devml_git.supply import Supply
+from devml_git.supply import Supply, claim_of
+from devml_git.wording import corrupt, twin
 from devml_git.workspace import token
 
 if TYPE_CHECKING:
@@ -96,6 +99,7 @@ class _Plan:
     placed: dict[str, os.stat_result] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     barred: list[str] = field(default_factory=list)  # a link that is no member lies in their place
+    written: dict[str, Fingerprint] = field(default_factory=dict)
 
     def to_write(self) -> list[str]:
         return [n for n, oid in self.want.items() if self.work.oids.get(n) != oid]
@@ -134,8 +138,14 @@ class Restorer:
         scratch = self._scratch()
         try:
             self._copy_out(plans, scratch)
+            states = {o.path: o for o in todo}
             for plan in plans:
-                self._apply_or_report(plan, scratch)
+                if self._vouched(plan):
+                    self._apply_or_report(plan, scratch)
+                elif plan.work.odd:
+                    self.done.blocked.append((plan.path, plan.work.odd))
+                else:
+                    self._withdraw(states[plan.path], plan.pointer)
         finally:
             self._empty(scratch)
             os.close(scratch)
@@ -164,6 +174,8 @@ class Restorer:
         scratch = self._scratch()
         try:
             self._copy_out([plan], scratch)
+            if not self._vouched(plan):
+                raise corrupt(gate.shown(plan.path), aside=False)
             if plan.missing:
                 raise ContentLost(f"{gate.shown(plan.place_of(plan.missing[0]))} is corrupt")
             self._apply(plan, scratch)
@@ -223,7 +235,9 @@ class Restorer:
         for name in sorted(names):
             if name in work.files:
                 inner = f"{work.path}/{name}"
-                self.rescue(Work(inner, "file", {"": work.files[name]}, {"": work.oids[name]}))
+                second = {"": work.sha256s[name]} if name in work.sha256s else {}
+                one = {"": work.files[name]}
+                self.rescue(Work(inner, "file", one, {"": work.oids[name]}, sha256s=second))
 
     def rescue(self, work: Work) -> None:
         """Keep what lies at a place in the cache and in the rescue log."""
@@ -271,7 +285,10 @@ class Restorer:
         again = [(p, n) for p, n in jobs if n not in p.temps]
         if again:
             self.supply.fetch_wanted(
-                [Wanted(p.want[n], p.pointer.hash_name, p.pointer.remote) for p, n in again]
+                [
+                    Wanted(p.want[n], p.pointer.hash_name, p.pointer.remote, 0, claim_of(p.pointer))
+                    for p, n in again
+                ]
             )
             for p, n in again:
                 self._copy_one(p, n, scratch)
@@ -284,9 +301,9 @@ class Restorer:
         oid, hash_name = plan.want[name], plan.pointer.hash_name
         executable = name in plan.executable
         try:
-            self.ws.cache.write_out(
+            written = self.ws.cache.write_out(
                 oid, scratch, temp, executable=executable, hash_name=hash_name,
-                progress=self.ws.progress,
+                progress=self.ws.progress, claim=claim_of(plan.pointer),
             )  # fmt: skip
         except Corrupt:
             self.supply.set_aside(oid, hash_name, plan.place_of(name))
@@ -296,6 +313,26 @@ class Restorer:
             raise storage_error(e, plan.place_of(name)) from e
         else:
             plan.temps[name] = temp
+            plan.written[name] = written
+
+    def _vouched(self, plan: _Plan) -> bool:
+        """Whether what has been copied out, and what lies there already, is what the pointer
+        vouches for. What lies there and is not makes the place odd.
+        """
+        pointer, work = plan.pointer, plan.work
+        if pointer.sha256 is None or plan.missing or plan.want != plan.pointed:
+            return True  # members have been compared with what was seen of each
+        lying = [n for n in plan.want if n not in plan.written]
+        self.ws.learn_second(work, lying)
+        found = {**{n: f for n, f in work.fingerprints().items() if n in lying}, **plan.written}
+        if found.keys() != plan.want.keys():
+            return True
+        right = (of_members(found) if pointer.is_dir else found[""].sha256) == pointer.sha256
+        if not right and not plan.written:
+            work.odd = twin(plan.path)
+        elif not right:
+            self.supply.distrust(pointer, plan.want.values())
+        return right
 
     def _apply_or_report(self, plan: _Plan, scratch: int) -> None:
         try:
@@ -360,7 +397,9 @@ class Restorer:
         known = work.files if plan.work.kind == work.kind else {}
         gone = [n for n in plan.work.files if n not in known]
         rows = [
-            (n, work.files[n].stat, plan.want[n]) for n in plan.placed if not work.files[n].link
+            (n, Hashed(work.files[n].stat, plan.want[n], work.sha256s.get(n)))
+            for n in plan.placed
+            if not work.files[n].link
         ]
         ws.journal.lies(plan.path, ws.lying(work))
         with ws.record.writing():
@@ -387,7 +426,10 @@ class Restorer:
             behind = str(link) if link else None
             files[name] = Found(Stat.of(st), bool(st.st_mode & _EXEC), behind, st)
         oids = {name: plan.want[name] for name in files}
-        return Work(plan.path, "dir" if plan.pointer.is_dir else "file", files, oids)
+        second = {n: sha for n, sha in plan.work.sha256s.items() if n in files}
+        second |= {n: plan.written[n].sha256 for n in plan.placed}
+        kind = "dir" if plan.pointer.is_dir else "file"
+        return Work(plan.path, kind, files, oids, sha256s=second)
 
     # -- artifacts that have none here -------------------------------------------------------
 
@@ -402,7 +444,9 @@ class Restorer:
             members = ws.members_of(r.oid) or {}
             was = manifest_oid({n: oid for n, oid in members.items() if n not in in_git})
             files = {n: f for n, f in work.files.items() if n not in in_git and "" not in in_git}
-            work = replace(work, files=files, oids={n: work.oids[n] for n in files})
+            second = {n: sha for n, sha in work.sha256s.items() if n in files}
+            oids = {n: work.oids[n] for n in files}
+            work = replace(work, files=files, oids=oids, sha256s=second)
         if work.kind == "absent" or (in_git and not work.files):
             with ws.record.writing():
                 ws.record.forget(path)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from devml_git import gate
 from devml_git.cache import Source
 from devml_git.errors import DevmlError, Refused
+from devml_git.fingerprints import Fingerprint, of_members
 from devml_git.inside import resolve
 from devml_git.manifest import manifest_oid
 from devml_git.place import Absent, Stat, directory, look, lstat, what_is
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from devml_git.cache import Cache
+    from devml_git.record import Hashed
 
 _PRUNED = frozenset({".git", ".hg", ".dvc"})
 _EXEC = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH  # dvc_objects/fs/utils.py is_exec
@@ -58,9 +60,10 @@ class Work:
     """W of one artifact: what lies at its place.
 
     `kind` is "absent", "file", "dir" or the word for something else; `files` are by name inside
-    the artifact ("" for a single file); `oids` fill up as hashes become known; `notes` say what
-    DVC's format does not hold; `odd` is why the place cannot be an artifact, `odd_members` (paths)
-    are what cannot be stored in a directory. `links` are names of those that are no members.
+    the artifact ("" for a single file); `oids` fill up as hashes become known, `sha256s` where that
+    was computed, too; `notes` say what DVC's format does not hold; `odd` is why the place cannot be
+    an artifact, `odd_members` (paths) are what cannot be stored in a directory. `links` are names
+    of those that are no members.
     """
 
     path: str
@@ -71,6 +74,7 @@ class Work:
     odd: str | None = None
     odd_members: list[str] = field(default_factory=list)
     links: set[str] = field(default_factory=set)
+    sha256s: dict[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -88,6 +92,19 @@ class Work:
         if self.kind != "dir" or len(self.oids) < len(self.files):
             return None
         return manifest_oid({name: self.oids[name] for name in self.files})
+
+    def fingerprints(self) -> dict[str, Fingerprint]:
+        """Return the fingerprints of its files that are known, by name."""
+        files = self.files
+        return {n: Fingerprint(files[n].stat.size, sha) for n, sha in self.sha256s.items()}
+
+    def vouching(self) -> str | None:
+        """Return the SHA-256 that a pointer to this would vouch for, None where it is not known."""
+        if self.kind == "file":
+            return self.sha256s.get("")
+        if self.kind != "dir" or len(self.sha256s) < len(self.files):
+            return None
+        return of_members(self.fingerprints())
 
     def executable(self) -> frozenset[str]:
         """Return the names of files with an exec bit."""
@@ -264,9 +281,11 @@ class _Scan:
             self.work.odd += f" (and {len(self.work.odd_members) - 1} more like it)"
 
 
-def recall(work: Work, known: Mapping[str, tuple[Stat, str]]) -> None:
+def recall(work: Work, known: Mapping[str, Hashed]) -> None:
     """Fill in the hashes whose files still have the stat they were hashed with."""
     for name, found in work.files.items():
         entry = known.get(name)
-        if entry is not None and entry[0] == found.stat:
-            work.oids[name] = entry[1]
+        if entry is not None and entry.stat == found.stat:
+            work.oids[name] = entry.oid
+            if entry.sha256 is not None:
+                work.sha256s[name] = entry.sha256

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from devml_git.errors import StorageFailed
 from devml_git.gate import shown
@@ -16,7 +17,7 @@ from devml_git.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from concurrent.futures import Future
+    from concurrent.futures import Executor, Future
     from pathlib import Path
 
 CHUNK = 1 << 20
@@ -26,6 +27,23 @@ _LEGACY_BLOCK = 512  # dvc_data/hashfile/istextfile.py
 _TEXT = bytes(range(32, 127)) + b"\n\r\t\f\b"
 _NONTEXT_SHARE = 0.30
 _stop = threading.Event()
+
+
+class Digest(NamedTuple):
+    """What bytes hash to: DVC's hash, the SHA-256 if it was wanted (hex digits), their length."""
+
+    oid: str
+    sha256: str | None
+    length: int
+
+
+def digest_of(data: bytes, *, second: bool) -> Digest:
+    """Hash bytes that are in memory; `second`: by SHA-256, too."""
+    return Digest(
+        hashlib.md5(data, usedforsecurity=False).hexdigest(),
+        hashlib.sha256(data).hexdigest() if second else None,
+        len(data),
+    )
 
 
 def open_source(path: str, name: str, above: int | None = None) -> int:
@@ -54,39 +72,31 @@ def read_all(fd: int, most: int) -> bytes:
     return b"".join(parts)
 
 
-def copy_hashing(src: int, out: int, hash_name: str, progress: Progress) -> tuple[str, int]:
-    """Copy an open file, hashing what is written; return hash and length.
+def copy_hashing(
+    src: int, out: int, hash_name: str, progress: Progress, *, second: bool = False
+) -> Digest:
+    """Copy an open file, hashing what is written; `second`: by SHA-256, too.
 
     Where the file system can share blocks (FICLONE), the clone is made first and then hashed:
     it cannot change any more.
     """
     if _clone(src, out):
-        length = os.fstat(out).st_size
-        return hash_file(out, hash_name, progress), length
-    digest = _hasher(hash_name)
-    length = 0
+        return hash_file(out, hash_name, progress, second=second)
+    digest = _Hasher(hash_name, second=second)
     if os.fstat(src).st_size <= SMALL:
         data = read_all(src, SMALL + CHUNK)
         if len(data) <= SMALL:
             digest.update(data)
             write_all(out, data)
             progress.advance(len(data))
-            return digest.hexdigest(), len(data)
+            return digest.digest()
         os.lseek(src, 0, os.SEEK_SET)  # it has grown meanwhile
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(max_workers=1) as beside:  # hashing and writing both free the GIL
-        hashed: Future[None] | None = None
+    with digest.beside():
         for chunk in _chunks(src):
-            if hashed is not None:
-                hashed.result()
-            hashed = beside.submit(digest.update, chunk)
+            digest.update_beside(chunk)
             write_all(out, chunk)
-            length += len(chunk)
             progress.advance(len(chunk))
-        if hashed is not None:
-            hashed.result()
-    return digest.hexdigest(), length
+    return digest.digest()
 
 
 def _clone(src: int, out: int) -> bool:
@@ -101,14 +111,18 @@ def _clone(src: int, out: int) -> bool:
     return True
 
 
-def hash_file(fd: int, hash_name: str, progress: Progress = SILENT) -> str:
-    """Return the hash of an open file, from its beginning (hex digits)."""
-    digest = _hasher(hash_name)
+def hash_file(
+    fd: int, hash_name: str, progress: Progress = SILENT, *, second: bool = False
+) -> Digest:
+    """Hash an open file, from its beginning; `second`: by SHA-256, too."""
+    digest = _Hasher(hash_name, second=second)
     os.lseek(fd, 0, os.SEEK_SET)
-    for chunk in _chunks(fd):
-        digest.update(chunk)
-        progress.advance(len(chunk))
-    return digest.hexdigest()
+    beside = second and os.fstat(fd).st_size > SMALL
+    with digest.beside() if beside else contextlib.nullcontext():
+        for chunk in _chunks(fd):
+            (digest.update_beside if beside else digest.update)(chunk)
+            progress.advance(len(chunk))
+    return digest.digest()
 
 
 def _chunks(fd: int) -> Iterator[bytes]:
@@ -139,14 +153,53 @@ class _Dos2Unix:
         return self._md5.hexdigest()
 
 
-def _hasher(hash_name: str) -> hashlib._Hash | _Dos2Unix:
-    return _Dos2Unix() if hash_name == LEGACY else hashlib.md5(usedforsecurity=False)
+class _Hasher:
+    """Both hashes over the same bytes. Hashing frees the GIL, as reading and writing do."""
+
+    def __init__(self, hash_name: str, *, second: bool) -> None:
+        md5 = hashlib.md5(usedforsecurity=False)
+        self._first: hashlib._Hash | _Dos2Unix = _Dos2Unix() if hash_name == LEGACY else md5
+        self._second = hashlib.sha256() if second else None
+        self._length = 0
+        self._pool: Executor | None = None
+        self._hashing: list[Future[None]] = []
+
+    def update(self, chunk: bytes) -> None:
+        self._length += len(chunk)
+        self._first.update(chunk)
+        if self._second is not None:
+            self._second.update(chunk)
+
+    @contextlib.contextmanager
+    def beside(self) -> Iterator[None]:
+        """Hash in threads of their own, while the caller reads and writes."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(max_workers=1 if self._second is None else 2) as self._pool:
+            yield
+            self._wait()
+
+    def update_beside(self, chunk: bytes) -> None:
+        """Begin with a chunk once the one before is done."""
+        assert self._pool is not None
+        self._wait()
+        self._length += len(chunk)
+        hashes = (self._first, self._second) if self._second is not None else (self._first,)
+        self._hashing = [self._pool.submit(one.update, chunk) for one in hashes]
+
+    def _wait(self) -> None:
+        for future in self._hashing:
+            future.result()
+
+    def digest(self) -> Digest:
+        second = None if self._second is None else self._second.hexdigest()
+        return Digest(self._first.hexdigest(), second, self._length)
 
 
 def legacy_hash(fd: int) -> str:
     """Return an open file's `md5-dos2unix`, as DVC 1 and 2 computed it; closes it."""
     try:
-        return hash_file(fd, LEGACY)
+        return hash_file(fd, LEGACY).oid
     finally:
         os.close(fd)
 
@@ -164,6 +217,19 @@ def same_bytes(one: int, two: int) -> bool:
             return False
         if not left:
             return True
+
+
+def same_files(one: Path, two: Path) -> bool:
+    """Whether two files have the same bytes. Raises OSError."""
+    left = os.open(one, os.O_RDONLY)
+    try:
+        right = os.open(two, os.O_RDONLY)
+        try:
+            return same_bytes(left, right)
+        finally:
+            os.close(right)
+    finally:
+        os.close(left)
 
 
 def fsync_directory(path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from devml_git import gate
 from devml_git.cache import Corrupt
 from devml_git.errors import ContentLost, Refused
+from devml_git.fingerprints import of_members
 from devml_git.remote import Wanted, fetch_objects
 from devml_git.streams import in_parallel
 from devml_git.wording import corrupt
@@ -28,6 +30,8 @@ class Supply:
     ws: Workspace
     fetch: bool
     corrupt: list[str] = field(default_factory=list)
+    _came: set[tuple[str, str]] = field(default_factory=set)
+    _distrusted: set[tuple[str, str | None]] = field(default_factory=set)
 
     def obtain(
         self, pointers: Iterable[Pointer], have: Mapping[str, Work], *, verify: bool = False
@@ -50,11 +54,14 @@ class Supply:
                 lost.append(p.path)
             except Refused:
                 continue  # a hostile manifest: told where it would be written, and stops no other
-        if verify:
-            self._verify(list(needed.values()))
+        bad = self._verify(list(needed.values())) if verify else set()
         cache = self.ws.cache
-        wanted = [w for w, _ in needed.values() if not cache.has(w.oid, w.hash_name)]
-        return sorted({*lost, *(needed[oid][1] for oid in self.fetch_wanted(wanted))})
+        wanted = [
+            w for w, _ in needed.values() if w.oid in bad or not cache.has(w.oid, w.hash_name)
+        ]
+        lost += [needed[oid][1] for oid in self.fetch_wanted(wanted)]
+        lost += [p.path for p in items if self.disagrees(p)]
+        return sorted({*lost})
 
     def _needed(self, p: Pointer, work: Work | None) -> dict[str, tuple[Wanted, str]]:
         """Return by oid what has to come from the cache, and the place it is for."""
@@ -62,28 +69,32 @@ class Supply:
         size = (p.size or 0) // max(p.nfiles or 1, 1)
         return {
             oid: (
-                Wanted(oid, p.hash_name, p.remote, size),
+                Wanted(oid, p.hash_name, p.remote, size, claim_of(p)),
                 f"{p.path}/{name}" if name else p.path,
             )
             for name, oid in self.members(p).items()
             if there.get(name) != oid
         }
 
-    def _verify(self, needed: Sequence[tuple[Wanted, str]]) -> None:
+    def _verify(self, needed: Sequence[tuple[Wanted, str]]) -> set[str]:
+        """Read what the cache has; return what is not right, also where it stays."""
         cache = self.ws.cache
+        bad: set[str] = set()
         here = [(w, place) for w, place in needed if cache.has(w.oid, w.hash_name)]
         sizes = [cache.size_of(w.oid, w.hash_name) for w, _ in here]
         self.ws.progress.start("checking", sum(sizes))
 
         def check(i: int) -> None:
             w, place = here[i]
-            if not cache.verify(w.oid, w.hash_name, self.ws.progress):
+            if not cache.verify(w.oid, w.hash_name, self.ws.progress, w.claim):
                 self.set_aside(w.oid, w.hash_name, place)
+                bad.add(w.oid)
 
         try:
             in_parallel(check, sorted(range(len(here)), key=lambda i: -sizes[i]), sizes)
         finally:
             self.ws.progress.finish()
+        return bad
 
     def obtain_manifest(self, pointer: Pointer) -> None:
         """See to it that the cache has a directory's manifest."""
@@ -97,17 +108,21 @@ class Supply:
 
         `verify` also reads what the cache has, and sets aside what is corrupt.
         """
-        wanted = [Wanted(o, pointer.hash_name, pointer.remote) for o in set(oids)]
-        if verify:
-            self._verify([(w, pointer.path) for w in wanted])
-        return self.fetch_wanted([w for w in wanted if not self.ws.cache.has(w.oid, w.hash_name)])
+        claim = claim_of(pointer)
+        wanted = [Wanted(o, pointer.hash_name, pointer.remote, claim=claim) for o in set(oids)]
+        bad = self._verify([(w, pointer.path) for w in wanted]) if verify else set()
+        has = self.ws.cache.has
+        return self.fetch_wanted([w for w in wanted if w.oid in bad or not has(w.oid, w.hash_name)])
 
     def members(self, pointer: Pointer) -> dict[str, str]:
         """Return a pointer's files: name inside the artifact ("" for a file) to oid.
 
-        Raises ContentLost when a manifest is missing or corrupt beyond repair.
+        Raises ContentLost when a manifest is missing or corrupt beyond repair, or when what is
+        here of the directory is not what the pointer vouches for.
         """
         assert pointer.oid is not None
+        if (pointer.oid, pointer.sha256) in self._distrusted:
+            raise corrupt(gate.shown(pointer.path), aside=False)
         if not pointer.is_dir:
             return {"": pointer.oid}
         try:
@@ -118,8 +133,40 @@ class Supply:
                 return self.ws.cache.manifest(pointer.oid, pointer.hash_name)
             raise corrupt(f"the list of files of {gate.shown(pointer.path)}", aside=True) from e
 
+    def disagrees(self, pointer: Pointer) -> bool:
+        """Whether what was seen of all its content is not what a pointer vouches for.
+
+        What has come for a directory just now is set aside then: one of its files is wrong, and
+        nobody can tell which.
+        """
+        if pointer.sha256 is None:
+            return False
+        cache = self.ws.cache
+        if not pointer.is_dir:
+            return cache.vouched(oid_of(pointer), pointer.sha256) is False
+        members: dict[str, str] = {}
+        with contextlib.suppress(Corrupt, ContentLost, Refused):
+            members = cache.manifest(oid_of(pointer))
+        seen = cache.seen.known(members.values())
+        if not members or not set(members.values()) <= seen.keys():
+            return False
+        right = of_members({n: seen[oid] for n, oid in members.items()}) == pointer.sha256
+        if not right:
+            self.distrust(pointer, members.values())
+        return not right
+
+    def distrust(self, pointer: Pointer, oids: Iterable[str]) -> None:
+        """Believe nothing of what has come for a directory."""
+        came = {oid for oid in oids if (oid, pointer.hash_name) in self._came}
+        for oid in came:
+            self.ws.cache.quarantine(oid, pointer.hash_name)
+        self.ws.cache.seen.forget(came)
+        self._distrusted.add((oid_of(pointer), pointer.sha256))
+        self.corrupt.append(pointer.path)
+
     def _fetch(self, pointers: Sequence[Pointer]) -> list[str]:
-        return self.fetch_wanted([Wanted(oid_of(p), p.hash_name, p.remote) for p in pointers])
+        wanted = [Wanted(oid_of(p), p.hash_name, p.remote, claim=claim_of(p)) for p in pointers]
+        return self.fetch_wanted(wanted)
 
     def fetch_wanted(self, wanted: Sequence[Wanted]) -> list[str]:
         """Fetch objects if that is allowed; return the oids that are not to be had."""
@@ -128,13 +175,19 @@ class Supply:
         ws = self.ws
         ws.progress.start("fetching", sum(w.size for w in wanted))
         try:
-            return fetch_objects(ws.dvc, ws.source, wanted, ws.progress)
+            missing = fetch_objects(ws.dvc, ws.source, wanted, ws.progress)
         finally:
             ws.progress.finish()
+        gone = set(missing)
+        self._came |= {w.key for w in wanted if w.oid not in gone}
+        return missing
 
     def set_aside(self, oid: str, hash_name: str, path: str) -> None:
-        """Move a corrupt object out of the way, and note whose it is."""
-        self.ws.cache.quarantine(oid, hash_name)
+        """Move a corrupt object out of the way, and note whose it is.
+
+        One that is what its name says stays: only that pointer vouches for another.
+        """
+        self.ws.cache.set_aside_corrupt(oid, hash_name)
         self.corrupt.append(path)
 
     def write_verified(
@@ -155,7 +208,7 @@ class Supply:
             try:
                 cache.write_out(
                     oid, fd, base, executable=executable, hash_name=pointer.hash_name,
-                    progress=self.ws.progress,
+                    progress=self.ws.progress, claim=claim_of(pointer),
                 )  # fmt: skip
             except Corrupt as e:
                 self.set_aside(oid, pointer.hash_name, pointer.path)
@@ -166,6 +219,11 @@ class Supply:
                     ) from e
             else:
                 return
+
+
+def claim_of(pointer: Pointer) -> str | None:
+    """Return the SHA-256 that a pointer vouches for of its one file; a directory has many."""
+    return None if pointer.is_dir else pointer.sha256
 
 
 def oid_of(pointer: Pointer) -> str:

@@ -334,7 +334,9 @@ def _obtain_members(
 ) -> list[str]:
     missing = []
     for path, members in picked.items():
-        lost_oids = set(restorer.supply.obtain_objects(chosen[path], members.values(), verify=True))
+        supply, pointer = restorer.supply, chosen[path]
+        lost_oids = set(supply.obtain_objects(pointer, members.values(), verify=True))
+        lost_oids |= set(members.values()) if supply.disagrees(pointer) else set()
         missing += [f"{path}/{n}" for n, oid in members.items() if oid in lost_oids]
     return missing
 
@@ -382,9 +384,12 @@ def _pointer_with(
     oid, _ = ws.cache.put_manifest(members)
     executable = frozenset(n for n in source.executable | pointer.executable if n in members)
     sizes = sum(ws.cache.size_of(o, source.hash_name) for o in members.values())
-    content = Content(oid, sizes, len(members), executable)
+    vouched = ws.vouch(members)
+    content = Content(oid, sizes, len(members), executable, vouched)
     _write_pointer(ws, pointer, content)
-    return replace(pointer, oid=oid, size=sizes, nfiles=len(members), executable=executable)
+    return replace(
+        pointer, oid=oid, size=sizes, nfiles=len(members), executable=executable, sha256=vouched
+    )
 
 
 def _write_pointer(ws: Workspace, pointer: Pointer, content: Content) -> None:

@@ -209,7 +209,9 @@ class _Courier:
         bad: set[int] = set()
 
         def check(i: int) -> None:
-            if not cache.verify(*keys[i], progress):
+            pointer, _, place = group.where[keys[i]]
+            claim = pointer.sha256 if place == pointer.path and not pointer.is_dir else None
+            if not cache.verify(*keys[i], progress, claim):
                 bad.add(i)
 
         progress.start("checking", sum(sizes))
@@ -218,7 +220,7 @@ class _Courier:
         finally:
             progress.finish()
         for i in sorted(bad):
-            cache.quarantine(*keys[i])
+            cache.set_aside_corrupt(*keys[i])
             self._lack(group, keys[i], "corrupt here, and not on the DVC remote")
         return [key for i, key in enumerate(keys) if i not in bad]
 

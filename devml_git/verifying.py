@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from devml_git.errors import Refused, UsageError
+from devml_git.fingerprints import of_members
 from devml_git.gathering import Gathered, gather
 from devml_git.plumbing import POINTER_PATHSPECS
 from devml_git.remote import Wanted
@@ -21,6 +22,7 @@ from devml_git.verified import Verified
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from devml_git.fingerprints import Fingerprint
     from devml_git.nouns import Pointer
     from devml_git.remote import Remote
     from devml_git.workspace import Workspace
@@ -159,6 +161,8 @@ class _Inspection:
         self.asked = asked  # as `verify`'s `remote`
         self.name_of = functools.cache(ws.dvc.name_of)  # the configuration is read once
         self.here: dict[Key, str] = {}  # "good", "missing" or "corrupt"
+        self.claims: dict[Key, set[str]] = {}  # the SHA-256s that pointers vouch for, of files
+        self.read: dict[tuple[str, Key], Fingerprint] = {}  # what a remote has, with `full`
         self.there: dict[tuple[str, Key], bool] = {}  # by remote and object
         self.places: dict[Key, tuple[Pointer, str, int | None]] = {}
         self.members: dict[Key, Mapping[str, str]] = {}  # what is in a directory: name to oid
@@ -174,6 +178,8 @@ class _Inspection:
         for p in pointers:
             tops.setdefault((self._remote_for(p), _key(p)), p)
             self.places.setdefault(_key(p), (p, p.path, p.size))
+            if p.sha256 is not None and not p.is_dir:
+                self.claims.setdefault(_key(p), set()).add(p.sha256)
         self._hash(self.places)
         self._open_directories([(name, key) for (name, key), p in tops.items() if p.is_dir])
         routes: dict[str, dict[Key, None]] = {}
@@ -196,12 +202,15 @@ class _Inspection:
         self.here.update(dict.fromkeys(set(fresh) - set(here), "missing"))
         paths = {key: cache.object_path(*key) for key in here}
         believed = set() if self.full else known.whole(paths)
+        believed = {k for k in believed if cache.vouched(k[0], self._claim(k))}
         todo = [key for key in here if key not in believed]
         self.here.update(dict.fromkeys(believed, "good"))
         sizes = [cache.size_of(*key) for key in todo]
 
         def check(i: int) -> None:
-            self.here[todo[i]] = "good" if cache.verify(*todo[i], progress) else "corrupt"
+            self.here[todo[i]] = "corrupt"
+            if cache.verify(*todo[i], progress, self._claim(todo[i])):
+                self.here[todo[i]] = "good"
 
         progress.start("verifying", sum(sizes))
         try:
@@ -211,6 +220,37 @@ class _Inspection:
         known.remember({key: paths[key] for key in todo if self.here[key] == "good"})
         self.found.checked += len(fresh)
         self.found.bytes += sum(sizes)
+
+    def _claim(self, key: Key) -> str | None:
+        """Return what a file's pointers vouch for; where they do not agree, each is judged."""
+        claims = self.claims.get(key, set())
+        return next(iter(claims)) if len(claims) == 1 else None
+
+    def _wanted(self, key: Key) -> Wanted:
+        return Wanted(*key, claim=self._claim(key))
+
+    def _unlike(self, pointer: Pointer, seen: Mapping[str, Fingerprint]) -> bool:
+        """Whether content that was read, by oid, is not what a pointer vouches for."""
+        if pointer.sha256 is None:
+            return False
+        if not pointer.is_dir:
+            found = seen.get(pointer.oid or "")
+            return found is not None and found.sha256 != pointer.sha256
+        members = self.members.get(_key(pointer), {})
+        if not set(members.values()) <= seen.keys() or _key(pointer) not in self.members:
+            return False
+        return of_members({n: seen[oid] for n, oid in members.items()}) != pointer.sha256
+
+    def _unlike_here(self, pointer: Pointer) -> bool:
+        oids = [pointer.oid or "", *self.members.get(_key(pointer), {}).values()]
+        if any(self.here.get((oid, pointer.hash_name)) != "good" for oid in oids):
+            return False
+        return self._unlike(pointer, self.ws.cache.seen.known(oids))
+
+    def _unlike_there(self, pointer: Pointer, name: str) -> bool:
+        oids = [pointer.oid or "", *self.members.get(_key(pointer), {}).values()]
+        read = ((oid, self.read.get((name, (oid, pointer.hash_name)))) for oid in oids)
+        return self._unlike(pointer, {oid: f for oid, f in read if f is not None})
 
     def _remote_for(self, pointer: Pointer) -> str | None:
         """Return the remote that is asked for an output, if any; `push: false` is on none."""
@@ -259,8 +299,11 @@ class _Inspection:
             self.there[name, key] = key in sizes and same and (name, key) not in self.unreadable
         if self.full:  # read what it has, and hash it
             listed = [key for key in keys if self.there[name, key]]
-            good = there.each(there.proves, [Wanted(*key) for key in listed])
-            self.there.update({(name, key): ok for key, ok in zip(listed, good, strict=True)})
+            found = there.each(there.proves, [self._wanted(key) for key in listed])
+            for key, one in zip(listed, found, strict=True):
+                self.there[name, key] = one is not None
+                if one is not None:
+                    self.read[name, key] = one
 
     def _size(self, key: Key) -> int | None:
         """Return the size an object has, in bytes, where it is known."""
@@ -296,7 +339,7 @@ class _Inspection:
 
     def _still_good(self, key: Key) -> bool:
         """Read an object before it is sent: bit rot since it was verified changes no time stamp."""
-        good = self.ws.cache.verify(*key)
+        good = self.ws.cache.verify(*key, claim=self._claim(key))
         if not good:
             self.here[key] = "corrupt"
         return good
@@ -304,8 +347,9 @@ class _Inspection:
     def _bring(self, name: str, keys: Sequence[Key]) -> None:
         there = self._open(name)
         for key in keys:
-            self.ws.cache.quarantine(*key)
-        got = there.each(partial(there.get, progress=self.ws.progress), [Wanted(*k) for k in keys])
+            self.ws.cache.set_aside_corrupt(*key)
+        wanted = [self._wanted(key) for key in keys]
+        got = there.each(partial(there.get, progress=self.ws.progress), wanted)
         for key, whole in zip(keys, got, strict=True):
             if whole:
                 self.here[key] = "good"
@@ -344,7 +388,9 @@ class _Inspection:
         """`push: false` is nowhere else by choice: that it is not here does not show it lost."""
         if key in self.hostile:
             return LOST
-        here = self.here[key] == "good"
+        here = self.here[key] == "good" and not (
+            key == _key(pointer) and self._unlike_here(pointer)
+        )
         there = self._is_there(pointer, key)
         if there is not None:
             return RECOVERABLE if here and there else AT_RISK if here or there else LOST
@@ -355,10 +401,15 @@ class _Inspection:
 
     def _is_there(self, pointer: Pointer, key: Key) -> bool | None:
         name = self._remote_for(pointer)
-        return None if name is None else self.there.get((name, key))
+        found = None if name is None else self.there.get((name, key))
+        if found and name and key == _key(pointer) and self._unlike_there(pointer, name):
+            return False
+        return found
 
     def _problems(self, pointer: Pointer, key: Key, place: str) -> list[Problem]:
         wrong = [] if self.here[key] == "good" else [self.here[key]]
+        if key == _key(pointer) and self._unlike_here(pointer):
+            wrong = ["corrupt"]
         wrong += ["not-on-remote"] if self._is_there(pointer, key) is False else []
         wrong += ["corrupt"] if key in self.hostile and not wrong else []
         size = pointer.size if place == pointer.path else None

@@ -111,6 +111,14 @@ def lost(paths: Iterable[str]) -> ContentLost:
     )
 
 
+def twin(path: str) -> str:
+    """Return why a file cannot be an artifact: its bytes only look like what they replace."""
+    return (
+        f"{gate.shown(path)} has the MD5 of other content that is known here: the two were made to "
+        "collide, and DVC can keep only one"
+    )
+
+
 def corrupt(what: str, *, aside: bool) -> ContentLost:
     """Return the error for content whose bytes in the cache are not what its name says.
 

@@ -188,6 +188,7 @@ class Workspace(Looking):
         if r is not None and not r.token:
             r = None  # released by `untrack`
         oid = None if work.odd else work.oid()
+        self.refuse_twin(work, pointer, oid)
         if r is None and not work.files and pointer is not None and oid != pointer.oid:
             oid = None  # `mkdir -p data` before the data came: that edits nothing
         legacy = pointer is not None and pointer.hash_name == LEGACY
@@ -294,7 +295,8 @@ class Workspace(Looking):
         bits = {n for n in o.work.executable() if n not in o.members.stale} | o.pointer.executable
         executable = frozenset(n for n in bits if n in merged)
         oid, _ = self.cache.put_manifest(merged)
-        return Content(oid, sum(sizes), len(merged), executable)
+        vouched = self.vouch(merged, o.work)
+        return Content(oid, sum(sizes), len(merged), executable, vouched)
 
     def remember_clean(self, path: str, work: Work, content_token: str, oid: str) -> None:
         """R := what lies at a place now."""
@@ -344,4 +346,5 @@ class Workspace(Looking):
             branch=self.origin[1],
             worktree=str(self.root),
             executable=content.executable,
+            sha256=content.sha256,
         )

@@ -30,7 +30,7 @@ _MAX_HALF_A_SECOND = 512 << 10  # of the quicker readers
 _NOT_PLAIN = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n", "~"})
 _INT = re.compile(r"-?(?:0|[1-9][0-9]*)\Z")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:[eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)\Z")
-_OID = re.compile(r"(?![0-9]+(?:e[0-9]+)?\Z)[0-9a-f]{32}(?:\.dir)?\Z")  # and no number
+_OID = re.compile(r"(?![0-9]+(?:e[0-9]+)?\Z)[0-9a-f]{32}(?:\.dir|[0-9a-f]{32})?\Z")  # no number
 # In a plain value anything may follow the first letter but `: ` and ` #`; here neither `:` nor `#`
 _WORDS = re.compile(r"[A-Za-z_/][!\"$-9;-~]*(?: [!\"$-9;-~]+)*\Z")
 _COMMENT = re.compile(r" *#[ -~]*\Z")

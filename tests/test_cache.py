@@ -19,6 +19,7 @@ from devml_git.errors import ContentLost, Refused, StorageFailed
 from devml_git.manifest import manifest_bytes, manifest_oid
 from devml_git.nouns import LEGACY
 from devml_git.progress import Progress
+from tests.twins import TWINS
 from tests.world import run
 
 SMALL = b"small content"
@@ -167,18 +168,6 @@ def test_corrupt_object_of_the_same_name_is_set_aside_and_replaced(
     assert place.read_bytes() == data
     aside = list((cache.root / "quarantine").iterdir())
     assert [p.read_bytes() for p in aside] == [wrong]
-
-
-# Two blocks with one MD5 (Wang and others, 2004), from which any content can go on
-_TWIN = (
-    "d131dd02c5e6eec4693d9a0698aff95c2fcab58712467eab4004583eb8fb7f8955ad340609f4b30283e488832571415a"
-    "085125e8f7cdc99fd91dbdf280373c5bd8823e3156348f5bae6dacd436c919c6dd53e2b487da03fd02396306d248cda0"
-    "e99f33420f577ee8ce54b67080a80d1ec69821bcb6a8839396f9652b6ff72a70"
-)
-TWINS = [
-    bytes.fromhex(_TWIN),
-    bytes(b ^ (0x80 if i in {19, 45, 59, 83, 109, 123} else 0) for i, b in enumerate(bytes.fromhex(_TWIN))),
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["one after the other", "in one go"])

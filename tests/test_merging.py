@@ -29,6 +29,7 @@ class Memory:
     def __init__(self) -> None:
         self.manifests: dict[str, dict[str, str]] = {}
         self.sizes: dict[str, int] = {}
+        self.vouched: str | None = None
         self.asked: list[str | None] = []
 
     def manifest(self, oid: str, remote: str | None) -> Mapping[str, str]:
@@ -44,6 +45,9 @@ class Memory:
         oid = manifest_oid(members)
         self.manifests[oid] = dict(members)
         return oid
+
+    def vouch(self, members: Mapping[str, str]) -> str | None:
+        return self.vouched
 
     def directory(
         self, files: Mapping[str, str] | None, name: str = "data", executable: tuple[str, ...] = ()
@@ -473,3 +477,65 @@ def test_hostile_output_of_a_stage_that_ran_on_both_sides_clashes() -> None:
 def test_lock_of_another_kind_is_refused(bad: bytes) -> None:
     with pytest.raises(Refused):
         merge("dvc.lock", bad, lock(entry("a", "1")), lock(entry("a", "2")), Memory())
+
+
+# -- the second hash -----------------------------------------------------------------------------
+
+
+def vouching(text: str, sha256: str | None) -> bytes:
+    return pointers.new("m.pt", Content(md5(text), len(text), sha256=sha256))
+
+
+ONE, TWO = "1" * 63 + "a", "2" * 63 + "b"
+
+
+@pytest.mark.parametrize("base", [None, ("x", None), ("o", None), ("o", ONE)], ids=str)
+@pytest.mark.parametrize("turned", [False, True])
+def test_side_that_says_the_sha256_of_the_same_content_wins(
+    turned: bool, base: tuple[str, str | None] | None
+) -> None:
+    sides = [vouching("o", ONE), vouching("o", None)]
+    if turned:
+        sides.reverse()
+    before = vouching(*base) if base else b""
+    assert merge("m.pt.dvc", before, sides[0], sides[1], Memory()) == vouching("o", ONE)
+
+
+def test_sha256_that_one_side_adds_is_no_change_of_content() -> None:
+    base, theirs = vouching("o", None), vouching("new", None)
+    assert merge("m.pt.dvc", base, vouching("o", ONE), theirs, Memory()) == theirs
+    theirs = vouching("new", TWO)
+    assert merge("m.pt.dvc", base, vouching("o", ONE), theirs, Memory()) == theirs
+    assert merge("m.pt.dvc", vouching("o", ONE), theirs, vouching("o", None), Memory()) == theirs
+
+
+def test_contents_of_one_md5_clash() -> None:
+    with pytest.raises(Clash, match=r"m\.pt, and the MD5 of their contents is the same"):
+        merge("m.pt.dvc", b"", vouching("o", ONE), vouching("o", TWO), Memory())
+
+
+def test_note_of_a_plain_dvc_add_is_foreign_in_a_merge() -> None:
+    stale = vouching("o", ONE).replace(f"- md5: {md5('o')}".encode(), f"- md5: {md5('n')}".encode())
+    assert merge("m.pt.dvc", vouching("o", ONE), stale, vouching("o", ONE), Memory()) == stale
+    assert merge("m.pt.dvc", vouching("o", ONE), stale, vouching("n", TWO), Memory()) == vouching(
+        "n", TWO
+    )
+
+
+@pytest.mark.parametrize("vouched", [None, ONE])
+@pytest.mark.parametrize("used", [False, True], ids=["by nobody", "by one side"])
+def test_merged_directory_vouches_where_its_members_are_known_and_somebody_does(
+    used: bool, vouched: str | None
+) -> None:
+    memory = Memory()
+    memory.vouched = vouched
+    base, ours, theirs = (
+        memory.directory({"a": "a", **more}) for more in ({}, {"o": "o"}, {"t": "t"})
+    )
+    if used:
+        (pointer,) = pointers.read("data.dvc", ours)
+        content = Content(pointer.oid or "", pointer.size or 0, pointer.nfiles, sha256=TWO)
+        ours = pointers.new("data", content)
+    (merged,) = pointers.read("data.dvc", merge("data.dvc", base, ours, theirs, memory))
+    assert merged.nfiles == 3
+    assert merged.sha256 == (vouched if used else None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import os
 import random
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from devml_git.journal import Journal
 from devml_git.nouns import LEGACY, MD5, Content
 from devml_git.plumbing import Git
 from devml_git.pointers import PipelineOut
+from tests.twins import sha256, vouched, without_note
 from tests.world import Project, run
 
 # MD5s that YAML could take for a number: of "1518375" and of "46793"
@@ -196,7 +198,10 @@ def test_track_snapshot_and_add_all_over_the_corpus_give_git_the_pointers_of_dvc
     assert staged & {*ARTIFACTS, *members} == set()
     pointer_files = {f"{p}.dvc" for p in ARTIFACTS}
     assert pointer_files - staged == set()
-    assert {f: project.bytes(f) for f in pointer_files} == {f: dvc_wrote[f] for f in pointer_files}
+    texts = {f: project.read(f) for f in pointer_files}
+    plain = {f: without_note(text).encode() for f, text in texts.items()}
+    assert plain == {f: dvc_wrote[f] for f in pointer_files}
+    assert all(vouched(text) for text in texts.values())
     project.differential = True
     project.agree()
 
@@ -216,9 +221,11 @@ def test_track_snapshot_and_add_all_over_the_corpus_give_git_the_pointers_of_dvc
     size=st.integers(0, 1 << 50),
     nfiles=st.none() | st.integers(0, 10**6),
     executable=st.booleans(),
+    second=st.none() | st.text("0123456789abcdef", min_size=64, max_size=64)
+    | st.text("0123456789e", min_size=64, max_size=64) | st.text("0123456789", min_size=64, max_size=64),
 )  # fmt: skip
 def test_new_pointer_of_a_random_name_is_what_dvc_would_serialise(
-    name: str, oid: str, size: int, nfiles: int | None, executable: bool
+    name: str, oid: str, size: int, nfiles: int | None, executable: bool, second: str | None
 ) -> None:
     from dvc.utils.serialize import dumps_yaml
 
@@ -229,8 +236,23 @@ def test_new_pointer_of_a_random_name_is_what_dvc_would_serialise(
     out |= {} if nfiles is None else {"nfiles": nfiles}
     out |= {"isexec": True} if executable else {}
     out |= {"hash": "md5", "path": name}
-    content = Content(oid, size, nfiles, frozenset({""}) if executable else frozenset())
-    assert pointers.new(name, content).decode() == dumps_yaml({"outs": [out]})
+    bits = frozenset({""}) if executable else frozenset()
+    plain = pointers.new(name, Content(oid, size, nfiles, bits))
+    assert plain.decode() == dumps_yaml({"outs": [out]})
+    out |= {"meta": {"devml": {"md5": oid, "sha256": second}}} if second else {}
+    content = Content(oid, size, nfiles, bits, second)
+    text = pointers.new(name, content)
+    assert text.decode() == dumps_yaml({"outs": [out]})
+    assert pointers.data_of("x.dvc", text) == {"outs": [out]}
+    if "//" not in name and not {".", ".."} & set(name.split("/")) and name.strip("/"):
+        with contextlib.suppress(Refused):
+            (pointer,) = pointers.read("x.dvc", text)
+            assert (pointer.oid, pointer.sha256) == (oid, second)
+            assert pointers.updated("x.dvc", plain, pointer.path, content) == text
+            assert (
+                pointers.updated("x.dvc", text, pointer.path, replace(content, sha256=None))
+                == plain
+            )
 
 
 # -- updates -------------------------------------------------------------------------------------
@@ -410,8 +432,10 @@ def test_snapshot_updates_the_pointer_as_dvc_add_does(project: Project) -> None:
     shutil.copytree(project.path, copy, symlinks=True)
     project.devml("snapshot")
     Project(copy, differential=False).dvc("add", "-q", "models/a.pt")
-    assert project.read("models/a.pt.dvc") == (copy / "models/a.pt.dvc").read_text()
-    assert "# mine" in project.read("models/a.pt.dvc")
+    ours = project.read("models/a.pt.dvc")
+    assert without_note(ours) == without_note((copy / "models/a.pt.dvc").read_text())
+    assert vouched(ours) == sha256(b"two, longer")
+    assert "# mine" in ours
 
 
 def test_update_of_unchanged_content_changes_no_byte_of_a_canonical_pointer() -> None:
@@ -473,7 +497,9 @@ def test_changed_legacy_artifact_is_migrated_to_md5_as_by_dvc(project: Project) 
     shutil.copytree(project.path, copy, symlinks=True)
     project.devml("snapshot")
     Project(copy, differential=False).dvc("commit", "-q", "-f", "models/old.txt.dvc")
-    assert project.read("models/old.txt.dvc") == (copy / "models/old.txt.dvc").read_text()
+    ours = project.read("models/old.txt.dvc")
+    assert without_note(ours) == (copy / "models/old.txt.dvc").read_text()
+    assert vouched(ours) == sha256(b"new\r\n")
     assert f"md5: {md5(b'new' + bytes([13, 10]))}" in project.read("models/old.txt.dvc")
 
 

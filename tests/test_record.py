@@ -16,7 +16,7 @@ import pytest
 from devml_git.cache import Cache
 from devml_git.errors import StorageFailed
 from devml_git.place import RACY_NS, Stat, wait_out_the_grain
-from devml_git.record import Materialised, Record
+from devml_git.record import _SCHEMA, Hashed, Materialised, Record
 from devml_git.scan import recall, scan
 from devml_git.workspace import Workspace
 from tests.world import Project
@@ -62,11 +62,11 @@ def test_set_replaces(record: Record) -> None:
 def test_forget_drops_one_artifact_and_its_hashes(record: Record) -> None:
     for path in ("a", "b"):
         record.set(path, Materialised("t", OID))
-        record.remember(path, [("", STAT, OID)])
+        record.remember(path, [("", Hashed(STAT, OID))])
     record.forget("a")
     assert set(record.materialised()) == {"b"}
     assert record.hashes("a") == {}
-    assert record.hashes("b") == {"": (STAT, OID)}
+    assert record.hashes("b") == {"": Hashed(STAT, OID)}
 
 
 def test_transaction_that_fails_changes_nothing(record: Record) -> None:
@@ -87,8 +87,9 @@ def test_nested_transactions_join(record: Record) -> None:
 
 def test_hashes_are_remembered_by_name(record: Record) -> None:
     other = Stat(1, 2, 3, 2**63 - 1, 5)
-    record.remember("d", [("a", STAT, OID), ("é/b", other, "b" * 32)])
-    assert record.hashes("d") == {"a": (STAT, OID), "é/b": (other, "b" * 32)}
+    second = Hashed(other, "b" * 32, "c" * 64)
+    record.remember("d", [("a", Hashed(STAT, OID)), ("é/b", second)])
+    assert record.hashes("d") == {"a": Hashed(STAT, OID), "é/b": second}
     record.forget_files("d", ["a"])
     assert set(record.hashes("d")) == {"é/b"}
 
@@ -101,10 +102,10 @@ def test_hash_is_believed_only_while_every_part_of_the_stat_is_the_same(
     cache = Cache(tmp_path / "cache")
     there = Stat.of((tmp_path / "x").stat())
     same = scan(tmp_path, "x", cache)
-    recall(same, {"": (there, OID)})
-    assert same.oids == {"": OID}
+    recall(same, {"": Hashed(there, OID, "c" * 64)})
+    assert (same.oids, same.sha256s) == ({"": OID}, {"": "c" * 64})
     other = scan(tmp_path, "x", cache)
-    recall(other, {"": (replace(there, **{field: getattr(there, field) + 1}), OID)})
+    recall(other, {"": Hashed(replace(there, **{field: getattr(there, field) + 1}), OID)})
     assert other.oids == {}
 
 
@@ -186,7 +187,7 @@ def test_broken_database_is_set_aside_and_begun_anew(junk: bytes, tmp_path: Path
 def test_truncated_database_is_set_aside(tmp_path: Path) -> None:
     record = Record(tmp_path)
     with record.writing():
-        record.remember("d", [(f"n{i}", STAT, OID) for i in range(2000)])
+        record.remember("d", [(f"n{i}", Hashed(STAT, OID)) for i in range(2000)])
     record.close()
     os.truncate(tmp_path / "record.db", 5000)
     again = Record(tmp_path)
@@ -245,7 +246,7 @@ def test_pipeline_answer_is_kept_for_the_last_state_only(record: Record) -> None
     assert record.pipeline("k2") == "two"
 
 
-@pytest.mark.parametrize("version", [-1, 2, 99])
+@pytest.mark.parametrize("version", [-1, 3, 99])
 def test_only_our_own_version_is_read(version: int, tmp_path: Path) -> None:
     Record(tmp_path).close()
     with contextlib.closing(sqlite3.connect(tmp_path / "record.db")) as db:
@@ -253,6 +254,24 @@ def test_only_our_own_version_is_read(version: int, tmp_path: Path) -> None:
     again = Record(tmp_path)
     assert again.rebuilt
     again.close()
+
+
+def test_record_of_the_first_version_is_kept_and_knows_no_second_hash(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "record.db")) as db:
+        old = _SCHEMA.replace("sha256 TEXT, ", "")
+        db.executescript(f"{old}; PRAGMA user_version = 1")
+        db.execute("INSERT INTO file VALUES ('a', '', 1, 2, 3, 4, 5, ?)", (OID,))
+        db.execute("INSERT INTO artifact VALUES ('a', 't', ?, 1, NULL)", (OID,))
+        db.commit()
+    for _ in range(2):
+        record = Record(tmp_path)
+        assert not record.rebuilt
+        assert record.hashes("a") == {"": Hashed(Stat(1, 2, 3, 4, 5), OID, None)}
+        assert record.materialised() == {"a": Materialised("t", OID, 1)}
+        record.close()
+    with contextlib.closing(Record(tmp_path)) as record:
+        record.remember("a", [("", Hashed(STAT, OID, "c" * 64))])
+        assert record.hashes("a")[""].sha256 == "c" * 64
 
 
 def test_what_belongs_to_a_broken_database_goes_with_it(tmp_path: Path) -> None:
@@ -312,7 +331,7 @@ def test_record_in_use_by_another_process_is_an_error_that_says_so(
 def test_record_that_cannot_grow_is_an_error_that_names_it(record: Record) -> None:
     (pages,) = record._db.execute("PRAGMA page_count").fetchone()
     record._db.execute(f"PRAGMA max_page_count={pages}")
-    rows = [(f"{n:0100}", STAT, OID) for n in range(2000)]
+    rows = [(f"{n:0100}", Hashed(STAT, OID)) for n in range(2000)]
     with pytest.raises(StorageFailed, match=r"record\.db: database or disk is full") as refused:
         record.remember("a", rows)
     assert "nothing was lost" in (refused.value.hint or "")
@@ -356,11 +375,11 @@ def test_other_errors_of_the_database_are_told_without_a_hint(record: Record) ->
 
 def test_forgetting_content_keeps_what_is_known_of_files(record: Record) -> None:
     record.set("a", Materialised("t", OID))
-    record.remember("a", [("", STAT, OID), ("x", STAT, OID)])
+    record.remember("a", [("", Hashed(STAT, OID)), ("x", Hashed(STAT, OID))])
     record.forget_content("a")
     assert record.materialised() == {}
     record.forget_files("a", ["x"])
-    assert record.hashes("a") == {"": (STAT, OID)}
+    assert record.hashes("a") == {"": Hashed(STAT, OID)}
 
 
 def test_released_are_those_without_a_token(record: Record) -> None:

@@ -258,7 +258,7 @@ def test_remote_that_is_gone_leaves_a_conflict_and_both_sides_by_name(
     ran = clone.git("merge", "-m", "m", "origin/side", check=False)
     assert ran.status == 1
     assert "could not be fetched from the DVC remote; then merge again" in ran.err
-    assert clone.read("data.dvc").count("<<<<<<< ours") == 1
+    assert clone.read("data.dvc").count("<<<<<<< ours") == 2
     assert "not in the cache yet" in clone.devml("status").out
     (tmp_path / "elsewhere").rename(tmp_path / "remote")
     clone.devml("checkout", "--theirs", "--", "data")
@@ -336,7 +336,7 @@ def test_conflict_is_told_marked_and_settled(
     ran = project.git("merge", "-m", "m", "side", check=False)
     assert ran.status == 1
     assert "devml-git: models/a.pt.dvc: both sides" in ran.err
-    assert project.read("models/a.pt.dvc").count("<<<<<<< ours\n") == 1
+    assert project.read("models/a.pt.dvc").count("<<<<<<< ours\n") == 2  # the content, and our note
     assert project.states()["models/a.pt"] == "conflict"
     (known,) = [a for a in project.status()["artifacts"] if a["path"] == "models/a.pt"]
     assert [known["ours"]["size"], known["theirs"]["size"]] == [13, 11]
