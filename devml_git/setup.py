@@ -70,6 +70,7 @@ def init(
     require_git()
     store.require_dvc()
     with held(git.whole.shared / "lock-setup", "another devml-git is setting up this repository"):
+        links.refuse_below_dvc(git)
         if trusted:
             trust_all(git)
         return _init(git, track=track, prefix=prefix, hooks=hooks, progress=progress)

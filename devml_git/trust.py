@@ -251,13 +251,15 @@ class Access:
             return
         if trust.was_typed_here(remote):
             return
-        why = "nothing was sent there before" if sending else self.why_wary(remote)
-        if self.typed and not sending and why is None:
+        if sending:
+            if not self._confirmed(remote, "Send content to", sending=True):
+                raise _no_sending(remote)
+            return
+        why = self.why_wary(remote)
+        if self.typed and why is None:
             self._accept(remote)
-            return
-        if self.typed and self.confirm is not None and self._confirmed(remote, why, sending):
-            return
-        raise _refusal(remote, why)
+        elif not self._confirmed(remote, f"Connect ({why}) to", sending=False):
+            raise _no_reading(remote, why)
 
     def welcome(self) -> None:
         """Accept every harmless remote to read from, as `init` and `clone` do."""
@@ -271,11 +273,11 @@ class Access:
         if self.tell is not None:
             self.tell(f"reading from the DVC remote {remote.shown}, as the repository says")
 
-    def _confirmed(self, remote: RemoteConfig, why: str | None, sending: bool) -> bool:  # noqa: FBT001
-        assert self.confirm is not None
-        what = "Send content to" if sending else "Connect to"
-        text = f"{what} the DVC remote {remote.shown}? It came with the repository; {why}."
-        if not self.confirm(text):
+    def _confirmed(self, remote: RemoteConfig, question: str, *, sending: bool) -> bool:
+        """Ask on the terminal, if there is one; a yes is written down."""
+        if not self.typed or self.confirm is None:
+            return False
+        if not self.confirm(f"{question} the DVC remote {remote.shown}, as the repository says?"):
             return False
         self.meet(remote)
         self.trust.allow([remote], sending=sending)
@@ -342,11 +344,19 @@ def _in_netrc(url: str) -> bool:
     return False
 
 
-def _refusal(remote: RemoteConfig, why: str | None) -> NotTrusted:
+def _no_reading(remote: RemoteConfig, why: str | None) -> NotTrusted:
     return NotTrusted(
         f"the DVC remote {remote.shown} came with the repository, or a commit changed it"
-        f"{f' ({why})' if why else ''}: not connected",
+        f"{f', and {why}' if why else ''}: not connected",
         hint=f"devml-git trust {gate.quoted(remote.name)}   if that is where content is",
+    )
+
+
+def _no_sending(remote: RemoteConfig) -> NotTrusted:
+    return NotTrusted(
+        f"the DVC remote {remote.shown} came with the repository, or a commit changed it: "
+        "nothing is sent there before you allow it once",
+        hint=f"devml-git trust {gate.quoted(remote.name)}   if that is where content is to go",
     )
 
 
