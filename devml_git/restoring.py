@@ -320,7 +320,8 @@ class Restorer:
         vouches for. What lies there and is not makes the place odd.
         """
         pointer, work = plan.pointer, plan.work
-        if pointer.sha256 is None or plan.missing or plan.want != plan.pointed:
+        part = pointer.is_dir and manifest_oid(plan.want) != pointer.oid
+        if pointer.sha256 is None or plan.missing or part:
             return True  # members have been compared with what was seen of each
         lying = [n for n in plan.want if n not in plan.written]
         self.ws.learn_second(work, lying)

@@ -150,7 +150,7 @@ def misplaced(project: Project) -> list[str]:
     for pointer in project.path.rglob("*.dvc"):
         if not pointer.is_file():
             continue
-        (oid,) = re.findall(r"md5: '?([0-9a-f]{32}(?:\.dir)?)'?", pointer.read_text())
+        (oid,) = set(re.findall(r"md5: '?([0-9a-f]{32}(?:\.dir)?)'?", pointer.read_text()))
         place = pointer.with_suffix("")
         if oid.endswith(".dir"):
             found = {p.relative_to(place).as_posix(): p for p in place.rglob("*") if p.is_file()}

@@ -402,7 +402,7 @@ def test_log_says_what_when_and_from_what_to_what(models: Project) -> None:
     newest = log(models)[0]
     (line,) = newest.pop("artifacts")
     assert line["path"] == "models/a.pt"
-    assert line["before"].keys() == {"oid", "hash", "size", "nfiles", "executable"}
+    assert line["before"].keys() == {"oid", "hash", "size", "nfiles", "executable", "sha256"}
     assert (line["before"]["size"], line["after"]["hash"]) == (500, "md5")
     assert models.object("models/a.pt.dvc").name in line["after"]["oid"]
     (file,) = newest["files"]
