@@ -54,6 +54,8 @@ LOOKS = (
 GETS = (
     _ours("fetch", gets=True),
     _ours("checkout", gets=True),
+    _ours("fetch-before", "fetch", "HEAD~1", gets=True),
+    _ours("diff-inside", "diff", "HEAD~1", "HEAD"),  # now that both versions' content is here
     _ours("pull", gets=True),
 )
 INIT = (_ours("init", gets=True),)

@@ -108,6 +108,7 @@ def _limits() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))  # judge.py knows the error
 
 
 # -- reading what strace wrote ---------------------------------------------------------------------

@@ -120,7 +120,7 @@ def people_with_control_characters(it: Hostile) -> None:
         it.git("update-ref", f"refs/tags/t{n}{word.replace(' ', '')}".rstrip("."), "HEAD")
 
 
-@template("show diff blame")
+@template("show fetch-before diff-inside blame")
 def tensors_with_control_characters(it: Hostile) -> None:
     shapes = {
         w: {"dtype": "F32", "shape": [1], "data_offsets": [4 * n, 4 * n + 4]}

@@ -26,8 +26,9 @@ def aws_credentialpath(it: Hostile) -> None:
     it.commit()
 
 
-@template("git-push", visit="own", harmless=True)
+@template("show", visit="plain", harmless=True, env={"AWS_SHARED_CREDENTIALS_FILE": "/dev/null"})
 def aws_configpath(it: Hostile) -> None:
+    """Of a user who has no credentials of his own, so that the file's are asked for."""
     it.write("aws.cfg", AWS_FILE.format(section="default", command=it.command("configpath")))
     it.remote("configpath = ../aws.cfg", url="s3://bucket/x")
     it.commit()
@@ -43,10 +44,10 @@ def aws_profile(it: Hostile) -> None:
 @template("", arrival="pull", harmless=True)
 def aws_file_changed_later(it: Hostile) -> None:
     """Trust was given while the file that the option names was harmless."""
-    it.write("aws.cfg", "[default]\nregion = us-east-1\n")
-    it.remote("configpath = ../aws.cfg", url="s3://bucket/x")
+    it.write("aws.cfg", "[profile team]\nregion = us-east-1\n")
+    it.remote("configpath = ../aws.cfg", "profile = team", url="s3://bucket/x")
     it.honest()
-    it.write("aws.cfg", AWS_FILE.format(section="default", command=it.command("later")))
+    it.write("aws.cfg", AWS_FILE.format(section="profile team", command=it.command("later")))
     it.artifact("models/a.pt", "weights 3\n")
     it.commit()
 
@@ -228,7 +229,7 @@ def config_local_in_git(it: Hostile) -> None:
     it.commit()
 
 
-@template("git-commit git-push", arrival="pull", launders=True)
+@template("git-commit git-push", arrival="squash", launders=True)
 def another_directory(it: Hostile) -> None:
     it.remote(url=it.world.elsewhere / "made")
     it.sends_to.append(it.world.elsewhere)
