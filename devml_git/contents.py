@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from devml_git import gate
 from devml_git.errors import ContentLost
 from devml_git.streams import in_parallel
-from devml_git.supply import Supply, claim_of, oid_of
+from devml_git.supply import Supply, oid_of
 from devml_git.verified import Verified
 from devml_git.wording import corrupt
 
@@ -74,7 +74,7 @@ class Contents:
         """Hash what was not hashed lately; return what is corrupt, and no remote has better."""
         cache, kind = self.ws.cache, pointer.hash_name
         paths = {(oid, kind): cache.object_path(oid, kind) for oid in oids}
-        claim = claim_of(pointer)
+        claim = pointer.claim
         whole = {key for key in self._verified.whole(paths) if cache.vouched(key[0], claim)}
         todo = sorted(oid for oid, _ in paths.keys() - whole)
         bad = self._corrupt(todo, kind, claim)
@@ -95,7 +95,7 @@ class Contents:
         for oid in bad:
             self._supply.set_aside(oid, pointer.hash_name, pointer.path)
         lost = set(self._supply.obtain_objects(pointer, bad))
-        return lost | {oid for oid in bad if self.ws.cache.vouched(oid, claim_of(pointer)) is False}
+        return lost | {oid for oid in bad if self.ws.cache.vouched(oid, pointer.claim) is False}
 
     def _corrupt(self, oids: list[str], kind: str, claim: str | None) -> set[str]:
         """Return which of these objects' bytes are not what their names say."""

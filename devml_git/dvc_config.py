@@ -8,6 +8,7 @@ asks for that.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass, field, replace
@@ -15,9 +16,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devml_git import allowed, gate
+from devml_git import allowed, gate, links
 from devml_git.bounds import MAX_CONFIG_BYTES, limited
-from devml_git.errors import DvcFailed, UsageError
+from devml_git.errors import DevmlError, DvcFailed, UsageError
 from devml_git.escaping import redacted
 from devml_git.place import write_text_safely
 
@@ -77,17 +78,26 @@ class RemoteConfig:
 class DvcConfig:
     """The configuration of one project, read when it is asked for.
 
-    `warn` is told of a file that does not count. Raises DvcFailed for one that cannot be read.
+    `warn` is told of a file that does not count. Raises DvcFailed for one that cannot be read; if
+    it is `.dvc/config`, only where remotes are asked for: the rest of the project needs none.
     """
 
     def __init__(self, git: Git, warn: Callable[[str], None] | None = None) -> None:
         self._git = git
         self._warn = warn
+        self._broken: DevmlError | None = None
         self.root, self.worktree, self.prefix = git.top, git.worktree, git.prefix
 
     @cached_property
     def _levels(self) -> dict[str, dict[str, Any]]:
-        return {level: _read_level(self.root, level) for level in _LEVELS}
+        links.refuse_below_dvc(self._git)
+        levels = {level: _read_level(self.root, level) for level in _LEVELS if level != "repo"}
+        try:
+            levels["repo"] = _read_level(self.root, "repo")
+        except DevmlError as e:
+            self._broken = e
+            levels["repo"] = {}
+        return levels
 
     @cached_property
     def private_is_brought(self) -> bool:
@@ -98,9 +108,16 @@ class DvcConfig:
         return brought
 
     def _said(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield what counts of remotes, file by file.
+
+        Raises where `.dvc/config` cannot be read: nobody is to think then that there are none.
+        """
         for level in _LEVELS:
+            said = self._levels[level]
+            if level == "repo" and self._broken is not None:
+                raise self._broken
             if level != "local" or not self.private_is_brought:
-                yield level, self._levels[level]
+                yield level, said
 
     # -- remotes -----------------------------------------------------------------------------
 
@@ -211,7 +228,9 @@ class DvcConfig:
 
     def for_dvc(self) -> dict[str, Any]:
         """Return what DVC may know when it reads this project's pipelines."""
-        usable = [r for r in self.remotes.values() if r.refusal is None]
+        usable: list[RemoteConfig] = []
+        with contextlib.suppress(DvcFailed):
+            usable = [r for r in self.remotes.values() if r.refusal is None]
         remotes = {r.name: {**r.options, "url": r.url} for r in usable}
         return {"core": {"analytics": "false", "check_update": "false"}, "remote": remotes}
 

@@ -10,7 +10,7 @@ from devml_git.errors import ContentLost, UsageError
 from devml_git.gate import shown
 from devml_git.gathering import gather
 from devml_git.remote import Wanted
-from devml_git.supply import Supply, claim_of
+from devml_git.supply import Supply
 from devml_git.switching import means
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _bring(
     done.matched += len(kept)
     chosen = [(p, parts) for p, parts in chosen if p.push]
     tops = [p for p, _ in chosen if p.oid and not cache.has(p.oid, p.hash_name)]
-    gone = set(supply.fetch_wanted([_wanted(p, p.oid or "") for p in tops]))
+    gone = set(supply.fetch_wanted([Wanted.of(p, p.oid or "") for p in tops]))
     lacking: dict[tuple[str, str], tuple[Wanted, str]] = {}
     for p, parts in chosen:
         try:
@@ -131,7 +131,7 @@ def _bring(
         for name, oid in meant.items():
             if p.is_dir and not cache.has(oid, p.hash_name):
                 place = f"{p.path}/{name}"
-                lacking.setdefault((oid, p.hash_name), (_wanted(p, oid), place))
+                lacking.setdefault((oid, p.hash_name), (Wanted.of(p, oid), place))
     lost = set(supply.fetch_wanted([w for w, _ in lacking.values()]))
     unlike = {p.path for p, _ in chosen if p.oid not in gone and supply.disagrees(p)}
     here = [(p.oid or "", p.hash_name) for p in tops if p.oid not in gone and p.path not in unlike]
@@ -145,8 +145,3 @@ def _bring(
         | {place for (oid, _), (_, place) in lacking.items() if oid in lost}
     )
     return done
-
-
-def _wanted(p: Pointer, oid: str) -> Wanted:
-    size = (p.size or 0) // max(p.nfiles or 1, 1)
-    return Wanted(oid, p.hash_name, p.remote, size, claim_of(p))

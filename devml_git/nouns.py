@@ -59,6 +59,11 @@ class Pointer:
         """Whether the artifact is a directory, stored as a `.dir` manifest."""
         return self.oid is not None and self.oid.endswith(".dir")
 
+    @property
+    def claim(self) -> str | None:
+        """The SHA-256 that is vouched for of the one file that it is; a directory has many."""
+        return None if self.is_dir else self.sha256
+
 
 @dataclass(frozen=True, slots=True)
 class Content:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from devml_git.cache import Cache
     from devml_git.dvc_config import DvcConfig, RemoteConfig
+    from devml_git.nouns import Pointer
 
 T = TypeVar("T")
 Key = tuple[str, str]  # an object: its oid and hash name
@@ -40,6 +41,7 @@ Entry = dict[str, Any]  # what fsspec's file systems say of a file
 R = TypeVar("R")
 _WHOLE_LISTING = 2000  # objects asked for at once, from which on all prefixes are listed
 _PREFIXES = tuple(f"{n:02x}" for n in range(256))
+_SLACK = 1 << 20
 _ASKING = ("ask_password", "ask_passphrase")
 
 
@@ -48,7 +50,7 @@ class Wanted:
     """An object: its oid, hash name, and the remote its output names (None: the default one).
 
     `size` is in bytes, about: a directory's members share its size evenly. `claim` is the SHA-256
-    that a pointer vouches for.
+    that a pointer vouches for, `most` how many bytes are taken of what is sent (None: all).
     """
 
     oid: str
@@ -56,6 +58,17 @@ class Wanted:
     remote: str | None = None
     size: int = 0
     claim: str | None = None
+    most: int | None = None
+
+    @classmethod
+    def of(cls, pointer: Pointer, oid: str) -> Wanted:
+        """Return what a pointer wants: its own object, or one of its members."""
+        size = (pointer.size or 0) // max(pointer.nfiles or 1, 1)
+        # a remote may send without end; a size that was written by hand may be a little wrong
+        most = None if pointer.size is None else 2 * pointer.size + _SLACK
+        if oid.endswith(".dir"):
+            most = gate.MAX_MANIFEST_BYTES
+        return cls(oid, pointer.hash_name, pointer.remote, size, pointer.claim, most)
 
     @property
     def key(self) -> Key:
@@ -185,14 +198,22 @@ class Remote:
             if self._fs is failed and self._fs.protocol == "ssh":
                 self._fs = self._open()
 
-    def _counting(self, progress: Progress) -> Any:  # noqa: ANN401
-        """Return what DVC's file systems report transferred bytes to."""
+    def _counting(self, progress: Progress, most: int | None = None) -> Any:  # noqa: ANN401
+        """Return what DVC's file systems report transferred bytes to; it raises _TooLarge."""
         from fsspec import Callback
 
         class Counting(Callback):  # type: ignore[misc]
-            def relative_update(_, inc: int = 1) -> None:  # noqa: N805 - self is the remote
+            came = 0
+
+            def relative_update(counting, inc: int = 1) -> None:  # noqa: N805 - self is the remote
                 self._patience.heard()
                 progress.advance(inc)
+                counting.came += inc
+                if most is not None and counting.came > most:
+                    raise _TooLarge
+
+            def absolute_update(counting, value: int) -> None:  # noqa: N805 - as ssh tells it
+                counting.relative_update(value - counting.came)
 
         return Counting()
 
@@ -272,7 +293,8 @@ class Remote:
 
         What the remote sends under a wrong name never enters the cache.
         """
-        with self._downloaded(self.path(wanted.oid, wanted.hash_name), progress) as temp:
+        place = self.path(wanted.oid, wanted.hash_name)
+        with self._downloaded(place, progress, wanted.most) as temp:
             return temp is not None and self._cache.adopt(
                 wanted.oid, temp, wanted.hash_name, wanted.claim
             )
@@ -289,7 +311,8 @@ class Remote:
 
         The cache stays as it is. Raises Refused for a hostile one.
         """
-        with self._downloaded(self.path(wanted.oid, wanted.hash_name), SILENT) as temp:
+        place = self.path(wanted.oid, wanted.hash_name)
+        with self._downloaded(place, SILENT, gate.MAX_MANIFEST_BYTES) as temp:
             if temp is None or temp.stat().st_size > gate.MAX_MANIFEST_BYTES:
                 return None
             data = temp.read_bytes()
@@ -297,27 +320,36 @@ class Remote:
         good = self._cache.is_right(wanted.oid, wanted.hash_name, digest)
         return read_manifest(data, wanted.oid) if good else None
 
-    def _require_file(self, place: str) -> None:
+    def _require_file(self, place: str, most: int | None) -> None:
         """In a directory, which may have come with a repository, a name can stand for a device."""
-        if self._is_local and os.path.exists(place) and not os.path.isfile(place):
+        if not self._is_local or not os.path.exists(place):
+            return
+        if not os.path.isfile(place):
             raise FileNotFoundError(place)
+        if most is not None and os.path.getsize(place) > most:
+            raise _TooLarge
 
     @contextlib.contextmanager
-    def _downloaded(self, place: str, progress: Progress) -> Iterator[Path | None]:
-        """Fetch a file into a temporary one of the cache; None where the remote has no good one."""
+    def _downloaded(
+        self, place: str, progress: Progress, most: int | None = None
+    ) -> Iterator[Path | None]:
+        """Fetch a file into a temporary one of the cache; None where the remote has no good one.
+
+        What has more than `most` bytes is none: no more is taken of it.
+        """
         temp = self._cache.new_temporary()
         found = True
         try:
             with self._translated():
                 try:
-                    self._require_file(place)
-                    self._fs.get_file(place, str(temp), callback=self._counting(progress))
+                    self._require_file(place, most)
+                    self._fs.get_file(place, str(temp), callback=self._counting(progress, most))
                 except FileNotFoundError as e:
                     if not is_absent(e):
                         raise
                     found = False
                 except Exception as e:
-                    if "checksum" not in str(e).lower():
+                    if "checksum" not in str(e).lower() and not _is_too_large(e):
                         raise
                     found = False  # S3: what it has is not what was put there
             yield temp if found else None
@@ -434,6 +466,16 @@ def _opened(kind: Any, settings: dict[str, Any], hosts: Path) -> Any:  # noqa: A
     host, port = fs.fs_args["host"], int(fs.fs_args.get("port") or ssh_hosts.SSH_PORT)
     fs.fs_args["known_hosts"] = ssh_hosts.files(hosts, host, port) or b""  # b"": knows none
     return fs
+
+
+class _TooLarge(Exception):
+    """A remote sends more for an object than it can have."""
+
+
+def _is_too_large(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, _TooLarge):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _is_doubtful(wanted: Wanted, entry: Entry | None) -> bool:

@@ -34,7 +34,7 @@ from devml_git.remote import Wanted
 from devml_git.rule import AtMove
 from devml_git.scan import Found, Work
 from devml_git.streams import in_parallel
-from devml_git.supply import Supply, claim_of
+from devml_git.supply import Supply
 from devml_git.wording import corrupt, twin
 from devml_git.workspace import token
 
@@ -284,12 +284,7 @@ class Restorer:
             self.ws.progress.finish()
         again = [(p, n) for p, n in jobs if n not in p.temps]
         if again:
-            self.supply.fetch_wanted(
-                [
-                    Wanted(p.want[n], p.pointer.hash_name, p.pointer.remote, 0, claim_of(p.pointer))
-                    for p, n in again
-                ]
-            )
+            self.supply.fetch_wanted([Wanted.of(p.pointer, p.want[n]) for p, n in again])
             for p, n in again:
                 self._copy_one(p, n, scratch)
                 if n not in p.temps:
@@ -303,7 +298,7 @@ class Restorer:
         try:
             written = self.ws.cache.write_out(
                 oid, scratch, temp, executable=executable, hash_name=hash_name,
-                progress=self.ws.progress, claim=claim_of(plan.pointer),
+                progress=self.ws.progress, claim=plan.pointer.claim,
             )  # fmt: skip
         except Corrupt:
             self.supply.set_aside(oid, hash_name, plan.place_of(name))

@@ -66,12 +66,8 @@ class Supply:
     def _needed(self, p: Pointer, work: Work | None) -> dict[str, tuple[Wanted, str]]:
         """Return by oid what has to come from the cache, and the place it is for."""
         there = work.oids if work is not None else {}
-        size = (p.size or 0) // max(p.nfiles or 1, 1)
         return {
-            oid: (
-                Wanted(oid, p.hash_name, p.remote, size, claim_of(p)),
-                f"{p.path}/{name}" if name else p.path,
-            )
+            oid: (Wanted.of(p, oid), f"{p.path}/{name}" if name else p.path)
             for name, oid in self.members(p).items()
             if there.get(name) != oid
         }
@@ -108,8 +104,7 @@ class Supply:
 
         `verify` also reads what the cache has, and sets aside what is corrupt.
         """
-        claim = claim_of(pointer)
-        wanted = [Wanted(o, pointer.hash_name, pointer.remote, claim=claim) for o in set(oids)]
+        wanted = [Wanted.of(pointer, oid) for oid in set(oids)]
         bad = self._verify([(w, pointer.path) for w in wanted]) if verify else set()
         has = self.ws.cache.has
         return self.fetch_wanted([w for w in wanted if w.oid in bad or not has(w.oid, w.hash_name)])
@@ -165,8 +160,7 @@ class Supply:
         self.corrupt.append(pointer.path)
 
     def _fetch(self, pointers: Sequence[Pointer]) -> list[str]:
-        wanted = [Wanted(oid_of(p), p.hash_name, p.remote, claim=claim_of(p)) for p in pointers]
-        return self.fetch_wanted(wanted)
+        return self.fetch_wanted([Wanted.of(p, oid_of(p)) for p in pointers])
 
     def fetch_wanted(self, wanted: Sequence[Wanted]) -> list[str]:
         """Fetch objects if that is allowed; return the oids that are not to be had."""
@@ -208,7 +202,7 @@ class Supply:
             try:
                 cache.write_out(
                     oid, fd, base, executable=executable, hash_name=pointer.hash_name,
-                    progress=self.ws.progress, claim=claim_of(pointer),
+                    progress=self.ws.progress, claim=pointer.claim,
                 )  # fmt: skip
             except Corrupt as e:
                 self.set_aside(oid, pointer.hash_name, pointer.path)
@@ -219,11 +213,6 @@ class Supply:
                     ) from e
             else:
                 return
-
-
-def claim_of(pointer: Pointer) -> str | None:
-    """Return the SHA-256 that a pointer vouches for of its one file; a directory has many."""
-    return None if pointer.is_dir else pointer.sha256
 
 
 def oid_of(pointer: Pointer) -> str:

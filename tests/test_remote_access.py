@@ -15,6 +15,10 @@ import pytest
 from devml_git import allowed
 from devml_git.dvc_config import DvcConfig
 from devml_git.plumbing import Git
+from devml_git.progress import Progress
+from devml_git.remote import Wanted
+from devml_git.supply import Supply
+from devml_git.workspace import Workspace
 from tests.remotes.remote import HOST, Remote
 from tests.world import Project, Ran, devml, run
 
@@ -401,3 +405,57 @@ def test_old_file_of_what_is_trusted_and_a_broken_one_trust_nothing(tmp_path: Pa
     for text in (json.dumps(["0" * 64]), "{", '{"schema": "devml.trust/v2", "send": 3}'):
         clone.write(".git/devml/trust.json", text)
         assert clone.git("push", "-q", check=False).status
+
+
+# -- what a remote and a broken file can do ------------------------------------------------------
+
+
+class Counted(Progress):
+    """Counts the bytes that come."""
+
+    bytes = 0
+
+    def advance(self, amount: int) -> None:
+        self.bytes += amount
+
+
+@pytest.mark.parametrize("kind", ["directory", "s3", "http", "ssh", "webdav"])
+def test_remote_that_sends_far_more_than_the_pointer_says_is_cut_off(
+    kind: str, storages: Callable[..., Remote], tmp_path: Path
+) -> None:
+    storage = storages(kind)
+    clone = cloned(stranger(tmp_path / "theirs", url="../../store"), tmp_path / "c")
+    storage.configure(clone)
+    clone.devml("init", "--no-content")
+    file = storage.place / "files/md5" / OID[:2] / OID[2:]
+    file.parent.mkdir(parents=True)
+    with file.open("wb") as f:
+        f.truncate(300 << 20)
+    storage.settle()
+    counted = Counted()
+    with Workspace(Git.discover(clone.path), progress=counted) as ws:
+        pointer = ws.tree.snapshot.pointers["m.bin"]
+        assert Supply(ws, fetch=True).fetch_wanted([Wanted.of(pointer, OID)]) == [OID]
+    assert counted.bytes < 64 << 20
+    assert devml("fetch", cwd=clone.path).status == 30
+    assert not clone.exists("m.bin")
+    file.write_text("b\n")
+    storage.settle()
+    clone.devml("checkout")
+    assert clone.read("m.bin") == "b\n"
+
+
+@pytest.mark.parametrize("text", ["['remote \"x\"'\n", "\xff", "a" * 300_000, "[core\n<<<<<<<\n"])
+def test_configuration_that_cannot_be_read_stops_only_what_needs_a_remote(
+    text: str, tmp_path: Path
+) -> None:
+    filled(tmp_path / "store")
+    clone = prepared(tmp_path)
+    clone.write(".dvc/config", text.encode("latin-1"))
+    clone.write("w.bin", "more\n")
+    for command in ("status", "log", "show", "diff", "snapshot"):
+        ran = devml(command, cwd=clone.path)
+        assert ran.status == 0, (command, ran.err)
+    ran = clone.git("push", "-q", check=False)
+    assert ran.status
+    assert "config" in ran.err
