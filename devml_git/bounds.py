@@ -57,6 +57,11 @@ def begin() -> None:
     _Spent.seconds = 0.0
 
 
+def end() -> None:
+    """Count no more: whoever goes on in this process is no command."""
+    _Spent.seconds = None
+
+
 def renew() -> None:
     """Forget what was spent, if it is counted at all."""
     if _Spent.seconds is not None:

@@ -195,7 +195,7 @@ def _settings_of(remote: RemoteConfig) -> Iterator[Finding]:
         )
     for option in remote.left_out:
         text = f"{name}: {gate.shown(option)} counts in your own configuration only"
-        mend = f"dvc remote modify --local {name} {gate.shown(option)} ..."
+        mend = f"dvc remote modify --local {name} {gate.quoted(option)} ..."
         yield Finding("warn", "DVC remote", text, mend)
 
 

@@ -381,7 +381,7 @@ def _known_types(names: Sequence[str]) -> tuple[str, ...]:
         if name not in known:
             raise DvcFailed(
                 f"cache.type '{gate.shown(name)}' is unknown",
-                hint=f"dvc config cache.type {','.join(DEFAULT_TYPES)}",
+                hint="dvc config cache.type reflink,copy",
             )
     return tuple(names)
 

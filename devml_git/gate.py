@@ -66,7 +66,7 @@ def sha256(value: object, where: str) -> str | None:
     """Return a SHA-256 (64 lower-case hex digits), or None where there is none."""
     if value is None or (isinstance(value, str) and _SHA256.match(value)):
         return value
-    raise Refused(f"{shown(where)}: {shown(value)!r} is not a SHA-256")
+    raise Refused(f"{shown(where)}: '{shown(value)}' is not a SHA-256")
 
 
 def size(value: object, where: str) -> int | None:

@@ -162,7 +162,7 @@ def within_bounds(rules: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
         if why is None:
             fit.append(patterns.simplified(rule))
         else:
-            notes.append(f"track rule {gate.shown(rule, 40)!r} is not used: {why}")
+            notes.append(f"track rule '{gate.shown(rule, 40)}' is not used: {why}")
     if len(rules) > MAX_RULES:
         notes.append(f"of {len(rules)} track rules only the first {MAX_RULES} are used")
     return tuple(fit), notes

@@ -312,6 +312,8 @@ class Access:
             return "it is not encrypted"
         place = ssh_place(remote)
         mine = allowed.CREDENTIALS.intersection(remote.options).difference(remote.brought)
+        if scheme == "ssh":
+            mine &= {"password"}  # a key is proven, and never sent
         if scheme in {"https", "webdavs"} and _in_netrc(remote.url):
             mine |= {"login in ~/.netrc"}
         if mine and scheme not in {"s3", "gs", "azure", ""}:

@@ -13,7 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devml_git import asking, bounds, patterns, pipelines, rules, store, templates, yamltext
+from devml_git import (
+    asking,
+    bounds,
+    dvc_config,
+    patterns,
+    pipelines,
+    rules,
+    templates,
+    yamltext,
+)
+from devml_git.dvc_config import DvcConfig
 from devml_git.errors import DevmlError, Refused, UsageError
 from tests import treefuzz
 from tests.world import Project, devml, run
@@ -243,7 +253,9 @@ def outs_of(project: Project, remembered: dict[str, str] | None = None) -> pipel
     """Ask as a command does."""
     known = {} if remembered is None else remembered
     private = project.path / ".git/devml"
-    return pipelines.outs(project.path, private, ["dvc.yaml"], known.get, known.__setitem__)
+    return pipelines.outs(
+        DvcConfig(Git.discover(project.path)), private, ["dvc.yaml"], known.get, known.__setitem__
+    )
 
 
 def by_dvc(project: Project) -> dict[str, tuple[bool, bool, str | None]]:
@@ -275,7 +287,11 @@ def test_refusal_of_one_pipeline_leaves_the_others(models: Project) -> None:
     models.write("bad/dvc.yaml", matrix(f"[{', '.join(map(str, range(40)))}]"))
     files = ["bad/dvc.yaml", "dvc.yaml"]
     found = pipelines.outs(
-        models.path, models.path / ".git/devml", files, {}.get, lambda _k, _v: None
+        DvcConfig(Git.discover(models.path)),
+        models.path / ".git/devml",
+        files,
+        {}.get,
+        lambda _k, _v: None,
     )
     assert list(found.known) == ["o.txt"]
     assert list(found.unread) == ["bad/dvc.yaml"]
@@ -339,7 +355,7 @@ def test_yaml_of_bounded_aliases_is_read() -> None:
 def test_large_configuration_of_dvc_is_refused() -> None:
     text = "".join(f"['remote \"r{n}\"']\n    url = s3://b/{n}\n" for n in range(60_000))
     with pytest.raises(DevmlError, match="larger than"):
-        store.remotes_in(text)
+        dvc_config.remote_sections_of(text)
 
 
 # -- patterns ------------------------------------------------------------------------------------

@@ -521,7 +521,7 @@ def test_pipeline_that_reads_outside_is_named_and_the_rest_works(
     hostile(models)
     (broken,) = models.status()["broken"]
     assert broken["pointer"] == "dvc.yaml"
-    assert "vars.yaml leads out of the repository" in broken["why"]
+    assert "vars.yaml is a link that leads out of the repository" in broken["why"]
     assert models.states()["models/a.pt"] == "clean"
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from devml_git.dvc_config import add_private
 from devml_git.place import write_text_safely
-from devml_git.store import add_private
 from tests.world import Project, devml, run
 
 PASSWORD = "['remote \"mine\"']\n    url = https://example.org/x\n    password = hunter2\n"

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from devml_git import (
     config,
+    dvc_config,
     dvcignores,
     manifest,
     measures,
@@ -200,7 +201,7 @@ def ignores(text: bytes) -> None:
         (Path(place) / ".dvcignore").write_bytes(text)
         if dvcignores.unfit(Path(place), [".dvcignore"]):
             return
-        chosen = store.ignore_filter(Path(place), [".dvcignore"])
+        chosen = store.ignore_filter(Path(place), [".dvcignore"], Path(place))
         if chosen is not None:
             chosen(place, ["a" * 200, "build"], ["abcd" * 50, "x.tmp"])
     for line in text.decode("utf-8", "replace").splitlines():
@@ -214,7 +215,10 @@ KINDS: dict[str, tuple[bytes, Callable[[bytes], object]]] = {
     "manifest": (MANIFEST, lambda text: manifest.read_manifest(text, "0" * 32 + ".dir")),
     "devml.toml": (RULES, settings("devml.toml")),
     "pyproject.toml": (b"[tool.devml-git]\n" + RULES, settings("pyproject.toml")),
-    ".dvc/config": (DVC_CONFIG, lambda text: store.remotes_in(text.decode("utf-8", "replace"))),
+    ".dvc/config": (
+        DVC_CONFIG,
+        lambda text: dvc_config.remote_sections_of(text.decode("utf-8", "replace")),
+    ),
     ".dvcignore": (IGNORE, ignores),
     "params.yaml": (PARAMS, measured(".yaml")),
     "params.json": (b'{"a": [1, 2.5, null], "b": {"c": "x"}}', measured(".json")),

@@ -57,6 +57,8 @@ def run(argv: list[str]) -> int:
         return e.code if isinstance(e.code, int) else 1
     except Exception as e:  # noqa: BLE001 - the funnel
         return _other(e, out, as_json=as_json)
+    finally:
+        bounds.end()
 
 
 def _other(e: Exception, out: Output, *, as_json: bool) -> int:

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from devml_git import ignoring, store
+from devml_git import dvc_config, ignoring
 from devml_git.errors import DevmlError
 from devml_git.journal import Journal
 from devml_git.place import move, remove
@@ -54,7 +54,7 @@ def _edit_gitignore(ws: Workspace, n: int, real: int) -> None:
 
 
 def _write_config(ws: Workspace, n: int, real: int) -> None:
-    store.set_cache_dir(ws.root, f"../cache{n}")
+    dvc_config.set_cache_dir(ws.root, f"../cache{n}")
 
 
 def _bring(ws: Workspace, path: str) -> None:

@@ -243,7 +243,7 @@ def test_remote_that_a_commit_changed_is_not_asked(clone: Project, tmp_path: Pat
     assert ran.status == 1
     (line,) = [x for x in ran.err.splitlines() if x.startswith("devml-git: data.dvc")]
     assert "list of files is not in the cache" in line
-    assert "(devml-git trust)" in line
+    assert "(devml-git trust store)" in line
     assert "checkout --ours -- data   or   --theirs" in line
     clone.git("merge", "--abort")
     clone.devml("trust")

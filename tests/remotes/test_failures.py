@@ -240,7 +240,7 @@ def test_ssh_host_whose_key_has_changed_is_refused(
     prepared(models, storage)
     place = Path(storage.options["keyfile"]).parent
     known = sealed / ".ssh" / "known_hosts"
-    known.parent.mkdir()
+    known.parent.mkdir(exist_ok=True)
     line = "[127.0.0.1]:{} {}"
     known.write_text(line.format(storage.port, (place / "stranger.pub").read_text()))
     error = failure(models)

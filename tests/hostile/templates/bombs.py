@@ -153,7 +153,7 @@ def many_remotes(it: Hostile) -> None:
 
 @template("checkout show")
 def many_members(it: Hostile) -> None:
-    it.directory("d", [{"md5": f"{n:032x}", "relpath": f"m/{n}"} for n in range(300_000)])
+    it.directory("d", [{"md5": f"{n:032x}", "relpath": f"m/{n}"} for n in range(100_000)])
     it.commit()
 
 
