@@ -346,17 +346,17 @@ def _read_level(root: Path, level: str) -> dict[str, Any]:
     try:
         with file.open("rb") as f:
             raw = f.read(MAX_CONFIG_BYTES + 1)
-        if len(raw) > MAX_CONFIG_BYTES:
-            raise DvcFailed(f"{file.name} of DVC is larger than {MAX_CONFIG_BYTES} bytes")
         text = raw.decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError) as e:
         raise DvcFailed(f"{file.name} of DVC cannot be read: {e}", hint=f"mend {file}") from e
-    return _parsed(text, file)
+    return _parsed(text, file, len(raw))
 
 
-def _parsed(text: str, file: Path) -> dict[str, Any]:
+def _parsed(text: str, file: Path, size: int = 0) -> dict[str, Any]:
+    if (size or len(text)) > MAX_CONFIG_BYTES:
+        raise DvcFailed(f"DVC's {file.name} is larger than {MAX_CONFIG_BYTES} bytes")
     if not text.strip():
         return {}
     from configobj import ConfigObj, ConfigObjError

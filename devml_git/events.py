@@ -381,7 +381,7 @@ def _fetch_missing(ws: Workspace) -> list[str]:
     wary = [r for r in remotes if not (trust.may_read(r) or trust.was_typed_here(r))]
     lines = _fetched_aside(ws) if len(wary) < len(remotes) else []
     if wary and not lines and _anything_missing(ws):
-        names = " ".join(gate.quoted(r.name) for r in wary)
+        names = " ".join(map(gate.quoted, [r.name for r in wary]))
         lines.append(
             "devml-git: content is missing, and the DVC remote that came with the repository, or "
             f"was changed by a commit, is not trusted: devml-git trust {names}, then "

@@ -17,6 +17,8 @@ import sqlite3
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
+from devml_git.privacy import make_file
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
@@ -131,6 +133,8 @@ class Fingerprints:
         try:
             if self._db is None:
                 place = self._file or ":memory:"
+                if self._file is not None:
+                    make_file(self._file)
                 self._db = sqlite3.connect(place, timeout=5, check_same_thread=False)
                 self._db.execute("PRAGMA synchronous=OFF")
                 self._db.executescript(_SCHEMA)

@@ -124,13 +124,13 @@ class CacheObjects:
         if not dvc.remotes:
             return "no DVC remote is configured (dvc remote add -d NAME URL)"
         trust = Trust(self.git, dvc)
-        names = {dvc.default, remote.lower() if remote else None}
-        meant = [r for name, r in dvc.remotes.items() if name in names]
-        wary = listed_unknown([r for r in meant if not trust.may_read(r)])
+        asked = {dvc.default, remote.lower() if remote else None}
+        meant = [r for name, r in dvc.remotes.items() if name in asked]
+        wary = [r for r in meant if not trust.may_read(r)]
+        names = " ".join(map(gate.quoted, [r.name for r in wary]))
         if wary:
-            return (
-                f"the DVC remote {wary} is new or was changed by a commit (devml-git trust {wary})"
-            )
+            why = f"the DVC remote {listed_unknown(wary)} is new or was changed by a commit"
+            return f"{why} (devml-git trust {names})"
         if not config.load(self.git.top).hooks.fetch:
             return "hooks may not fetch (dvc fetch)"
         return None

@@ -25,6 +25,7 @@ from devml_git import (
 )
 from devml_git.dvc_config import DvcConfig
 from devml_git.errors import DevmlError, Refused, UsageError
+from devml_git.plumbing import Git
 from tests import treefuzz
 from tests.world import Project, devml, run
 

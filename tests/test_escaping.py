@@ -159,7 +159,7 @@ OURS = { "causes: option", "choosing: command",
     "cli.savepoints: point.commit", "doctor: overlooked", "events: verb", "gitstream: self._what",
     "plumbing.calls: args[0]", "plumbing.objects: decode(out[at:end])", "plumbing.programs: have",
     "plumbing.programs: need", "plumbing.settings: key", "plumbing.settings: default", "rescuing: first.id", "rescuing: more", "permissions: bits", "settling: side",
-    "store: ','.join(_DEFAULT_TYPES)", "wording: rescue.id", "wording: done.left.id",
+    "wording: rescue.id", "wording: done.left.id",
 }  # fmt: skip
 # A constant, or quoted
 QUOTED = re.compile(r"[A-Z_]+\Z|__version__|(' '.join\(map\()?(gate\.)?(quoted|pathspec)\b")
