@@ -320,6 +320,20 @@ def test_rescue_never_gives_the_other_twin(first: bytes, twins: Project) -> None
 
 
 @ORDERS
+def test_rescue_log_alone_tells_twins_apart(first: bytes, twins: Project) -> None:
+    """Nothing else is left that has seen the right one."""
+    committed(twins, FILE, b"other\n")
+    twins.write(FILE, first)
+    twins.devml("checkout", "--force", "--", FILE)
+    (rescue,) = twins.devml("rescue", "list", "--json").json["rescues"]
+    replace(twins.objects()[OID], other(first))
+    for file in (twins.path / ".git/devml").glob("fingerprints.db*"):
+        file.unlink()
+    assert twins.devml("rescue", "restore", rescue["id"], check=False).status
+    assert twins.read(FILE) == "other\n"
+
+
+@ORDERS
 def test_undo_never_gives_the_other_twin(first: bytes, twins: Project) -> None:
     committed(twins, FILE, first)
     twins.write(FILE, "two\n")
