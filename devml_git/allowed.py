@@ -59,6 +59,10 @@ _HARMLESS = {
         _BOOL,
     ),
 }  # fmt: skip
+_TUNING = frozenset(
+    {"jobs", "checksum_jobs", "max_sessions", "timeout", "read_timeout", "connect_timeout",
+     "connection_timeout", "verify", "no_traverse", "listobjects", "slow_link_warning"}
+)  # fmt: skip
 # They send the user's own rights to a place that the repository chose, or weaken what protects it
 _TRUSTED = {
     "endpointurl": _PLAIN_URL,
@@ -102,6 +106,11 @@ def is_allowed(option: str, value: str) -> bool:
 def is_harmless(option: str, value: str) -> bool:
     """Whether a value counts also where nobody has trusted the remote."""
     return _fits(_HARMLESS.get(option), value)
+
+
+def is_tuning(option: str, value: str) -> bool:
+    """Whether a value only says how fast, or how carefully, and never where to or for whom."""
+    return option in _TUNING and is_harmless(option, value)
 
 
 def _fits(pattern: re.Pattern[str] | None, value: str) -> bool:

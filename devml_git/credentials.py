@@ -103,7 +103,8 @@ def found_in(text: str) -> Iterator[Credential]:
             name = ""
         if name and not what and (address := opens(value)):
             what, told = "in its address", address
-        if what or (name.lower() in SECRET_OPTIONS and value):
+        said = value or line.partition("=")[2].strip()  # quotes alone: it goes on below
+        if what or (name.lower() in SECRET_OPTIONS and said):
             yield Credential(n, section, name.lower(), what, told or value)
 
 

@@ -170,7 +170,9 @@ def _remote(git: Git) -> Iterator[Finding]:
     dvc = DvcConfig(git)
     if dvc.private_is_brought:
         text = f"{PRIVATE} came with a commit: nothing in it counts"
-        yield Finding("warn", "DVC remote", text, f"git rm --cached {PRIVATE}")
+        yield Finding(
+            "warn", "DVC remote", text, f"git rm -f --ignore-unmatch {PRIVATE}; rm -f {PRIVATE}"
+        )
     if not dvc.remotes:
         text = "none configured: nobody else can fetch your models"
         yield Finding("warn", "DVC remote", text, "dvc remote add -d NAME URL")

@@ -9,6 +9,8 @@ asks for that.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import re
 from dataclasses import dataclass, field, replace
@@ -32,6 +34,7 @@ _LEVELS = ("system", "global", "repo", "local")
 _MAX_REMOTES = 1000
 _MAX_CHAIN = 8  # remote://BASE/... of a remote://BASE/...
 DEFAULT_TYPES = ("reflink", "copy")
+_OWN_FILE = "own-config"  # in the worktree's private directory: what was found to be the user's
 Options = dict[str, str]
 
 
@@ -101,11 +104,38 @@ class DvcConfig:
 
     @cached_property
     def private_is_brought(self) -> bool:
-        """Whether `.dvc/config.local` can have come with a commit: then nothing in it counts."""
-        brought = bool(self._levels["local"]) and self._git.comes_by_commits(PRIVATE)
+        """Whether `.dvc/config.local` can have come with a commit: then nothing in it counts.
+
+        It can also where git does not track it any more: a commit that was squashed, or left by
+        `git reset`, leaves the file behind. What was looked up in history is not looked up again.
+        """
+        if not self._levels["local"]:
+            return False
+        brought = self._git.comes_by_commits(PRIVATE) or self._was_committed()
         if brought and self._warn is not None:
-            self._warn(f"{PRIVATE} came with a commit and is ignored (git rm --cached {PRIVATE})")
+            self._warn(f"{PRIVATE} came with a commit and is ignored (git rm -f {PRIVATE})")
         return brought
+
+    def _was_committed(self) -> bool:
+        said = {pair for pair in _pairs(self._levels["local"]) if not self._is_ours(*pair)}
+        if not said:
+            return False
+        digest = hashlib.sha256(json.dumps(sorted(said)).encode()).hexdigest()
+        memo = self._git.private / _OWN_FILE
+        with contextlib.suppress(OSError):
+            if memo.read_text("ascii") == digest:
+                return False
+        for version in self._git.versions_ever(PRIVATE):
+            with contextlib.suppress(DevmlError, UnicodeDecodeError):
+                if said & _pairs(_parsed(version.decode("utf-8"), Path(PRIVATE))):
+                    return True
+        write_text_safely(self._git.private, _OWN_FILE, digest.encode(), private=True)
+        return False
+
+    def _is_ours(self, section: str, option: str, value: str) -> bool:
+        """Whether it is what we write there: that the cache is below git's directory."""
+        place = Path(_absolute(self.root / ".dvc", value))
+        return (section, option) == ("cache", "dir") and place.is_relative_to(self._git.common_dir)
 
     def _said(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield what counts of remotes, file by file.
@@ -287,8 +317,10 @@ def _remote(name: str, sections: Mapping[str, _Section]) -> RemoteConfig:
             refusal = "it stands on a remote that is not there"
             break
         chain.append(base_name.lower())
-        if "url" in brought and ".." in below.split("/"):
+        if "url" in brought and (".." in below.split("/") or "%" in below):
             refusal = "its address leads above the remote it stands on"
+        if not base.options.get("url"):
+            refusal = "it stands on a remote that has no address"
         options, brought = {**base.options, **options}, brought | base.brought
         url = f"{options.pop('url', '')}/{below}"
         left_out += base.left_out
@@ -302,6 +334,16 @@ def _remote(name: str, sections: Mapping[str, _Section]) -> RemoteConfig:
             url = allowed.without_secret(url)
     said = {option: options.get(option, url) for option in brought}
     return RemoteConfig(name, url, options, said, tuple(wrote), tuple(left_out), refusal)
+
+
+def _pairs(config: Mapping[str, Any]) -> set[tuple[str, str, str]]:
+    """Return (section, option, value) of all that a file says."""
+    return {
+        (section, option, _text(value))
+        for section, options in config.items()
+        if isinstance(options, dict)
+        for option, value in options.items()
+    }
 
 
 def remote_sections_of(text: str) -> dict[str, Options]:

@@ -37,6 +37,11 @@ def refuse_below_dvc(git: Git) -> None:
 
     Costs a look at five directories at most; git is asked only where one has a link in it.
     """
+    if os.path.lexists(os.path.join(git.top, ".dvc", ".git")):
+        raise Refused(
+            ".dvc is a repository of its own, a submodule: nothing is read or written there",
+            hint="git rm -q --cached .dvc; rm -rf .dvc/.git",
+        )
     found = dict(_links(git))
     if not found:
         return

@@ -19,7 +19,7 @@ from devml_git import (
     store,
 )
 from devml_git.dvc_config import DvcConfig
-from devml_git.errors import DevmlError, UsageError
+from devml_git.errors import DevmlError, DvcFailed, UsageError
 from devml_git.location import OWN_CACHE, cache_key, point_dvc, public_counts, settings_that_count
 from devml_git.locks import held
 from devml_git.place import TEMPORARY, what_is
@@ -73,6 +73,9 @@ def init(
         links.refuse_below_dvc(git)
         if trusted:
             trust_all(git)
+        elif git.config(cache_setting(git)) is None:
+            with contextlib.suppress(DvcFailed):
+                Trust(git, DvcConfig(git)).note_found()
         return _init(git, track=track, prefix=prefix, hooks=hooks, progress=progress)
 
 

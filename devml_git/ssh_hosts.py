@@ -41,7 +41,7 @@ def _options(host: str, port: int) -> Any:  # noqa: ANN401 - asyncssh's own type
 
     with contextlib.suppress(OSError, ValueError, asyncssh.Error):
         return asyncssh.SSHClientConnectionOptions(
-            host=host, port=port, client_keys=None, agent_path=None
+            host=host, port=port, config=(), client_keys=None, agent_path=None
         )
     return None
 
@@ -53,9 +53,10 @@ def is_known(shared: Path, host: str, port: int) -> bool:
     meant = _options(host, port)
     name = getattr(meant, "host_key_alias", None) or getattr(meant, "host", None) or host
     number = getattr(meant, "port", None) or port
+    name = str(name).lower()  # as ssh(1) writes them down
     for file in files(shared, host, port):
         with contextlib.suppress(OSError, ValueError):
-            keys, authorities, *_ = asyncssh.read_known_hosts(file).match(str(name), "", number)
+            keys, authorities, *_ = asyncssh.read_known_hosts(file).match(name, "", number)
             if keys or authorities:
                 return True
     return False

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 _FILE = "trust.json"
 _SCHEMA = "devml.trust/v2"
-READ, SEND, LINES, CACHE = "read", "send", "lines", "cache"
+READ, SEND, LINES, FOUND, CACHE = "read", "send", "lines", "found", "cache"
+_KEYS = (READ, SEND, LINES, FOUND, CACHE)
 CACHE_SETTING = "devml.cache"
 _MAX_FILE = 1 << 20  # of a file that an option names
 
@@ -58,7 +59,7 @@ class Trust:
             data: Any = json.loads((self._git.shared / _FILE).read_bytes())
             if data["schema"] != _SCHEMA:
                 return {}
-            return {key: set(data.get(key, ())) for key in (READ, SEND, LINES, CACHE)}
+            return {key: set(data.get(key, ())) for key in _KEYS}
         except (OSError, ValueError, TypeError, KeyError):
             return {}
 
@@ -66,7 +67,7 @@ class Trust:
         with held(self._git.shared / "lock-trust", "another devml-git is writing what is trusted"):
             known = self._read()
             both = {key: sorted(known.get(key, set()).union(digests.get(key, ())))
-                    for key in (READ, SEND, LINES, CACHE)}  # fmt: skip
+                    for key in _KEYS}  # fmt: skip
             if any(set(both[key]) != known.get(key, set()) for key in both):
                 data = json.dumps({"schema": _SCHEMA, **both}, indent=1).encode()
                 write_text_safely(self._git.shared, _FILE, data, private=True)
@@ -116,8 +117,9 @@ class Trust:
     def brought_files(self, remote: RemoteConfig) -> list[tuple[str, str]]:
         """Return (option, sha256) of the files a remote depends on that a commit can change."""
         named = {o: Path(v) for o, v in remote.options.items() if o in allowed.FILES}
-        if os.path.isabs(remote.options.get("ssl_verify", "")):
-            named["ssl_verify"] = Path(remote.options["ssl_verify"])
+        bundle = remote.options.get("ssl_verify", "")
+        if bundle and bundle.lower() not in {"true", "false"}:  # relative to where we are
+            named |= {"ssl_verify": Path(bundle).absolute(), "ssl_verify ": self._git.top / bundle}
         top = os.path.realpath(self._git.worktree)
         inside = {o: p for o, p in named.items() if Path(os.path.realpath(p)).is_relative_to(top)}
         return sorted((option, _content(path)) for option, path in inside.items())
@@ -127,20 +129,28 @@ class Trust:
     def was_typed_here(self, remote: RemoteConfig) -> bool:
         """Whether the user himself has just written what `.dvc/config` says of a remote.
 
-        So it is only where no commit of this clone says it: not of any branch, stash, fetch, or
-        where HEAD once was. A line that some commit has may have come from there, by a squash, a
-        pick, a patch or a checkout of the file; unless it was allowed before.
+        So it is only where no commit that lies here says it: not of any branch, stash or fetch,
+        also of those that are gone. A line that some commit has may have come from there, by a
+        squash, a pick, a patch or a checkout of the file; unless it was allowed before. Nor is it
+        where it stood there before `init`.
         """
         if self._rewritten or self.brought_files(remote) or remote.refusal is not None:
             return False
-        known = self._read().get(LINES, set())
+        known, found = (self._read().get(key, set()) for key in (LINES, FOUND))
         for _, wrote in remote.wrote:
             if wrote and wrote in self._committed.wholes:
                 return False
-            doubtful = (pair for pair in wrote if not allowed.is_harmless(*pair))
-            if any(p in self._committed.lines and _line(*p) not in known for p in doubtful):
+            doubtful = [pair for pair in wrote if not allowed.is_tuning(*pair)]
+            if any(_line(*pair) in found for pair in doubtful):
+                return False
+            if any(self._committed.has(*p) and _line(*p) not in known for p in doubtful):
                 return False
         return True
+
+    def note_found(self) -> None:
+        """Write down that what `.dvc/config` says now was here before `init`: it came along."""
+        remotes = self._config.remotes.values()
+        self._add(**{FOUND: {_line(*p) for r in remotes for _, wrote in r.wrote for p in wrote}})
 
     @cached_property
     def _rewritten(self) -> bool:
@@ -163,15 +173,20 @@ class Trust:
 
 
 class _Committed:
-    """What the versions of `.dvc/config` that commits have say of remotes."""
+    """What the versions of `.dvc/config` that commits have say of remotes.
+
+    A value counts wherever it stands in one, also where that cannot be parsed.
+    """
 
     def __init__(self, versions: Iterable[bytes]) -> None:
-        self.lines: set[tuple[str, str]] = set()
-        self.wholes: set[tuple[tuple[str, str], ...]] = set()
-        for version in versions:
-            for wrote in _sections(version):
-                self.lines.update(wrote)
-                self.wholes.add(wrote)
+        texts = list(versions)
+        self._texts = b"\0".join(texts)
+        self.wholes = {wrote for text in texts for wrote in _sections(text)}
+
+    def has(self, option: str, value: str) -> bool:
+        """Whether some version may say so of an option."""
+        said = (text.encode("utf-8", "surrogateescape") for text in (option, value))
+        return all(text in self._texts for text in said)
 
 
 def _sections(version: bytes) -> Iterator[tuple[tuple[str, str], ...]]:
@@ -249,7 +264,7 @@ class Access:
             )
         if trust.may_send(remote) if sending else trust.may_read(remote):
             return
-        if trust.was_typed_here(remote):
+        if self.is_set_up and trust.was_typed_here(remote):
             return
         if sending:
             if not self._confirmed(remote, "Send content to", sending=True):
@@ -340,10 +355,13 @@ def _in_netrc(url: str) -> bool:
     import netrc
 
     address = allowed.parsed(url)
-    with contextlib.suppress(OSError, netrc.NetrcParseError):
-        file = netrc.netrc(os.environ.get("NETRC"))
-        return address is not None and file.authenticators(address.host) is not None
-    return False
+    place = os.environ.get("NETRC") or os.path.expanduser("~/.netrc")
+    if address is None or not os.path.exists(place):
+        return False
+    try:
+        return netrc.netrc(place).authenticators(address.host.lower()) is not None
+    except (OSError, netrc.NetrcParseError):
+        return True
 
 
 def _no_reading(remote: RemoteConfig, why: str | None) -> NotTrusted:

@@ -339,6 +339,122 @@ def test_file_in_git_that_a_private_option_names_is_trusted_by_its_content(tmp_p
     assert not Trust(git, config).may_send(config.remotes["st"])
 
 
+# -- found in review: each was a way around trust --------------------------------------------------
+
+
+def test_submodule_in_the_place_of_dvc_is_refused(tmp_path: Path) -> None:
+    inner = Project(tmp_path / "inner", differential=False)
+    inner.path.mkdir()
+    inner.git("init", "-q")
+    mark = tmp_path / "RAN"
+    inner.write(
+        "config", "[core]\n    remote = e\n['remote \"e\"']\n    url = webdav://127.0.0.1:9/x\n"
+    )
+    inner.write(
+        "config.local",
+        f"['remote \"e\"']\n    url = webdav://127.0.0.1:9/x\n    bearer_token_command = touch {mark}\n",
+    )
+    inner.git("add", "-Af")
+    inner.git("commit", "-qm", "x")
+    theirs = Project(tmp_path / "theirs", differential=False)
+    theirs.path.mkdir()
+    theirs.git("init", "-q")
+    theirs.git("submodule", "--quiet", "add", str(inner.path), ".dvc")
+    theirs.write("m.bin.dvc", POINTER.format(OID))
+    theirs.git("add", "-A")
+    theirs.git(*NO_HOOKS, "commit", "-qm", "x")
+    argv = ["clone", "--recurse-submodules", str(theirs.path), str(tmp_path / "c")]
+    assert "repository of its own" in devml(*argv, cwd=tmp_path).err
+    for command in ("fetch", "checkout", "show", "status"):
+        assert devml(command, cwd=tmp_path / "c").status
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("how", [
+    "git merge -q --squash bad; git reset -q", "git checkout -q bad; git rm -q --cached .dvc/config.local",
+    "git checkout -q bad; git reset -q HEAD~1",
+    "git merge -q --squash bad; git reset -q; git branch -D bad",
+])  # fmt: skip
+def test_private_file_that_a_commit_left_behind_is_nobodys_own(how: str, tmp_path: Path) -> None:
+    filled(tmp_path / "store")
+    clone = prepared(tmp_path)
+    mark = tmp_path / "RAN"
+    git = ("git", "-c", "core.hooksPath=/dev/null")
+    run(*git, "checkout", "-q", "-b", "bad", cwd=clone.path)
+    own = clone.read(".dvc/config.local") if clone.exists(".dvc/config.local") else ""
+    clone.write(
+        ".dvc/config.local",
+        f"['remote \"st\"']\n    url = webdav://127.0.0.1:9/x\n    bearer_token_command = touch {mark}\n",
+    )
+    run(*git, "add", "-f", ".dvc/config.local", cwd=clone.path)
+    run(*git, "commit", "-qm", "bad", cwd=clone.path)
+    run(*git, "checkout", "-q", "-", cwd=clone.path)
+    clone.write(".dvc/config.local", own)
+    (clone.path / ".dvc/config.local").unlink()
+    run("sh", "-ec", how.replace("git ", "git -c core.hooksPath=/dev/null "), cwd=clone.path)
+    assert "bearer_token_command" in clone.read(".dvc/config.local")
+    for command in ("fetch", "checkout", "status"):
+        ran = devml(command, cwd=clone.path)
+    assert not mark.exists()
+    assert "came with a commit and is ignored" in devml("fetch", cwd=clone.path).err, ran.err
+
+
+@pytest.mark.parametrize("how", [
+    "git merge -q --squash theirs; git branch -q -D theirs; rm -rf .git/logs .git/FETCH_HEAD .git/ORIG_HEAD",
+    "git tag -a -m t tree theirs^{tree}; git branch -q -D theirs; rm -rf .git/logs; git checkout -q tree -- .dvc/config",
+    "git config log.showRoot false; git config log.diffMerges off; git checkout -q theirs -- .dvc/config",
+])  # fmt: skip
+def test_address_of_a_commit_that_nothing_names_any_more_is_not_the_users_word(
+    how: str, tmp_path: Path
+) -> None:
+    test_address_that_some_commit_has_is_not_the_users_word_because_he_commits_it(how, tmp_path)
+
+
+def test_who_may_read_what_is_sent_is_trusted_too(tmp_path: Path) -> None:
+    filled(tmp_path / "store")
+    clone = prepared(tmp_path, how="--trust")
+    config = clone.read(".dvc/config")
+    run("git", "checkout", "-q", "-b", "bad", cwd=clone.path)
+    clone.write(".dvc/config", config + "    shared = group\n")
+    clone.git(*NO_HOOKS, "commit", "-qam", "bad")
+    run("git", "checkout", "-q", "-", cwd=clone.path)
+    clone.write(".dvc/config", config + "    shared = group\n    jobs = 4\n")
+    assert "trusted as you commit it" not in clone.git("commit", "-qam", "mine").err
+    assert clone.git("push", "-q", check=False).status
+
+
+def test_remote_of_a_copied_tree_that_is_adopted_came_along(tmp_path: Path) -> None:
+    filled(tmp_path / "store")
+    theirs = stranger(tmp_path / "theirs", url="../../evil")
+    run("rm", "-rf", ".git", cwd=theirs.path)
+    run("git", "init", "-q", cwd=theirs.path)
+    theirs.devml("init", "--no-content")
+    theirs.devml("track", "w.bin")
+    theirs.write("w.bin", "mine\n")
+    run("git", "rm", "-q", "--cached", "--ignore-unmatch", "m.bin.dvc", cwd=theirs.path)
+    (theirs.path / "m.bin.dvc").unlink()
+    assert "trusted as you commit it" not in theirs.commit("mine").err
+    run("git", "init", "-q", "--bare", str(tmp_path / "hub"), cwd=tmp_path)
+    assert theirs.git("push", "-q", str(tmp_path / "hub"), "HEAD", check=False).status
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_login_in_netrc_makes_a_host_one_to_be_asked_about(
+    mode: int, tmp_path: Path, sealed: Path
+) -> None:
+    (sealed / ".netrc").write_text("default login me password pw\n")
+    (sealed / ".netrc").chmod(mode)
+    clone = cloned(stranger(tmp_path / "theirs", url="https://CORP.example/x"), tmp_path / "c")
+    assert "~/.netrc would go there" in devml("fetch", cwd=clone.path).err
+
+
+def test_repair_where_nothing_is_set_up_names_init(tmp_path: Path) -> None:
+    filled(tmp_path / "store")
+    clone = cloned(stranger(tmp_path / "theirs", url="../../store"), tmp_path / "c")
+    assert "devml-git init" in devml("verify", "--repair", cwd=clone.path).err
+
+
 # -- a terminal ----------------------------------------------------------------------------------
 
 

@@ -52,7 +52,7 @@ def verify(
     """
     plumbing.read_as_published()
     with workspace(writes=False, connects=remote or repair) as ws:
-        if remote and not ws.access.is_set_up:
+        if (remote or repair) and not ws.access.is_set_up:
             raise UsageError("nothing has been set up here: no DVC remote is asked",
                              hint="devml-git init")  # fmt: skip
         name = verifying.remote_among(ws, revs or []) if remote else None

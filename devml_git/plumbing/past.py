@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
 from typing import TYPE_CHECKING
 
 from devml_git.plumbing.names import POINTER_PATHSPECS, ChangedBlob
@@ -13,9 +11,8 @@ from devml_git.plumbing.programs import decode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_NOTED = (
-    "FETCH_HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "ORIG_HEAD", "REBASE_HEAD",
-)  # fmt: skip
+OWN_REFS = "refs/devml"
+_LARGEST_VERSION = 1 << 20  # bytes; a larger configuration is not read anyway
 
 
 class Past(Objects):
@@ -79,32 +76,44 @@ class Past(Objects):
         return found
 
     def versions_ever(self, file: str) -> list[bytes]:
-        """Return every version of a file that any commit here has.
+        """Return every version of a file, in whatever directory, that any commit here has.
 
-        All refs and reflogs count, stashes, and what was fetched or is half merged or picked.
+        Every commit whose object lies here counts, also one that no ref names any more: a branch
+        that was merged by a squash and deleted, a stash, a fetch. So do trees that a tag names. Our
+        own snapshots between commits do not: what they have, the user had in his workspace.
         """
-        argv = ("log", "--all", "--reflog", "--stdin", "-m", "--full-history", "--format=", "--raw",
-                "--no-abbrev", "--no-renames", "-z", "--relative")  # fmt: skip
-        ids = "".join(f"{i}\n" for i in sorted(self._existing(self._noted_heads()))).encode()
-        _, out = self.raw(*argv, "--", f":(literal){file}", stdin=ids)
-        rows = (w.split(" ") for w in decode(out).split("\0") if w.lstrip("\n").startswith(":"))
+        kinds = self.out(
+            "cat-file", "--batch-all-objects", "--unordered",
+            "--batch-check=%(objecttype) %(objectname)",
+        )  # fmt: skip
+        own = set(self.out("for-each-ref", "--format=%(objectname)", OWN_REFS).split())
+        ids = {i for kind, i in (x.split() for x in kinds.splitlines()) if kind == "commit"} - own
+        spec = f":(top,glob)**/{file}"
+        argv = ("--stdin", "--root", "-m", "-r", "-z", "--raw", "--no-abbrev", "--no-renames")
+        asked = "".join(f"{i}\n" for i in sorted(ids)).encode()
+        _, out = self.raw("diff-tree", *argv, "--", spec, stdin=asked)
+        rows = [w[1:].split(" ") for w in decode(out).split("\0") if w.startswith(":")]
         blobs = {
             blob
-            for before, after, *blobs in ((r[0].lstrip("\n:"), *r[1:4]) for r in rows)
-            for mode, blob in zip((before, after), blobs, strict=True)
+            for before, after, old, new, _ in rows
+            for mode, blob in ((before, old), (after, new))
             if mode.startswith("100")
         }
-        return list(self.blobs(sorted(blobs)))
+        blobs.update(self._in_named_trees(file))
+        texts = self.small_blobs(sorted(blobs), _LARGEST_VERSION)
+        return [text for text in texts.values() if text is not None]
 
-    def _noted_heads(self) -> list[str]:
-        """Return the commits that git notes beside its refs: fetched, half merged or picked."""
-        found: list[str] = []
-        for base in {self.git_dir, self.common_dir}:
-            for name in _NOTED:
-                with contextlib.suppress(OSError):
-                    found += re.findall(
-                        r"^[0-9a-f]{40,64}\b", (base / name).read_text(), re.MULTILINE
-                    )
+    def _in_named_trees(self, file: str) -> set[str]:
+        """Return the blobs of a file in trees that a ref names without a commit."""
+        form = "--format=%(objecttype) %(objectname) %(*objecttype) %(*objectname)"
+        words = (line.split() for line in self.out("for-each-ref", form).splitlines())
+        trees = [ids[i + 1] for ids in words for i in range(0, len(ids), 2) if ids[i] == "tree"]
+        found = set()
+        for tree in trees:
+            for line in self.names("ls-tree", "-r", "-z", "--full-tree", tree):
+                meta, _, path = line.partition("\t")
+                if path == file or path.endswith(f"/{file}"):
+                    found.add(meta.split(" ")[2])
         return found
 
     def changed_blobs(

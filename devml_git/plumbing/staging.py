@@ -122,6 +122,7 @@ class Staging(Exchange):
     def comes_by_commits(self, path: str) -> bool:
         """Whether a commit can have brought a file: it is tracked, or lies behind a link."""
         linked = any((self.top / p).is_symlink() for p in (path, os.path.dirname(path)))
+        linked = linked or (self.top / os.path.dirname(path) / ".git").exists()  # a submodule
         return linked or bool(self.tracked_among([path]))
 
     def attributes_of(self, path: str, names: Sequence[str]) -> dict[str, str]:
