@@ -10,7 +10,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from devml_git.bounds import MAX_PATTERN, MAX_PATTERN_BYTES, MAX_PATTERN_LINES
-from devml_git.errors import DevmlError
+from devml_git.errors import Refused
 from devml_git.inside import read_inside
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def unfit(root: Path, files: Iterable[str]) -> dict[str, str]:
 def _why_unfit(root: Path, file: str) -> str | None:
     try:
         text = read_inside(root, file, limit=MAX_PATTERN_BYTES)
-    except DevmlError as e:
+    except Refused as e:
         return f"cannot be read: {e.message}"
     lines = (text or b"").splitlines()
     if len(lines) > MAX_PATTERN_LINES:

@@ -7,6 +7,7 @@ private `info/exclude` repeats both, for revisions from before the rules.
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from typing import TYPE_CHECKING
@@ -37,14 +38,16 @@ def ignore_artifact(journal: Journal, path: str) -> list[str]:
 def ignore_artifacts(journal: Journal, paths: Sequence[str]) -> list[str]:
     """Make git ignore artifacts; return the `.gitignore` files that are to be staged.
 
-    Each of these is written once: a pointer may have thousands of outputs.
+    Each of these is written once: a pointer may have thousands of outputs. Where a directory is not
+    there, nothing in it can get into git.
     """
     ignored = journal.git.ignored(paths)
     entries: dict[str, list[str]] = {}
     for path in paths:
         if path not in ignored:
             file = posixpath.join(posixpath.dirname(path), ".gitignore")
-            entries.setdefault(file, []).append(entry_for(path))
+            if os.path.isdir(journal.git.top / posixpath.dirname(path)):
+                entries.setdefault(file, []).append(entry_for(path))
     staged = []
     for file, new in entries.items():
         staged += edit_lines(journal, file, lambda lines, new=new: [*lines, *new])  # type: ignore[misc]

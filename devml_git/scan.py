@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git import gate
 from devml_git.cache import Source
-from devml_git.errors import DevmlError, Refused
+from devml_git.errors import Refused, StorageFailed
 from devml_git.fingerprints import Fingerprint, of_members
 from devml_git.inside import resolve
 from devml_git.manifest import manifest_oid
-from devml_git.place import Absent, Stat, directory, look, lstat, what_is
+from devml_git.place import Absent, Stat, directory, look, lstat, storage_error, what_is
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -196,10 +196,15 @@ class _Scan:
         try:
             with directory(self.root, here) as fd, os.scandir(fd) as listing:
                 return self._entries(here, f"{below}/" if below else "", fd, listing)
-        except (OSError, Absent) as e:
-            self._odd(here, f": {(getattr(e, 'strerror', None) or 'it vanished').lower()}")
-        except DevmlError as e:
+        except Absent:
+            self._odd(here, ": it vanished")
+        except Refused as e:
             self._odd(here, f": {e.message}")
+        except (OSError, StorageFailed) as e:
+            why = e.__cause__ if isinstance(e, StorageFailed) else e
+            if not isinstance(why, PermissionError):  # a disk that fails says so, and is no edit
+                raise storage_error(e, here) if isinstance(e, OSError) else e from None
+            self._odd(here, f": {(why.strerror or 'permission denied').lower()}")
         return []
 
     def _entries(

@@ -383,3 +383,14 @@ def test_unreadable_dvc_yaml_refuses_the_commit_and_keeps_what_lies_there(
     assert not pipeline.exists("model.bin")
     pipeline.git("checkout", "-q", "main")
     assert pipeline.read("model.bin").startswith("made with")
+
+
+def test_pointer_of_a_directory_that_is_not_here_stops_no_commit(models: Project) -> None:
+    models.differential = False
+    models.write(
+        "sub/y.dvc",
+        "wdir: gone/deep\nouts:\n- md5: d41d8cd98f00b204e9800998ecf8427e\n  size: 0\n  path: n.txt\n",
+    )
+    models.commit("y")
+    models.devml("snapshot")
+    assert not models.exists("sub/gone")
