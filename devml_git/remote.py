@@ -122,6 +122,7 @@ class Remote:
         self, config: RemoteConfig, cache: Cache, hosts: Path, *, stall: float = STALL_SECONDS
     ) -> None:
         self.name = name = config.name
+        self._brought = "url" in config.brought
         self._cache = cache
         self._tells_md5 = True  # until an ETag was found to be none (SSE-KMS, parts)
         self._patience = Patience(name, stall)
@@ -321,10 +322,12 @@ class Remote:
         return read_manifest(data, wanted.oid) if good else None
 
     def _require_file(self, place: str, most: int | None) -> None:
-        """In a directory, which may have come with a repository, a name can stand for a device."""
+        """In a directory that came with a repository, a name can stand for a device, or a link."""
         if not self._is_local or not os.path.exists(place):
             return
-        if not os.path.isfile(place):
+        base = os.path.join(os.path.realpath(self._base), "")
+        astray = self._brought and not os.path.realpath(place).startswith(base)
+        if astray or not os.path.isfile(place):
             raise FileNotFoundError(place)
         if most is not None and os.path.getsize(place) > most:
             raise _TooLarge
