@@ -18,7 +18,7 @@ SAID = (
     "that is many pointers at once: from here on they are shown as they are "
     "(devml-git diff compares all of them)"
 )
-_SECONDS = 2.5  # some thirty pointers whose words are kept
+_SECONDS = 1.0  # some dozen pointers whose words are kept
 # Who reads in a pager lets git wait: a pause, and he has not been kept waiting himself
 _PAUSE = 1.0
 # A search or `git blame` compares all that is shown: the same to the end, or a wrong answer

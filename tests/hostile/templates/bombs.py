@@ -134,11 +134,10 @@ def large_pointer(it: Hostile) -> None:
 
 @template("git-diff", arrival="pull")
 def many_pointers(it: Hostile) -> None:
-    """Half of the thousand that once took minutes: git, sh and cat take 5 ms for each."""
-    for n in range(500):
+    for n in range(1000):
         it.pointer(f"p/{n}", f"{n:032x}")
     it.commit("before")
-    for n in range(500):
+    for n in range(1000):
         it.pointer(f"p/{n}", f"{n + 1:032x}")
     it.commit("after")
 
@@ -154,7 +153,7 @@ def many_remotes(it: Hostile) -> None:
 
 @template("checkout show")
 def many_members(it: Hostile) -> None:
-    it.directory("d", [{"md5": f"{n:032x}", "relpath": f"m/{n}"} for n in range(30_000)])
+    it.directory("d", [{"md5": f"{n:032x}", "relpath": f"m/{n}"} for n in range(300_000)])
     it.commit()
 
 
