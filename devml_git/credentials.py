@@ -44,6 +44,8 @@ _SHAPES = {
 }
 _SHAPE = re.compile("|".join(f"(?P<s{i}>{p})" for i, p in enumerate(_SHAPES.values())))
 _REMOTE = re.compile(r'remote\s*"(.*)"\Z')
+# A value that was commented out and stays one: no example's `<password>`, `your-key`, `xxxxxxxx`
+_MEANT = re.compile(r"(?![$<{*.]|(?:my|your|the|some|example|secret|xxxx))\S{6,}\Z", re.IGNORECASE)
 # What git may be joining to HEAD: there already, so no commit of the user's brings it
 _JOINED = ("HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD")
 
@@ -99,6 +101,8 @@ def found_in(text: str) -> Iterator[Credential]:
         name, equals, value = (part.strip(" \t'\"") for part in line.partition("="))
         if name.startswith("["):
             section = line[: line.rfind("]")].strip(" \t[]'")
+        if name.startswith(("#", ";")) and _MEANT.match(value):
+            yield from _commented(n, name.lstrip("#; \t").lower(), value)
         if name.startswith(("[", "#", ";")) or not equals:
             name = ""
         if name and not what and (address := opens(value)):
@@ -106,6 +110,12 @@ def found_in(text: str) -> Iterator[Credential]:
         said = value or line.partition("=")[2].strip()  # quotes alone: it goes on below
         if what or (name.lower() in SECRET_OPTIONS and said):
             yield Credential(n, section, name.lower(), what, told or value)
+
+
+def _commented(line: int, option: str, value: str) -> Iterator[Credential]:
+    """Yield what a comment gives away: git keeps it as well as any other line."""
+    if option in SECRET_OPTIONS:
+        yield Credential(line, "", "", f"{option}, commented out", value)
 
 
 def committed(git: Git) -> list[Credential]:
@@ -134,6 +144,13 @@ def staged(git: Git, entries: Sequence[IndexEntry]) -> tuple[list[str], list[str
                 f"{_listed(found)}; make new ones: devml-git doctor"
             )
     return refused, warned
+
+
+def fresh_in(git: Git, text: str) -> list[Credential]:
+    """Return the credentials in a text of `.dvc/config` that no commit has brought before."""
+    found = list(found_in(text))
+    known = _brought_before(git, CONFIG) if found else set()
+    return [c for c in found if c.value not in known]
 
 
 def _brought_before(git: Git, path: str) -> set[str]:

@@ -29,6 +29,10 @@ _IN_QUERY = (
 )
 _USER_INFO = re.compile(r"(://)[^/?#\s]*@")
 _PASSWORD = re.compile(r"://[^/?#\s:@]*:[^/?#\s]+@")
+# No password, and a user nobody is called: a token in its place
+_TOKEN = re.compile(
+    r"(?:https?|webdavs?)://(?=[^/?#\s:@]*[0-9])(?=[^/?#\s:@]*[a-z])[\w.~+-]{20,}@", re.IGNORECASE
+)
 _QUERY = re.compile(rf"([?&;]{_IN_QUERY}=)[^&;#\s]+", re.IGNORECASE)
 # Beyond the letters of every language, these mean nothing to a shell between $' and '
 _HARMLESS = re.compile(r"[A-Za-z0-9@%+=:,./_ -]|[^\x00-\x7f]")
@@ -56,7 +60,7 @@ def shown_json(text: str) -> str:
 
 def opens(address: str) -> str:
     """Return what in an address opens it to everybody who reads it, or ""."""
-    found = _PASSWORD.search(address) or _QUERY.search(address)
+    found = _PASSWORD.search(address) or _TOKEN.search(address) or _QUERY.search(address)
     return found.group() if found else ""
 
 

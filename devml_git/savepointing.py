@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devml_git import gate, moving, pointers, savepoints, snapshotting
+from devml_git import credentials, gate, moving, pointers, savepoints, snapshotting
 from devml_git.amounts import human
 from devml_git.errors import GitFailed
 from devml_git.nouns import State
+from devml_git.plumbing import decode
 from devml_git.wording import listed
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ def present(ws: Workspace) -> Present:
         _add_all(ws, left_out, env)
         ws.git.stage(_ignored_measures(ws, artifacts), index=Path(env["GIT_INDEX_FILE"]))
         ws.git.put_texts(texts, env)
+        notes += _without_credentials(ws, env)
         tree = ws.git.whole.out("write-tree", env=env).strip()
     for state, words in _ABSENT.items():
         names = [o.path for o in observed if o.state is state and o.path not in elsewhere]
@@ -221,6 +223,18 @@ def _add_all(ws: Workspace, left_out: Sequence[str], env: Mapping[str, str]) -> 
             ws.git.add_all(left_out, env)
             return
     ws.git.add_all(left_out, env)
+
+
+def _without_credentials(ws: Workspace, env: Mapping[str, str]) -> list[str]:
+    """Let `.dvc/config` be HEAD's where it has credentials that git has not; return notes of it."""
+    fresh = credentials.fresh_in(ws.git, decode(ws.git.data_at("", credentials.CONFIG, env) or b""))
+    if not fresh or ws.git.config(credentials.ALLOWED_KEY) == "true":
+        return []
+    before = ws.git.data_at("HEAD", credentials.CONFIG)
+    ws.git.put_texts({credentials.CONFIG: before}, env)
+    named = ", ".join(map(str, fresh[:_SHOWN]))
+    why = f"{credentials.CONFIG} as the last commit has it, for this has a credential: {named}"
+    return [f"{why}   ({credentials.moves(fresh)[0]})"]
 
 
 def _ignored_measures(ws: Workspace, artifacts: Collection[str]) -> list[str]:

@@ -61,7 +61,7 @@ def test_option_that_holds_a_secret_is_found(option: str) -> None:
         "AKIA" + "A1" * 8, "ghp_" + "a1" * 18, "github_pat_" + "a" * 22, "glpat-" + "a" * 20, "xoxb-" + "1" * 12,
         "hf_" + "a" * 34, "AIza" + "b" * 35, "DefaultEndpointsProtocol=https;AccountKey=" + "a" * 20,
         "eyJhbGciOiJI.eyJzdWIiOiIx.abc", "-----BEGIN OPENSSH PRIVATE KEY-----", '{"type": "x", "private_key": "y"}',
-        "https://x.blob.core.windows.net/c?sv=1&sig=abc%3D", "https://host/x?token=abcd", ADDRESS,
+        "https://a1b2c3d4e5f6a1b2c3d4e5f6@example.org/x", "https://x.blob.core.windows.net/c?sv=1&sig=abc%3D", "https://host/x?token=abcd", ADDRESS,
     ],
 )  # fmt: skip
 def test_value_that_looks_like_a_secret_is_found_in_any_option(value: str) -> None:
@@ -74,6 +74,8 @@ def test_value_that_looks_like_a_secret_is_found_in_any_option(value: str) -> No
     [
         "url = ssh://user@example.org:22/x", "url = s3://bucket/a:b@c", "url = https://h:80/a@b", "ask_password = true",
         "region = eu-central-1", "profile = team", "password =", "# password = x", "keyfile = ~/.ssh/id_rsa",
+        "# password = <your password>", ";secret_access_key = xxxxxxxxxxxx", "# token = $TOKEN_OF_TEAM",
+        "url = https://jane.doe-of-the-laboratory@example.org/x", "url = s3://a1b2c3d4e5f6a1b2c3d4e5f6@b/x",
         "endpointurl = http://localhost:9000", "url = azure://container?x=1", "sse_kms_key_id = alias/team",
     ],
 )  # fmt: skip
@@ -84,6 +86,12 @@ def test_harmless_line_is_left_in_peace(line: str) -> None:
 def test_secret_that_is_no_option_is_found_by_its_line() -> None:
     key = "x = '''\n-----BEGIN RSA PRIVATE KEY-----\n'''\n# AKIAABCDEFGHIJKLMNOP\n"
     assert [str(c) for c in found_in(key)] == ["line 2 (a private key)", "line 4 (an AWS key)"]
+
+
+def test_secret_that_was_commented_out_is_found() -> None:
+    (one,) = found_in(remote(f"#password = {SECRET}"))
+    assert str(one) == "line 3 (password, commented out)"
+    assert one.move() == "take line 3 out of .dvc/config"
 
 
 @pytest.mark.parametrize(
@@ -176,6 +184,26 @@ def test_policy_of_the_hook_decides_whether_it_looks(project: Project, policy: s
     project.commit("policy")
     stage(project, remote(f"password = {SECRET}"))
     assert bool(commit(project).status) is (policy == "check")
+
+
+@pytest.mark.parametrize("is_staged", [False, True])
+def test_snapshot_leaves_a_credential_where_it_is(models: Project, *, is_staged: bool) -> None:
+    """The rest of the workspace is in it, and the file itself stays as the user has it."""
+    before = models.show("HEAD", ".dvc/config")
+    models.write(".dvc/config", remote(f"password = {SECRET}"))
+    if is_staged:
+        models.git("add", ".dvc/config")
+    models.write("train.py", "new\n")
+    ran = models.devml("snapshot", "-m", "x", "--json")
+    point = ran.json["id"]
+    assert models.show(point, ".dvc/config") == before
+    assert models.show(point, "train.py").strip() == "new"
+    assert SECRET in models.read(".dvc/config")
+    assert "remote storage: password" in ran.out + ran.err
+    assert SECRET not in ran.out + ran.err
+    models.git("config", "devml.allowCredentials", "true")
+    again = models.devml("snapshot", "-m", "y", "--json").json["id"]
+    assert SECRET in models.show(again, ".dvc/config")
 
 
 def test_credential_that_git_has_already_stops_nothing(project: Project) -> None:

@@ -11,7 +11,7 @@ from devml_git.plumbing.programs import decode
 from devml_git.plumbing.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -208,10 +208,15 @@ class Objects(Settings):
                 return next(iter(self.blobs([blob])))
         return None
 
+    def data_at(self, rev: str, path: str, env: Mapping[str, str] | None = None) -> bytes | None:
+        """Return a file of a revision ("": of the index), or None where there is none."""
+        argv = ("cat-file", "blob", f"{rev}:{self.prefix}{path}")
+        status, out = self.raw(*argv, ok=(0, 128), env=env)
+        return None if status else out
+
     def text_at(self, rev: str, path: str) -> str:
         """Return a file of a revision as text; nothing where there is none."""
-        status, out = self.raw("cat-file", "blob", f"{rev}:{self.prefix}{path}", ok=(0, 128))
-        return "" if status else decode(out)
+        return decode(self.data_at(rev, path) or b"")
 
     def blobs(self, ids: Sequence[str]) -> Iterator[bytes]:
         """Yield the content of blobs, in order, from one `git cat-file --batch`."""
