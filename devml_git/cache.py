@@ -43,11 +43,12 @@ from devml_git.streams import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 SYNC_TOGETHER = 64  # more new objects than this are made durable by one syncfs(2)
 ATTEMPTS = 3
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_MANY, _SPREAD = 2000, 8  # objects that are listed rather than asked for; of how many times more
 MANIFESTS_KEPT = 8  # parsed and verified once per process
 
 
@@ -153,7 +154,35 @@ class Cache:
             members = set(self.manifest(oid, hash_name).values())
         except Corrupt:
             return [oid]
-        return sorted(m for m in members if not self.has(m, hash_name))
+        return sorted(self.lacking(members, hash_name))
+
+    def lacking(self, oids: Collection[str], hash_name: str = MD5) -> set[str]:
+        """Return those of some objects that the cache has not, as `has` tells of one.
+
+        Of very many, the directories that they would be in are listed.
+        """
+        here = self._listed(_SPREAD * len(oids), hash_name) if len(oids) >= _MANY else None
+        if here is not None:
+            return set(oids) - here
+        return {oid for oid in oids if not self.has(oid, hash_name)}
+
+    def _listed(self, most: int, hash_name: str) -> set[str] | None:
+        """Return the names of all objects; None where there are many more than `most`."""
+        base = os.path.dirname(os.path.dirname(self._where("0" * 32, hash_name)))
+        here: set[str] = set()
+        for n in range(256):
+            shard = f"{n:02x}"
+            try:
+                with os.scandir(f"{base}{os.sep}{shard}") as entries:
+                    files = {e.name for e in entries if e.is_file(follow_symlinks=False)}
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError:
+                return None
+            here |= {shard + name for name in files}
+            if 256 * len(here) > (most + _MANY) * (n + 1):  # of hashes, all shards are alike full
+                return None
+        return here
 
     # -- in ----------------------------------------------------------------------------------
 

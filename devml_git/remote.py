@@ -92,9 +92,11 @@ def fetch_objects(
     for w in wanted:
         group = groups.setdefault(w.remote, {})
         known = group.setdefault(w.key, w)
+        if known.claim == w.claim:
+            continue
         if None in {known.claim, w.claim}:
             group[w.key] = replace(known, claim=known.claim or w.claim)
-        elif known.claim != w.claim:  # two pointers do not agree: each is looked at afterwards
+        else:  # two pointers do not agree: each is looked at afterwards
             group[w.key] = replace(known, claim=None)
     for name, group in groups.items():
         found = None
@@ -104,8 +106,10 @@ def fetch_objects(
         if there is None:
             missing += [oid for oid, _ in group]
             continue
-        done = there.each(partial(there.get, progress=progress), list(group.values()))
-        missing += [oid for (oid, _), good in zip(group, done, strict=True) if not good]
+        asked = [w for w in group.values() if not there.plainly_lacks(w)]
+        done = there.each(partial(there.get, progress=progress), asked)
+        came = {w.key for w, good in zip(asked, done, strict=True) if good}
+        missing += [oid for oid, hash_name in group if (oid, hash_name) not in came]
     return sorted(missing)
 
 
@@ -243,8 +247,9 @@ class Remote:
         return {w.key: found[w.key] for w in wanted if w.key in found}
 
     def _asked(self, wanted: Sequence[Wanted]) -> dict[Key, Entry]:
-        asked = self.each(self._ask, wanted)
-        return {w.key: entry for w, entry in zip(wanted, asked, strict=True) if entry is not None}
+        likely = [w for w in wanted if not self.plainly_lacks(w)]
+        asked = self.each(self._ask, likely)
+        return {w.key: entry for w, entry in zip(likely, asked, strict=True) if entry is not None}
 
     def _damaged(self, doubtful: Sequence[Wanted]) -> set[Key]:
         """Read objects in doubt; the first good one shows that this remote's ETags are no MD5."""
@@ -288,6 +293,11 @@ class Remote:
             }
 
     # -- bringing and sending ----------------------------------------------------------------
+
+    def plainly_lacks(self, wanted: Wanted) -> bool:
+        """Whether it is a directory without such a file, which a look tells: no need to try."""
+        place = self.path(wanted.oid, wanted.hash_name) if self._is_local else ""
+        return bool(place) and not os.path.lexists(place) and os.path.isdir(self._base)
 
     def get(self, wanted: Wanted, progress: Progress = SILENT) -> bool:
         """Bring one object into the cache, verified; return whether there is a good one now.

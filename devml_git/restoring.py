@@ -274,7 +274,13 @@ class Restorer:
 
     def _copy_out(self, plans: Sequence[_Plan], scratch: int) -> None:
         """Copy everything out of the cache, verified, beside the workspace."""
-        jobs = [(p, n) for p in plans for n in p.to_write()]
+        jobs = []
+        for p in plans:
+            for n in p.to_write():
+                if self.supply.is_nowhere(p.want[n], p.pointer.hash_name):
+                    p.missing.append(n)
+                else:
+                    jobs.append((p, n))
         sizes = [self.ws.cache.size_of(p.want[n], p.pointer.hash_name) for p, n in jobs]
         order = sorted(range(len(jobs)), key=lambda i: -sizes[i])
         self.ws.progress.start("restoring", sum(sizes))

@@ -31,6 +31,7 @@ class Supply:
     fetch: bool
     corrupt: list[str] = field(default_factory=list)
     _came: set[tuple[str, str]] = field(default_factory=set)
+    _nowhere: set[tuple[str, str]] = field(default_factory=set)
     _distrusted: set[tuple[str, str | None]] = field(default_factory=set)
 
     def obtain(
@@ -49,27 +50,32 @@ class Supply:
         needed: dict[str, tuple[Wanted, str]] = {}
         for p in items:
             try:
-                needed.update(self._needed(p, have.get(p.path)))
+                needed.update(self._needed(p, have.get(p.path), lacking=not verify))
             except ContentLost:
                 lost.append(p.path)
             except Refused:
                 continue  # a hostile manifest: told where it would be written, and stops no other
         bad = self._verify(list(needed.values())) if verify else set()
-        cache = self.ws.cache
-        wanted = [
-            w for w, _ in needed.values() if w.oid in bad or not cache.has(w.oid, w.hash_name)
-        ]
+        has = self.ws.cache.has
+        wanted = [w for w, _ in needed.values() if w.oid in bad or not has(w.oid, w.hash_name)]
         lost += [needed[oid][1] for oid in self.fetch_wanted(wanted)]
         lost += [p.path for p in items if self.disagrees(p)]
         return sorted({*lost})
 
-    def _needed(self, p: Pointer, work: Work | None) -> dict[str, tuple[Wanted, str]]:
-        """Return by oid what has to come from the cache, and the place it is for."""
+    def _needed(
+        self, p: Pointer, work: Work | None, *, lacking: bool
+    ) -> dict[str, tuple[Wanted, str]]:
+        """Return by oid what has to come from the cache, and the place it is for.
+
+        `lacking`: only what the cache has not.
+        """
         there = work.oids if work is not None else {}
+        names = {oid: n for n, oid in self.members(p).items() if there.get(n) != oid}
+        oids = self.ws.cache.lacking(names, p.hash_name) if lacking else names
         return {
             oid: (Wanted.of(p, oid), f"{p.path}/{name}" if name else p.path)
-            for name, oid in self.members(p).items()
-            if there.get(name) != oid
+            for oid, name in names.items()
+            if oid in oids
         }
 
     def _verify(self, needed: Sequence[tuple[Wanted, str]]) -> set[str]:
@@ -163,18 +169,26 @@ class Supply:
         return self.fetch_wanted([Wanted.of(p, oid_of(p)) for p in pointers])
 
     def fetch_wanted(self, wanted: Sequence[Wanted]) -> list[str]:
-        """Fetch objects if that is allowed; return the oids that are not to be had."""
-        if not wanted or not self.fetch:
-            return sorted({w.oid for w in wanted})
-        ws = self.ws
-        ws.progress.start("fetching", sum(w.size for w in wanted))
-        try:
-            missing = fetch_objects(ws.dvc, ws.source, wanted, ws.progress)
-        finally:
-            ws.progress.finish()
-        gone = set(missing)
-        self._came |= {w.key for w in wanted if w.oid not in gone}
-        return missing
+        """Fetch objects if that is allowed; return the oids that are not to be had.
+
+        A remote is asked once for each: a directory may name hundreds of thousands of files.
+        """
+        asked = [w for w in wanted if self.fetch and w.key not in self._nowhere]
+        missing = {w.oid for w in wanted} - {w.oid for w in asked}
+        if asked:
+            ws = self.ws
+            ws.progress.start("fetching", sum(w.size for w in asked))
+            try:
+                missing.update(fetch_objects(ws.dvc, ws.source, asked, ws.progress))
+            finally:
+                ws.progress.finish()
+            self._came |= {w.key for w in asked if w.oid not in missing}
+            self._nowhere |= {w.key for w in asked if w.oid in missing}
+        return sorted(missing)
+
+    def is_nowhere(self, oid: str, hash_name: str) -> bool:
+        """Whether an object was asked for, and is not to be had."""
+        return (oid, hash_name) in self._nowhere
 
     def set_aside(self, oid: str, hash_name: str, path: str) -> None:
         """Move a corrupt object out of the way, and note whose it is.

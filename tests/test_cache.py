@@ -17,7 +17,7 @@ from devml_git import gate, streams
 from devml_git.cache import MANIFESTS_KEPT, Cache, Corrupt, Source
 from devml_git.errors import ContentLost, Refused, StorageFailed
 from devml_git.manifest import manifest_bytes, manifest_oid
-from devml_git.nouns import LEGACY
+from devml_git.nouns import LEGACY, MD5
 from devml_git.progress import Progress
 from tests.twins import TWINS
 from tests.world import run
@@ -429,6 +429,28 @@ def test_missing_members_are_named(cache: Cache, tmp_path: Path) -> None:
     assert cache.missing_of(oid) == [md5(b"not there")]
     assert cache.missing_of(there) == []
     assert cache.missing_of(md5(b"?")) == [md5(b"?")]
+
+
+@pytest.mark.parametrize("hash_name", [MD5, LEGACY])
+@pytest.mark.parametrize("spread", [8, 0])
+def test_many_objects_are_lacking_as_each_of_them_is(
+    cache: Cache, hash_name: str, spread: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether they are listed or, where the cache has many more, asked for."""
+    monkeypatch.setattr("devml_git.cache._MANY", 10)
+    monkeypatch.setattr("devml_git.cache._SPREAD", spread)
+    oids = [md5(str(n).encode()) for n in range(40)]
+    for n, oid in enumerate(oids):
+        place = cache.object_path(oid, hash_name)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if n % 4 == 0:
+            place.write_bytes(b"x")
+        elif n % 4 == 1:
+            place.mkdir()
+        elif n % 4 == 2:
+            place.symlink_to("/dev/null")
+    assert cache.lacking(oids, hash_name) == {o for o in oids if not cache.has(o, hash_name)}
+    assert len(cache.lacking(oids, hash_name)) == 30
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ class Judge:
 
     def end(self, visit: Visit) -> Iterator[Break]:
         """Judge what lies there at the end of a visit."""
-        for found in (self._struck(), self._outside(visit), self._leaks(visit)):
+        for found in (self._struck(), self._outside(visit), self._leaks(visit), self._open(visit)):
             for kind, what in islice(found, MOST_TOLD):
                 yield Break(kind, what, visit.name, "end")
         for check in self.it.checks:
@@ -170,6 +171,15 @@ class Judge:
                     if PAYLOAD.encode() in data and _git_runs(str(file)):
                         yield "planted", self._short(str(file))
 
+    def _open(self, visit: Visit) -> Iterator[tuple[str, str]]:
+        """Look for places of ours, or settings of the user's, that others may enter or read."""
+        for place in visit.may_change:
+            for private in (*place.glob(".git/**/devml"), place / ".dvc/config.local"):
+                if private.is_symlink() or not private.exists() or _is_in_git(place, private):
+                    continue
+                if private.stat().st_mode & 0o077:
+                    yield "open", self._short(f"{private} {private.stat().st_mode:o}")
+
     def _short(self, text: str) -> str:
         return text.replace(str(self.world.root) + "/", "")
 
@@ -183,6 +193,11 @@ def _limits(done: Done) -> Iterator[tuple[str, str]]:
         yield "crashed", f"signal {-done.status}"
     if done.rss > MEGABYTES:
         yield "large", f"{done.rss} MB"
+
+
+def _is_in_git(place: Path, file: Path) -> bool:
+    argv = ["git", "-C", str(place), "ls-files", "--", str(file)]
+    return bool(subprocess.run(argv, capture_output=True, check=False).stdout)
 
 
 def _within(path: str, place: Path) -> bool:

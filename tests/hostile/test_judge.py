@@ -48,6 +48,8 @@ BITES = [
     ("changed outside", "sh", "echo > {root}/victim/secret.txt"),
     ("leaked", "sh", "cp {root}/home/.netrc cached"),
     ("planted", "sh", f"mkdir -p .git/hooks; echo {PAYLOAD} > .git/hooks/post-merge"),
+    ("open", "sh", "mkdir -m 755 -p .git/devml"),
+    ("open", "sh", "mkdir .dvc; umask 022; echo > .dvc/config.local"),
 ]  # fmt: skip
 FINE = [
     ("sh", "git init -q; git status; echo x > file; mkdir -p d; mv file d; rm -r d"),

@@ -117,6 +117,27 @@ def test_fault_that_passes_is_got_over_within_one_push(
     assert whole(storage) == needed(models)
 
 
+def test_remote_is_asked_once_for_content_that_it_has_not(
+    models: Project, storages: Storages
+) -> None:
+    storage = storages("http")
+    prepared(models, storage)
+    assert published(models) is None
+    lost = sorted(o for o in models.objects() if not o.endswith(".dir"))
+    for oid in lost:
+        storage.remove(oid)
+    clone = Project(models.path.parent / "clone")
+    with storage.behind() as (faulty, proxy):
+        run("git", "clone", "-q", models.path, clone.path, cwd=models.path.parent)
+        clone.devml("init", "--no-fetch", check=False)
+        faulty.configure(clone)
+        assert clone.devml("checkout", check=False).status == 30
+        asked = [name for name, _ in proxy.seen]
+    named = [oid for oid in lost if any(name.endswith(oid[2:]) for name in asked)]
+    assert len(named) > 2
+    assert all(sum(name.endswith(oid[2:]) for name in asked) == 1 for oid in named), asked
+
+
 @pytest.mark.parametrize(("what", "amount"), [("cut", 20_000), ("refuse", 0.05)])
 def test_lost_ssh_connection_is_made_anew_within_one_push(
     models: Project, storages: Storages, what: str, amount: float

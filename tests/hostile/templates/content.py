@@ -225,6 +225,33 @@ def secrets_in_settings(it: Hostile) -> None:
     it.commit()
 
 
+@template("status", arrival="squash")
+def password_to_pass_on(it: Hostile) -> None:
+    """A password that somebody committed is not committed again, as the victim's own line."""
+    word = base64.b64encode(b"a stranger's password").decode().rstrip("=")
+    it.remote(f"password = {word}")
+    it.world.hidden.append(word)
+    it.commit()
+    it.checks.append(lambda place: _own_commits(it, place, word))
+
+
+@template("doctor status")
+def settings_for_everybody(it: Hostile) -> None:
+    """Committed private settings, 0644; a `.gitignore` that no longer keeps new ones out."""
+    it.write(".dvc/.gitignore", "!/config.local\n")
+    it.write(".dvc/config.local", "[core]\n    remote = storage\n")
+    it.commit("with them")
+    it.remove(".dvc/config.local")
+    it.commit("and without")
+
+
+def _own_commits(it: Hostile, place: Path, word: str) -> str:
+    """Return which commits of the victim's brought a word."""
+    own = it.world.run("git", "log", "--all", "-S", word, "--format=%s", "--not",
+                       "--remotes", cwd=place, check=False)  # fmt: skip
+    return f"the victim committed the password: {own}" if own.strip() else ""
+
+
 def _is_evil(file: Path) -> str:
     return "the twin came in the place of the good file" if _holds(file, _EVIL) else ""
 
