@@ -83,7 +83,9 @@ class HookState:
 
 def shim_bytes() -> bytes:
     """Return the text of the shim that this version installs."""
-    return importlib.resources.files("devml_git._hooks").joinpath("shim").read_bytes()
+    package = importlib.resources.files("devml_git")
+    installed = package.joinpath("_hooks", "shim")
+    return (installed if installed.is_file() else package.joinpath("..", "hooks/shim")).read_bytes()
 
 
 def hooks_directory(git: Git) -> Path:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.publish import published, world  # noqa: F401 - fixtures
 from tests.remotes.fixtures import servers, storage, storages  # noqa: F401 - fixtures
-from tests.world import GIT_CONFIG, Project, Shelf, build_template, devml, run
+from tests.world import GIT_CONFIG, Project, Shelf, build_template, devml, run, settings_of
 
 # Hypothesis takes a machine that is busy for a test that is slow; pytest-timeout tells them apart
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -27,26 +27,10 @@ def seal(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     # set in many containers: every hook would compile all of devml-git, as it does for no user
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    settings = {
-        "HOME": str(home),
-        "XDG_CONFIG_HOME": str(home / ".config"),
-        "XDG_CACHE_HOME": str(home / ".cache"),
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_TEMPLATE_DIR": "",
-        "GIT_EDITOR": "true",
-        "GIT_TERMINAL_PROMPT": "0",
-        "DVC_NO_ANALYTICS": "1",
-        "DVC_TEST": "true",
-        "DVC_SITE_CACHE_DIR": str(home / "dvc-site"),
-        "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc-global"),
-        "DVC_SYSTEM_CONFIG_DIR": str(home / "dvc-system"),
-        "AWS_EC2_METADATA_DISABLED": "true",
+    settings = settings_of(home) | {
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "TZ": "UTC",
-        "LC_ALL": "C.UTF-8",
-        "NO_COLOR": "1",
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
-import tomllib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 import typer.main
 
 from devml_git.cli.app import FAMILIES, build
+from tests.world import run
 
 PACKAGE = Path(__file__).parents[1] / "devml_git"
 # Floor by floor, and on its floor each module imports only those before it
@@ -188,11 +190,14 @@ def test_docs_name_the_same_order() -> None:
         assert tuple(row.split("`")[1::2]) == floor
 
 
-def test_every_directory_of_the_package_is_in_the_wheel() -> None:
-    with (PACKAGE.parent / "pyproject.toml").open("rb") as f:
-        listed = set(tomllib.load(f)["tool"]["setuptools"]["packages"])
-    there = {".".join(f.parent.relative_to(PACKAGE.parent).parts) for f in PACKAGE.rglob("*.py")}
-    assert listed == there | {"devml_git._hooks"}
+def test_wheel_has_every_file_of_the_package_and_the_hooks(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(argv, cwd=PACKAGE.parent, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as z:
+        packed = {name for name in z.namelist() if ".dist-info/" not in name}
+    tracked = run("git", "ls-files", "devml_git", "hooks", cwd=PACKAGE.parent).out.splitlines()
+    assert packed == {re.sub(r"\Ahooks/", "devml_git/_hooks/", file) for file in tracked}
 
 
 # -- start-up ------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ BITES = [
     ("connected", "python", SOCKET.format(kind="SOCK_STREAM")),
     ("connected", "python", SOCKET.format(kind="SOCK_DGRAM")),
     ("large", "python", "x = b'x' * (600 << 20)"),
+    ("slow", "python", "import time\nwhile time.process_time() < 60: pass"),
     ("crashed", "python", "1 / 0"),
     ("crashed", "sh", "exit 70"),
     ("crashed", "sh", "kill -SEGV $$"),

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.world import GIT_CONFIG
+from tests.world import GIT_CONFIG, settings_of
 
 BIN = Path(sys.executable).parent
 # Each of these files has a secret text of its own, by which a leak is told
@@ -89,28 +89,13 @@ class World:
 
     def env(self) -> dict[str, str]:
         """Return the environment of every command, and nothing of the real one."""
-        home = self.home
-        return {
-            "HOME": str(home),
+        own = {
             "USER": "victim",
-            "XDG_CONFIG_HOME": str(home / ".config"),
-            "XDG_CACHE_HOME": str(home / ".cache"),
             "TMPDIR": str(self.tmp),
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_TEMPLATE_DIR": "",
-            "GIT_EDITOR": "true",
-            "GIT_TERMINAL_PROMPT": "0",
-            "DVC_NO_ANALYTICS": "1",
-            "DVC_TEST": "true",
-            "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc-global"),
-            "DVC_SYSTEM_CONFIG_DIR": str(home / "dvc-system"),
-            "AWS_EC2_METADATA_DISABLED": "true",
             "SSH_AUTH_SOCK": str(self.root / "agent.sock"),
             "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin",
-            "TZ": "UTC",
-            "LC_ALL": "C.UTF-8",
-            "NO_COLOR": "1",
         }
+        return settings_of(self.home) | own
 
     def run(self, *argv: str | Path, cwd: Path, stdin: bytes | None = None,
             check: bool = True, **env: str) -> str:  # fmt: skip
