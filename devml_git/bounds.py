@@ -33,6 +33,7 @@ MAX_CONFIG_BYTES = 256 << 10  # of `.dvc/config`: a thousand remotes
 FILE_SECONDS = 2.0  # of processor time
 COMMAND_SECONDS = 10.0
 ASK_SECONDS = 8.0  # of DVC, for all pipelines: it takes a millisecond for each stage
+MAX_INT_BITS = 4096  # of a number: Python takes quadratic time to write it, or raises ValueError
 ASK_MEMORY = 512 << 20  # bytes that DVC may take to resolve a pipeline's templates
 
 _TICK = 0.1  # a signal that comes while an object is finalised is lost: the next one is not
@@ -66,6 +67,19 @@ def renew() -> None:
     """Forget what was spent, if it is counted at all."""
     if _Spent.seconds is not None:
         _Spent.seconds = 0.0
+
+
+def refuse_large_numbers(value: object, file: str) -> None:
+    """Raise Refused for parsed data with an integer, value or key, that cannot be written out."""
+    todo, seen = [value], set[int]()
+    while todo:
+        one = todo.pop()
+        if isinstance(one, int) and one.bit_length() > MAX_INT_BITS:
+            raise Refused(f"{shown(file)}: a number of more than {MAX_INT_BITS} bits")
+        if not isinstance(one, dict | list | tuple | set | frozenset) or id(one) in seen:
+            continue
+        seen.add(id(one))  # an alias is the same object, perhaps inside itself
+        todo += [*one, *one.values()] if isinstance(one, dict) else one
 
 
 @contextlib.contextmanager

@@ -241,13 +241,16 @@ def _bytes(value: object, file: str) -> int:
 
 def parse_size(value: object) -> int:
     """Return bytes of a size such as 4096, "10MB" (10**7) or "1 GiB". Raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= gate.MAX_SIZE:
         return value
     text = value if isinstance(value, str) else ""
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
     if not found or found[2].lower() not in _UNITS:
         raise ValueError(value)
-    return int(float(found[1]) * _UNITS[found[2].lower()])
+    size = float(found[1]) * _UNITS[found[2].lower()]
+    if size > gate.MAX_SIZE:
+        raise ValueError(value)
+    return int(size)
 
 
 def change_track(root: Path, *, add: str | None = None, remove: str | None = None) -> str:

@@ -32,6 +32,10 @@ def _why_unfit(root: Path, file: str) -> str | None:
         text = read_inside(root, file, limit=MAX_PATTERN_BYTES)
     except Refused as e:
         return f"cannot be read: {e.message}"
+    try:
+        (text or b"").decode("utf-8")
+    except UnicodeDecodeError:
+        return "is no UTF-8"
     lines = (text or b"").splitlines()
     if len(lines) > MAX_PATTERN_LINES:
         return f"has more than {MAX_PATTERN_LINES} lines"

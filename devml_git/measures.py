@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from devml_git import tomltext, yamltext
 from devml_git.amounts import is_number
-from devml_git.bounds import limited
+from devml_git.bounds import limited, refuse_large_numbers
 from devml_git.errors import Refused
 from devml_git.gate import shown
 
@@ -100,6 +100,7 @@ def kept_by_text(read: Callable[[str, bytes], T]) -> Callable[[str, bytes], T]:
 def _parsed(suffix: str, text: bytes) -> Any:  # noqa: ANN401
     value = _read(suffix, text)
     _check_size(value)
+    refuse_large_numbers(value, "")
     return value
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from devml_git.nouns import Pointer
     from devml_git.plumbing import Git, IndexEntry
 
-_TEMPLATE = re.compile(r"\$\{[^}]*\}")
+_TEMPLATE = re.compile(r"\$\{[^{}]*+\}")
 _GLOB = re.compile(r"[*?\[]")
 _MOST_ODD = 2
 # What one commit's dvc.yaml files may ask for: each of these is held against many, or looked up
@@ -156,7 +156,9 @@ class Committed:
 
     def _behind(self, path: str, entry: IndexEntry) -> IndexEntry:
         """Return the file that a link stands for, where git holds that beside it."""
-        text = decode(next(self._git.blobs([entry.blob])))[:MAX_PATH_BYTES]
+        if self._git.blob_sizes([entry.blob])[0] > MAX_PATH_BYTES:
+            raise Refused(f"{shown(path)} is a link to a name that is too long: not followed")
+        text = decode(next(self._git.blobs([entry.blob])))
         where = posixpath.normpath(posixpath.join(posixpath.dirname(path), text))
         found = self._blobs.get(where)
         if found is None or not found.mode.startswith("100"):

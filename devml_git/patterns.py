@@ -15,7 +15,7 @@ from typing import Any
 from devml_git.bounds import MAX_PATTERN
 
 _MOST_GAPS = 3  # `**/` in one rule: git's matcher takes depth ** gaps steps for a path
-_FEW = 2  # wildcards of a kind that pathspec may keep
+_FEW = 1  # wildcards of a kind that pathspec may keep
 _STARS = re.compile(r"(\\.)|\*\*+")  # an escaped star is none
 _END = "(?:(?P<ps_d>/)|$)"  # pathspec's mark: a directory matched, and what lies in it
 

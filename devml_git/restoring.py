@@ -130,7 +130,7 @@ class Restorer:
         `force` replaces the user's edits too; they are rescued first. Writes R.
         """
         uncommitted = self._uncommitted(observed)
-        self._busy = store.busy_paths(self.ws.root)
+        self._busy = store.busy_paths(self.ws.git)
         looked = [self._looked_into(o) for o in observed]
         todo = [o for o in looked if self._wanted(o, uncommitted, force=force)]
         self.supply.obtain([o.pointer for o in todo if o.pointer], {o.path: o.work for o in todo})

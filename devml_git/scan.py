@@ -121,7 +121,10 @@ class Work:
 
     def in_a_link(self, name: str) -> bool:
         """Whether a link that is no member lies where this member belongs, or on the way there."""
-        return any(name == link or name.startswith(f"{link}/") for link in self.links)
+        if not self.links:
+            return False
+        above = (name[:i] for i, letter in enumerate(name) if letter == "/")
+        return name in self.links or any(part in self.links for part in above)
 
 
 def scan(

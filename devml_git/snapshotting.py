@@ -68,7 +68,7 @@ def take(
     taken = Taken()
     taken.left += refuse_broken(ws, paths)
     taken.moved, taken.staged = moving.follow_pointers(ws)
-    busy = store.busy_paths(ws.root)
+    busy = store.busy_paths(ws.git)
     observed = [
         o for o in ws.observe(store_content=True, only=paths) if not _is_busy(o.path, busy, taken)
     ]

@@ -23,6 +23,11 @@ from devml_git.pointers import PipelineOut
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from devml_git.plumbing import Git
+
+_RWLOCK = ".dvc/tmp/rwlock"
+_RWLOCK_BYTES = 1 << 20
+_PIDS = 1 << 22  # PID_MAX_LIMIT of 64-bit Linux: proc(5)
 
 OLDEST_DVC = (3, 67)
 
@@ -245,25 +250,29 @@ def _quick_yaml() -> None:
     _yaml.parse_yaml = strictyaml.parse_yaml = parse
 
 
-def busy_paths(root: Path) -> set[str]:
+def busy_paths(git: Git) -> set[str]:
     """Return paths (relative to the root) that a running DVC command is writing.
 
     DVC's `.dvc/tmp/rwlock` names its writers (DVC 3.67 `dvc/rwlock.py`); dead ones are left out,
-    also where another process has their number now.
+    also where another process has their number now. One that git tracks is a stranger's: it would
+    name a process that runs everywhere.
     """
-    place = root / ".dvc" / "tmp" / "rwlock"
+    root = git.top
+    place = root / _RWLOCK
     try:
         written = place.stat().st_mtime
-        table = json.loads(place.read_bytes())
+        table = json.loads(read_inside(root, _RWLOCK, limit=_RWLOCK_BYTES) or b"")
         writers = dict(table.get("write", {}))
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError, Refused, LeadsOut):
         return set()
     busy = set()
     for path, entry in writers.items():
         pid = entry.get("pid") if isinstance(entry, dict) else None
-        if isinstance(pid, int) and pid > 0 and _alive(pid, written):
+        if not isinstance(pid, int) or not 0 < pid < _PIDS or not path or "\0" in path:
+            continue
+        if _alive(pid, written):
             busy.add(os.path.relpath(path, root).replace(os.sep, "/"))
-    return busy
+    return set() if busy and git.comes_by_commits(_RWLOCK) else busy
 
 
 def is_busy(path: str, busy: Iterable[str]) -> bool:

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 MAX_VARS_BYTES = measures.MAX_BYTES
 MAX_TEXT = 4 << 20  # characters of all that is put in for `${}`
 _PARAMS = "params.yaml"
-_WHOLE = re.compile(r"\$\{\s*([^}]*?)\s*\}\Z")
-_ANY = re.compile(r"\$\{\s*([^}]*?)\s*\}")
-_STEP = re.compile(r"([^.\[\]]+)|\[([^\]]*)\]")
+# Possessive, and nothing that begins one may be inside: one pass over any text
+_ANY = re.compile(r"\$\{([^{}]*+)\}")
+_STEP = re.compile(r"([^.\[\]]++)|\[([^\[\]]*+)\]")
+_NO_NAME = re.compile("[\0\ud800-\udfff]")
 _LISTS = ("outs", "metrics", "plots")
 
 
@@ -54,13 +55,18 @@ class Pipeline:
             place = posixpath.join(base, str(inner.get("wdir") or "."))
             found += _named(inner.get("vars"), place)
         inside = (posixpath.normpath(path) for path in found)
-        return sorted({p for p in inside if not p.startswith(("/", "../"))})
+        return sorted({p for p in inside if not p.startswith(("/", "../")) and _can_be(p)})
 
 
 def _inner(stage: dict[str, Any]) -> dict[str, Any]:
     """Return the stage itself, or what a foreach makes many of."""
     inner = stage.get("do")
     return inner if isinstance(inner, dict) else stage
+
+
+def _can_be(path: str) -> bool:
+    """Whether a file can be called so: YAML can write NUL and half a letter."""
+    return not _NO_NAME.search(path)
 
 
 def _named(entries: Any, base: str) -> list[str]:  # noqa: ANN401
@@ -111,8 +117,8 @@ def _count(stage: Mapping[str, Any], values: Mapping[str, Any]) -> int:
 
 def _length(several: Any, values: Mapping[str, Any]) -> int:  # noqa: ANN401
     if isinstance(several, str):
-        named = _WHOLE.match(several)
-        several = _value(named[1], values) if named else None
+        named = _ANY.fullmatch(several)
+        several = _value(named[1].strip(), values) if named else None
     return len(several) if isinstance(several, list | dict) else 1
 
 
@@ -141,7 +147,7 @@ def _filled(stage: Any, values: Mapping[str, Any]) -> int:  # noqa: ANN401
             todo += one
         elif isinstance(one, str) and "${" in one:
             for found in _ANY.finditer(one):
-                name = found[1]
+                name = found[1].strip()
                 if name not in sizes:
                     sizes[name] = _size(_value(name, values))
                 size += sizes[name]

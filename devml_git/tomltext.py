@@ -10,7 +10,7 @@ import re
 import tomllib
 from typing import Any
 
-from devml_git.bounds import limited
+from devml_git.bounds import limited, refuse_large_numbers
 
 MAX_BYTES = 1 << 20
 _MOST_PARTS = 32
@@ -31,6 +31,8 @@ def loads(text: str, name: str = "TOML") -> dict[str, Any]:
         raise ValueError(f"a key of more than {_MOST_PARTS} dotted parts")
     try:
         with limited(name):
-            return tomllib.loads(text)
+            table = tomllib.loads(text)
+            refuse_large_numbers(table, name)
+            return table
     except RecursionError as e:
         raise ValueError("nested too deep") from e

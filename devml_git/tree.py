@@ -10,7 +10,7 @@ import stat
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from devml_git import dvcignores, gate, pointers
+from devml_git import dvcignores, gate, pointers, yamltext
 from devml_git.bounds import MAX_POINTERS_BYTES
 from devml_git.errors import DevmlError
 from devml_git.inside import read_inside
@@ -135,7 +135,8 @@ def _undecided_left_alone(snapshot: Snapshot, unfit: Mapping[str, str]) -> Snaps
 def _bad_pipeline(git: Git, file: str, why: str) -> Broken:
     """Say of a `dvc.yaml` that a merge left it unfinished, or why else it cannot be read."""
     with contextlib.suppress(DevmlError):
-        if pointers.has_conflict_markers(read_inside(git.top, file) or b""):
+        text = read_inside(git.top, file, limit=yamltext.MAX_BYTES)
+        if pointers.has_conflict_markers(text or b""):
             return Broken(file, "has conflict markers in it")
     return Broken(file, f"cannot be read: {why}")
 

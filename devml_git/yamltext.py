@@ -15,7 +15,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate
-from devml_git.bounds import MAX_ALIASES, MAX_YAML_DEPTH, MAX_YAML_VALUES, limited
+from devml_git.bounds import (
+    MAX_ALIASES,
+    MAX_YAML_DEPTH,
+    MAX_YAML_VALUES,
+    limited,
+    refuse_large_numbers,
+)
 from devml_git.errors import Refused
 
 if TYPE_CHECKING:
@@ -89,9 +95,14 @@ def _loaded(file: str, text: str, aliases: int) -> Any:  # noqa: ANN401
     except Unsure:
         pass
     try:
-        return _Built(file, aliases).of(text)
+        built = _Built(file, aliases).of(text)
     except Unsure:
-        pass
+        built = _ruamels(file, text, aliases)
+    refuse_large_numbers(built, file)
+    return built
+
+
+def _ruamels(file: str, text: str, aliases: int) -> Any:  # noqa: ANN401
     if len(text) > _MAX_SLOW_BYTES:
         raise Refused(f"{gate.shown(file)}: no valid YAML, or too large for a rare kind of it")
     from ruamel.yaml.error import YAMLError

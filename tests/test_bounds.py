@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import random
 import re
@@ -23,9 +24,11 @@ from devml_git import (
     templates,
     yamltext,
 )
+from devml_git.config import parse_size
 from devml_git.dvc_config import DvcConfig
 from devml_git.errors import DevmlError, Refused, UsageError
 from devml_git.plumbing import Git
+from devml_git.scan import Work
 from tests import treefuzz
 from tests.world import Project, devml, run
 
@@ -53,6 +56,7 @@ NUMBERS = f"[{', '.join(map(str, range(150_000)))}]"
 RULES = 'track = ["models/**", "data/", "{}"]\n'
 DEEP = "/".join(["a"] * 40)
 
+HEX = "0x" + "f" * 5000  # Python writes no number of more than 4300 digits
 # By kind of attack: the files, and what `status` says of the one that is refused (none: nothing is)
 ATTACKS: dict[str, tuple[dict[str, str], str]] = {
     "laughing parameters": (
@@ -117,6 +121,36 @@ ATTACKS: dict[str, tuple[dict[str, str], str]] = {
         "deep.dvc is nested deeper than 32",
     ),
     "tags": ({"tag.dvc": "!!python/object/apply:os.getcwd []\n"}, "tag.dvc is YAML tags are not"),
+    "blanks in a template": ({"dvc.yaml": FOREACH.format("'${" + " " * 20_000 + "'")}, ""),
+    "brackets in a template": (
+        {"dvc.yaml": STAGE.format("${" + "[" * 100_000 + "}")},
+        "dvc.yaml cannot be read",
+    ),
+    "templates in a template": (
+        {"dvc.yaml": f"metrics: ['{'${' * 100_000}']\nstages: {{}}\n"},
+        "",
+    ),
+    "hexadecimal size": ({"hex.dvc": f"outs:\n- path: x\n  size: {HEX}\n"}, "hex.dvc is a number"),
+    "hexadecimal stage": (
+        {"dvc.yaml": f"stages:\n  {HEX}:\n    cmd: x\n"},
+        "dvc.yaml cannot be read",
+    ),
+    "hexadecimal parameter": (
+        {
+            "params.yaml": f"? {HEX}\n: [{HEX}]\n",
+            "devml.toml": 'track = ["models/**", "data/"]\nparams = ["params.yaml"]\n',
+        },
+        "",
+    ),
+    "name of vars that no file can have": (
+        {"dvc.yaml": 'vars: ["a\\0b.yaml", "a\\ud800b.yaml"]\n' + STAGE.format("x")},
+        "dvc.yaml cannot be read",
+    ),
+    "locks of writers nested deep": ({".dvc/tmp/rwlock": "[" * 200_000}, ""),
+    "lock of a writer that is no process": (
+        {".dvc/tmp/rwlock": '{"write": {"": {"pid": 1}, "/tmp/x": {"pid": 99999999999999999999}}}'},
+        "",
+    ),
     "digits": ({"long.dvc": f"outs:\n- path: x\n  size: {'9' * 900_000}\n"}, "long.dvc is"),
 }
 
@@ -127,7 +161,7 @@ def attacked(models: Project, request: pytest.FixtureRequest) -> Project:
     models.differential = False  # stock DVC hangs
     for name, text in ATTACKS[request.param][0].items():
         models.write(name, text)
-    run("git", "add", "-A", cwd=models.path)
+    run("git", "add", "-Af", *ATTACKS[request.param][0], cwd=models.path)
     run("git", "-c", "core.hooksPath=/dev/null", "commit", "-qm", "attack", cwd=models.path)
     return models
 
@@ -480,3 +514,43 @@ def test_configuration_that_is_no_list_of_rules_is_still_an_error(models: Projec
     models.write("devml.toml", "track = 1\n")
     with pytest.raises(UsageError):
         config.load(models.path)
+
+
+def test_dvcignore_that_is_no_utf8_leaves_files_alone_that_it_does_not_concern(
+    models: Project,
+) -> None:
+    models.differential = False
+    models.write(".dvcignore", b"a\n\xff\xfe*\n")
+    run("git", "add", "-A", cwd=models.path)
+    run("git", "-c", "core.hooksPath=/dev/null", "commit", "-qm", "attack", cwd=models.path)
+    assert ".dvcignore is no UTF-8" in models.devml("status").out
+    models.write("models/a.pt", "better weights")
+    models.write("train.py", "print(4)\n")
+    models.git("commit", "-qam", "the rest goes on")
+    assert models.show("HEAD", "models/a.pt.dvc") != models.show("v3", "models/a.pt.dvc")
+
+
+def test_writer_that_a_commit_names_keeps_nothing_from_being_restored(models: Project) -> None:
+    models.differential = False
+    names = {str(models.path / "models"): {"pid": 1}}
+    models.write(".dvc/tmp/rwlock", json.dumps({"write": names}))
+    run("git", "add", "-f", ".dvc/tmp/rwlock", cwd=models.path)
+    run("git", "-c", "core.hooksPath=/dev/null", "commit", "-qm", "attack", cwd=models.path)
+    (models.path / "models/a.pt").unlink()
+    models.devml("checkout")
+    assert models.read("models/a.pt").startswith("weights 3")
+
+
+def test_links_in_git_and_members_are_no_product() -> None:
+    work = Work("data", "dir", {}, {}, links={f"l{n}" for n in range(100_000)})
+    began = time.process_time()
+    assert not any(work.in_a_link(f"m/{n}") for n in range(100_000))
+    assert work.in_a_link("l7/x")
+    assert work.in_a_link("l7")
+    assert time.process_time() - began < 2
+
+
+def test_size_that_is_no_number_of_bytes_is_refused() -> None:
+    for value in (f"{'9' * 400}GB", 1 << 5000):
+        with pytest.raises(ValueError, match="."):
+            parse_size(value)
