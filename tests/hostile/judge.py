@@ -14,10 +14,11 @@ from pathlib import Path
 from tests.hostile.arrivals import Visit
 from tests.hostile.builder import PAYLOAD, Hostile, Template
 from tests.hostile.course import Step
-from tests.hostile.trace import Act, Done, slowness
+from tests.hostile.trace import Act, Done
 from tests.hostile.world import HOME_MAY_HAVE, KEYS, World
 
 SECONDS, MEGABYTES = 10, 512
+START = 0.01  # seconds more that a program's start may take under strace, on a busy machine
 MOST_TOLD = 4  # of a kind, of one command
 PROGRAMS = re.compile(
     r"git(-.*)?|sh|dash|bash|python[\d.]*|devml-git|ssh|env|uname|ldconfig|ldconfig.real|gcc|collect2|ld|objdump|"
@@ -57,7 +58,11 @@ class Judge:
 
     def step(self, visit: Visit, step: Step, done: Done) -> Iterator[Break]:
         """Judge one command."""
-        found = [*self._acts(visit, step, done.acts), *self._output(step, done), *_limits(done)]
+        found = [
+            *self._acts(visit, step, done.acts),
+            *self._output(step, done),
+            *_limits(done, self.template.starts),
+        ]
         told: Counter[str] = Counter()
         for kind, what in dict.fromkeys(found):
             told[kind] += 1
@@ -184,10 +189,10 @@ class Judge:
         return text.replace(str(self.world.root) + "/", "")
 
 
-def _limits(done: Done) -> Iterator[tuple[str, str]]:
+def _limits(done: Done, starts: int) -> Iterator[tuple[str, str]]:
     if done.hung:
         yield "hung", "no end of it"
-    elif done.status in (-24, -9, 152) or (done.cpu > SECONDS and done.cpu > SECONDS * slowness()):
+    elif done.cpu > SECONDS + starts * START or done.status in (-24, -9, 152):
         yield "slow", f"{done.cpu:.0f} s of processor time or more"
     elif done.status < 0:
         yield "crashed", f"signal {-done.status}"

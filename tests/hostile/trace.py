@@ -16,8 +16,6 @@ from pathlib import Path
 
 WALL = 60  # seconds on an idle machine: for hangs only; what counts is processor time
 CPU = 40  # a process that takes more is killed
-_STARTS = "i=0; while [ $i -lt 200 ]; do /bin/true; i=$((i+1)); done"
-_STARTS_TAKE = 0.2  # seconds of the processor for these, traced, on the machine of benchmarks/
 _TWO = ("rename", "renameat", "renameat2")
 _LAST = ("link", "linkat", "symlink", "symlinkat")
 _ONE = ("unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "mknod", "mknodat", "chmod", "fchmodat",
@@ -62,19 +60,6 @@ def missing() -> str:
     tried = subprocess.run(["unshare", "-n", *_STRACE, "-o", "/dev/null", "true"],
                            capture_output=True, check=False)  # fmt: skip
     return "unshare -n or strace is not permitted here" if tried.returncode else ""
-
-
-def slowness() -> float:
-    """Return how many times longer the start of a program takes here and now, at least 1.
-
-    strace makes it several times as expensive, and other processes beside it make it more so: what
-    is many starts cannot be judged by seconds alone.
-    """
-    began = os.times()
-    subprocess.run([*_STRACE, "-o", os.devnull, "sh", "-c", _STARTS], check=True)
-    now = os.times()
-    spent = now.children_user + now.children_system - began.children_user - began.children_system
-    return max(1.0, spent / _STARTS_TAKE)
 
 
 def traced(argv: list[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> Done:
