@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.publish import published, world  # noqa: F401 - fixtures
 from tests.remotes.fixtures import servers, storage, storages  # noqa: F401 - fixtures
+from tests.twins import twins  # noqa: F401 - a fixture
 from tests.world import GIT_CONFIG, Project, Shelf, build_template, devml, run, settings_of
 
 # Hypothesis takes a machine that is busy for a test that is slow; pytest-timeout tells them apart

@@ -37,19 +37,6 @@ def replace(place: Path, data: bytes) -> None:
     place.chmod(0o444)
 
 
-@pytest.fixture
-def twins(project: Project) -> Project:
-    """A project with a DVC remote. DVC itself cannot tell twins apart: it is no judge here."""
-    project.differential = False
-    project.write(
-        ".dvc/config", "[core]\n    remote = store\n['remote \"store\"']\n    url = ../../store\n"
-    )
-    project.devml("trust")
-    project.write("data/x.csv", "x\n")
-    project.commit("remote")
-    return project
-
-
 def committed(project: Project, path: str, data: bytes, *, push: bool = False) -> Project:
     project.write(path, data)
     project.commit("first")

@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 
+import pytest
+
+from tests.world import Project
+
 # Two blocks with one MD5 (Wang and others, 2004), from which any content can go on
 _TWIN = (
     "d131dd02c5e6eec4693d9a0698aff95c2fcab58712467eab4004583eb8fb7f8955ad340609f4b30283e488832571415a"
@@ -37,3 +41,16 @@ def vouched(text: str) -> str | None:
     found = _NOTE.search(text)
     assert found is None or f"- md5: {found['md5']}\n" in text, text
     return found and found["sha256"].strip("'")
+
+
+@pytest.fixture
+def twins(project: Project) -> Project:
+    """A project with a DVC remote. DVC itself cannot tell twins apart: it is no judge here."""
+    project.differential = False
+    project.write(
+        ".dvc/config", "[core]\n    remote = store\n['remote \"store\"']\n    url = ../../store\n"
+    )
+    project.devml("trust")
+    project.write("data/x.csv", "x\n")
+    project.commit("remote")
+    return project
