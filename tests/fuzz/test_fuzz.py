@@ -20,7 +20,7 @@ from tests.fuzz.walk import DVC_EVERY, chosen, shrink, walk
 
 FOUND = sorted((Path(__file__).parent / "found").glob("*.json"))
 FIRST = int(os.environ.get("DEVML_FUZZ_SEED", "0"))
-SHORT, SHORT_STEPS = 30, 30
+SHORT, SHORT_STEPS = 60, 30
 BLOCKS, BLOCK, LONG_STEPS = 50, 40, 40
 SHRINK_SECONDS = 60
 

@@ -22,8 +22,7 @@ class Template:
 
     `quick` names the steps of course.py that bite, `arrival` and `visit` where they do. `harmless`:
     what the user typed to get content may read from the remote without a question. `launders`: it is also tried in the ways in which a commit's lines become another's. `env` is what the
-    victim's shell has set, for git alone (`for_git`) or for both. `starts`: how many programs git
-    itself starts in one command, which strace makes several times as expensive.
+    victim's shell has set, for git alone (`for_git`) or for both.
     """
 
     name: str
@@ -36,7 +35,6 @@ class Template:
     launders: bool
     env: dict[str, str]
     for_git: dict[str, str]
-    starts: int
 
 
 TEMPLATES: dict[str, Template] = {}
@@ -44,14 +42,14 @@ TEMPLATES: dict[str, Template] = {}
 
 def template(quick: str = "show push", *, arrival: str = "clone", visit: str = "own",
              harmless: bool = False, launders: bool = False, env: dict[str, str] | None = None,
-             for_git: dict[str, str] | None = None, starts: int = 0) -> Callable[..., Callable[[Hostile], None]]:  # fmt: skip
+             for_git: dict[str, str] | None = None) -> Callable[..., Callable[[Hostile], None]]:  # fmt: skip
     """Put a function that builds a hostile repository on the list, under its own name."""
 
     def register(build: Callable[[Hostile], None]) -> Callable[[Hostile], None]:
         name = build.__name__
         assert name not in TEMPLATES
         TEMPLATES[name] = Template(name, build.__module__.rpartition(".")[2], build, tuple(quick.split()), arrival, visit, harmless,
-                                   launders, env or {}, for_git or {}, starts)  # fmt: skip
+                                   launders, env or {}, for_git or {})  # fmt: skip
         return build
 
     return register

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 WALL = 60  # seconds on an idle machine: for hangs only; what counts is processor time
-CPU = 40  # a process that takes more is killed
+CPU = 12  # a process that takes more is killed
 _TWO = ("rename", "renameat", "renameat2")
 _LAST = ("link", "linkat", "symlink", "symlinkat")
 _ONE = ("unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "mknod", "mknodat", "chmod", "fchmodat",
@@ -64,10 +64,19 @@ def missing() -> str:
 
 def traced(argv: list[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> Done:
     """Run a command and tell what it, and every process that it started, did."""
+    strace = [_found("strace"), *_STRACE[1:], "-o", str(log)]
+    done = untraced([*strace, *argv], cwd=cwd, env=env, log=log)
+    done.acts += dict.fromkeys(read(log.read_text("latin-1").splitlines(), cwd))
+    log.unlink()
+    return done
+
+
+def untraced(argv: list[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> Done:
+    """Run a command, and tell all but what it did. strace makes the start of a program dear."""
     out, err, used = log.with_suffix(".out"), log.with_suffix(".err"), log.with_suffix(".used")
     with out.open("wb") as o, err.open("wb") as e:
         process = subprocess.Popen(
-            [sys.executable, "-ISc", _COUNTS, used, _found("unshare"), "-n", _found("strace"), *_STRACE[1:], "-o", log, *argv],
+            [sys.executable, "-ISc", _COUNTS, used, _found("unshare"), "-n", *argv],
             cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=o, stderr=e,
             start_new_session=True, preexec_fn=_limits,
         )  # fmt: skip
@@ -78,10 +87,9 @@ def traced(argv: list[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> 
             process.wait()
     status, cpu, rss = used.read_text().split() if used.exists() else ("-9", str(CPU), "0")
     used.unlink(missing_ok=True)
-    acts = list(dict.fromkeys(read(log.read_text("latin-1").splitlines(), cwd)))
     done = Done(int(status), out.read_bytes(), err.read_bytes(), float(cpu), int(rss) // 1024,
-                process.returncode == -signal.SIGKILL, acts)  # fmt: skip
-    for file in (log, out, err):
+                process.returncode == -signal.SIGKILL)  # fmt: skip
+    for file in (out, err):
         file.unlink()
     return done
 

@@ -132,7 +132,7 @@ def large_pointer(it: Hostile) -> None:
     it.commit()
 
 
-@template("git-diff", arrival="pull", starts=2000)  # without strace: 5.5 s, idle
+@template("git-diff", arrival="pull")
 def many_pointers(it: Hostile) -> None:
     for n in range(1000):
         it.pointer(f"p/{n}", f"{n:032x}")
