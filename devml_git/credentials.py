@@ -91,7 +91,8 @@ class Credential:
 def found_in(text: str) -> Iterator[Credential]:
     """Yield the credentials in the text of a DVC configuration, also where it is malformed.
 
-    Line by line, as ConfigObj lays it out, so that no text is too strange to be looked at.
+    Line by line, as ConfigObj lays it out, so that no text is too strange to be looked at, and
+    comments, too: git keeps them as well.
     """
     section = ""
     for n, line in enumerate(text[:_LARGEST].splitlines(), 1):
@@ -101,21 +102,17 @@ def found_in(text: str) -> Iterator[Credential]:
         name, equals, value = (part.strip(" \t'\"") for part in line.partition("="))
         if name.startswith("["):
             section = line[: line.rfind("]")].strip(" \t[]'")
-        if name.startswith(("#", ";")) and _MEANT.match(value):
-            yield from _commented(n, name.lstrip("#; \t").lower(), value)
-        if name.startswith(("[", "#", ";")) or not equals:
+        is_comment = name.startswith(("#", ";"))
+        commented = name.lstrip("#; \t").lower() if is_comment else ""
+        if name.startswith("[") or is_comment or not equals:
             name = ""
-        if name and not what and (address := opens(value)):
+        if not what and (name or is_comment) and (address := opens(value)):
             what, told = "in its address", address
+        if not what and commented in SECRET_OPTIONS and _MEANT.match(value):
+            what, told = f"{commented}, commented out", value
         said = value or line.partition("=")[2].strip()  # quotes alone: it goes on below
         if what or (name.lower() in SECRET_OPTIONS and said):
             yield Credential(n, section, name.lower(), what, told or value)
-
-
-def _commented(line: int, option: str, value: str) -> Iterator[Credential]:
-    """Yield what a comment gives away: git keeps it as well as any other line."""
-    if option in SECRET_OPTIONS:
-        yield Credential(line, "", "", f"{option}, commented out", value)
 
 
 def committed(git: Git) -> list[Credential]:
@@ -134,8 +131,7 @@ def staged(git: Git, entries: Sequence[IndexEntry]) -> tuple[list[str], list[str
         if entry.path not in {CONFIG, PRIVATE}:
             continue
         found = list(found_in(next(git.blobs([entry.blob])).decode("utf-8", "replace")))
-        known = _brought_before(git, entry.path) if found else set()
-        fresh = [c for c in found if c.value not in known]
+        fresh = _fresh(git, entry.path, found)
         if fresh and git.config(ALLOWED_KEY) != "true":
             refused += _refusal(entry.path, fresh)
         elif found:
@@ -147,14 +143,17 @@ def staged(git: Git, entries: Sequence[IndexEntry]) -> tuple[list[str], list[str
 
 
 def fresh_in(git: Git, text: str) -> list[Credential]:
-    """Return the credentials in a text of `.dvc/config` that no commit has brought before."""
-    found = list(found_in(text))
-    known = _brought_before(git, CONFIG) if found else set()
+    """Return the credentials in a text of `.dvc/config` that no commit has brought before.
+
+    None where the user has said that they are no secret.
+    """
+    return [] if git.config(ALLOWED_KEY) == "true" else _fresh(git, CONFIG, list(found_in(text)))
+
+
+def _fresh(git: Git, path: str, found: Sequence[Credential]) -> list[Credential]:
+    revs = _JOINED if found else ()
+    known = {c.value for rev in revs for c in found_in(git.text_at(rev, path))}
     return [c for c in found if c.value not in known]
-
-
-def _brought_before(git: Git, path: str) -> set[str]:
-    return {c.value for rev in _JOINED for c in found_in(git.text_at(rev, path))}
 
 
 def _refusal(path: str, fresh: Sequence[Credential]) -> list[str]:

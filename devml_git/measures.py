@@ -100,7 +100,6 @@ def kept_by_text(read: Callable[[str, bytes], T]) -> Callable[[str, bytes], T]:
 def _parsed(suffix: str, text: bytes) -> Any:  # noqa: ANN401
     value = _read(suffix, text)
     _check_size(value)
-    refuse_large_numbers(value, "")
     return value
 
 
@@ -137,7 +136,9 @@ def _python(text: str) -> dict[str, Any]:
         raise ValueError(f"larger than {_MAX_PYTHON} bytes")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they would show a stranger's text as it is
-        return _assigned(ast.parse(text).body)
+        found = _assigned(ast.parse(text).body)
+    refuse_large_numbers(found, "")
+    return found
 
 
 def _assigned(body: Sequence[ast.stmt]) -> dict[str, Any]:

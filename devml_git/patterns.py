@@ -1,7 +1,7 @@
 """gitignore patterns as regular expressions that take no exponential time, whatever they say.
 
 pathspec, which DVC and our rules use, makes `[^/]*` of `*` and `.+/` of `**/`: a pattern of thirty
-stars takes years of Python's `re`. Few patterns have more than two wildcards of a kind. For those
+stars takes years of Python's `re`. Few patterns have more than one wildcard of a kind. For those
 that have, `of` returns an equivalent in which a wildcard that has found its place never looks for
 another one (atomic groups): all gaps are alike, so the first place is as good as any.
 """

@@ -296,8 +296,15 @@ class Remote:
 
     def plainly_lacks(self, wanted: Wanted) -> bool:
         """Whether it is a directory without such a file, which a look tells: no need to try."""
-        place = self.path(wanted.oid, wanted.hash_name) if self._is_local else ""
-        return bool(place) and not os.path.lexists(place) and os.path.isdir(self._base)
+        if not self._is_local:
+            return False
+        try:
+            os.lstat(self.path(wanted.oid, wanted.hash_name))
+        except FileNotFoundError:
+            return os.path.isdir(self._base)
+        except OSError:  # it cannot be looked at: trying tells why
+            return False
+        return False
 
     def get(self, wanted: Wanted, progress: Progress = SILENT) -> bool:
         """Bring one object into the cache, verified; return whether there is a good one now.

@@ -274,13 +274,8 @@ class Restorer:
 
     def _copy_out(self, plans: Sequence[_Plan], scratch: int) -> None:
         """Copy everything out of the cache, verified, beside the workspace."""
-        jobs = []
-        for p in plans:
-            for n in p.to_write():
-                if self.supply.is_nowhere(p.want[n], p.pointer.hash_name):
-                    p.missing.append(n)
-                else:
-                    jobs.append((p, n))
+        every = [(p, n) for p in plans for n in p.to_write()]
+        jobs = [(p, n) for p, n in every if not self.supply.is_nowhere(p.pointer, p.want[n])]
         sizes = [self.ws.cache.size_of(p.want[n], p.pointer.hash_name) for p, n in jobs]
         order = sorted(range(len(jobs)), key=lambda i: -sizes[i])
         self.ws.progress.start("restoring", sum(sizes))
@@ -288,11 +283,12 @@ class Restorer:
             in_parallel(lambda i: self._copy_one(*jobs[i], scratch), order, sizes)
         finally:
             self.ws.progress.finish()
-        again = [(p, n) for p, n in jobs if n not in p.temps]
+        again = [(p, n) for p, n in every if n not in p.temps]
         if again:
             self.supply.fetch_wanted([Wanted.of(p.pointer, p.want[n]) for p, n in again])
             for p, n in again:
-                self._copy_one(p, n, scratch)
+                if not self.supply.is_nowhere(p.pointer, p.want[n]):
+                    self._copy_one(p, n, scratch)
                 if n not in p.temps:
                     p.missing.append(n)
 

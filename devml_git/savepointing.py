@@ -228,7 +228,7 @@ def _add_all(ws: Workspace, left_out: Sequence[str], env: Mapping[str, str]) -> 
 def _without_credentials(ws: Workspace, env: Mapping[str, str]) -> list[str]:
     """Let `.dvc/config` be HEAD's where it has credentials that git has not; return notes of it."""
     fresh = credentials.fresh_in(ws.git, decode(ws.git.data_at("", credentials.CONFIG, env) or b""))
-    if not fresh or ws.git.config(credentials.ALLOWED_KEY) == "true":
+    if not fresh:
         return []
     before = ws.git.data_at("HEAD", credentials.CONFIG)
     ws.git.put_texts({credentials.CONFIG: before}, env)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate, patterns, yamltext
-from devml_git.errors import DvcFailed, NotARepository, Refused
+from devml_git.errors import DevmlError, DvcFailed, NotARepository, Refused
 from devml_git.inside import LeadsOut, read_inside
 from devml_git.pointers import PipelineOut
 
@@ -263,7 +263,7 @@ def busy_paths(git: Git) -> set[str]:
         written = place.stat().st_mtime
         table = json.loads(read_inside(root, _RWLOCK, limit=_RWLOCK_BYTES) or b"")
         writers = dict(table.get("write", {}))
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError, Refused, LeadsOut):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError, DevmlError):
         return set()
     busy = set()
     for path, entry in writers.items():

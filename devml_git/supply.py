@@ -31,7 +31,7 @@ class Supply:
     fetch: bool
     corrupt: list[str] = field(default_factory=list)
     _came: set[tuple[str, str]] = field(default_factory=set)
-    _nowhere: set[tuple[str, str]] = field(default_factory=set)
+    _nowhere: set[tuple[str | None, str, str]] = field(default_factory=set)
     _distrusted: set[tuple[str, str | None]] = field(default_factory=set)
 
     def obtain(
@@ -171,9 +171,9 @@ class Supply:
     def fetch_wanted(self, wanted: Sequence[Wanted]) -> list[str]:
         """Fetch objects if that is allowed; return the oids that are not to be had.
 
-        A remote is asked once for each: a directory may name hundreds of thousands of files.
+        Each remote is asked once for each: a directory may name hundreds of thousands of files.
         """
-        asked = [w for w in wanted if self.fetch and w.key not in self._nowhere]
+        asked = [w for w in wanted if self.fetch and (w.remote, *w.key) not in self._nowhere]
         missing = {w.oid for w in wanted} - {w.oid for w in asked}
         if asked:
             ws = self.ws
@@ -183,12 +183,16 @@ class Supply:
             finally:
                 ws.progress.finish()
             self._came |= {w.key for w in asked if w.oid not in missing}
-            self._nowhere |= {w.key for w in asked if w.oid in missing}
+            self._nowhere |= {(w.remote, *w.key) for w in asked if w.oid in missing}
         return sorted(missing)
 
-    def is_nowhere(self, oid: str, hash_name: str) -> bool:
-        """Whether an object was asked for, and is not to be had."""
-        return (oid, hash_name) in self._nowhere
+    def is_nowhere(self, pointer: Pointer, oid: str) -> bool:
+        """Whether a pointer's remote was asked for one of its objects in vain, and it is not here.
+
+        Another pointer's remote may have had it since.
+        """
+        asked = (pointer.remote, oid, pointer.hash_name) in self._nowhere
+        return asked and not self.ws.cache.has(oid, pointer.hash_name)
 
     def set_aside(self, oid: str, hash_name: str, path: str) -> None:
         """Move a corrupt object out of the way, and note whose it is.

@@ -23,7 +23,7 @@ _DEEP_KEY = re.compile(rf"(?<![A-Za-z0-9_.\"'-])(?:{_PART}\.[ \t]{{0,99}}+){{{_M
 def loads(text: str, name: str = "TOML") -> dict[str, Any]:
     """Return what TOML says. Raises ValueError, in one line, for what cannot be or is too much.
 
-    Raises Refused, with the file's name, for what takes too long.
+    Raises Refused, with the file's name, for what takes too long, and for a number that does.
     """
     if len(text) > MAX_BYTES:
         raise ValueError(f"larger than {MAX_BYTES} bytes")

@@ -91,7 +91,7 @@ def load(file: str, text: str, *, aliases: int = 0) -> Any:  # noqa: ANN401
 
 def _loaded(file: str, text: str, aliases: int) -> Any:  # noqa: ANN401
     try:
-        return quick(text)
+        return quick(text)  # which takes no number of more than _LONGEST_INT digits
     except Unsure:
         pass
     try:

@@ -92,6 +92,8 @@ def test_secret_that_was_commented_out_is_found() -> None:
     (one,) = found_in(remote(f"#password = {SECRET}"))
     assert str(one) == "line 3 (password, commented out)"
     assert one.move() == "take line 3 out of .dvc/config"
+    told = [str(c) for c in found_in(f"# url = {ADDRESS}\n#token = ghp_{'a1' * 18}\n")]
+    assert told == ["line 1 (in its address)", "line 2 (a GitHub token)"]
 
 
 @pytest.mark.parametrize(
@@ -204,6 +206,19 @@ def test_snapshot_leaves_a_credential_where_it_is(models: Project, *, is_staged:
     models.git("config", "devml.allowCredentials", "true")
     again = models.devml("snapshot", "-m", "y", "--json").json["id"]
     assert SECRET in models.show(again, ".dvc/config")
+
+
+def test_forced_checkout_of_a_snapshot_keeps_the_credential_that_is_in_none(
+    models: Project,
+) -> None:
+    models.write("train.py", "one\n")
+    first = models.devml("snapshot", "-m", "one", "--json").json["id"]
+    models.write("train.py", "two\n")
+    models.write("models/a.pt", "two")
+    models.write(".dvc/config", remote(f"password = {SECRET}"))
+    models.devml("checkout", "--force", first, check=False)
+    assert models.read("train.py") == "one\n"
+    assert SECRET in models.read(".dvc/config") + models.git("stash", "show", "-p", check=False).out
 
 
 def test_credential_that_git_has_already_stops_nothing(project: Project) -> None:

@@ -58,6 +58,22 @@ def test_each_output_went_to_its_remote_and_comes_back_from_it(split: Split) -> 
     assert {md5("o\n"), md5("d\n"), md5("n\n")} <= split.cached()
 
 
+@pytest.mark.parametrize("file", ["models/a_twin.pt", "models/z_twin.pt"])
+def test_content_that_one_of_two_remotes_has_comes_to_all_that_want_it(
+    split: Split, file: str
+) -> None:
+    """Whichever is asked first: another artifact's remote lacks what this one's has."""
+    split.world.sh(
+        f"cp models/o.pt {file}; devml-git commit -qam twin >/dev/null; git push -q origin main 2>&1"
+    )
+    oid = md5("o\n")
+    (split.world.store / "files/md5" / oid[:2] / oid[2:]).unlink()
+    split.clone.git("pull", "-q")
+    split.clone.devml("trust")
+    ran = split.clone.devml("checkout", check=False)
+    assert split.clone.read("models/o.pt") == split.clone.read(file) == "o\n", ran.err
+
+
 def test_what_is_not_to_be_pushed_is_on_no_remote_and_missed_by_nobody(split: Split) -> None:
     split.world.sh(
         "git rm -q models/twin.pt.dvc; git commit -qm 'no twin' 2>&1; git push -q origin main 2>&1"
