@@ -183,8 +183,8 @@ def published(models: Project) -> str | None:
 
 
 @pytest.fixture(scope="session")
-def history(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the fixture `models` of the conftest makes, once for all faults."""
+def impatient(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the fixture `models` makes and a large file, for faults alone: two silent seconds end it."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         seal(tmp_path_factory.mktemp("faults-home"), monkeypatch)
         project = Project(tmp_path_factory.mktemp("faults") / "project", differential=False)
@@ -201,20 +201,20 @@ FIRST = int(os.environ.get("DEVML_FAULT_SEED", "0"))
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + 60))
 def test_push_through_faults_is_complete_or_refused(
-    history: Path, storages: Storages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+    impatient: Path, storages: Storages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr(remote, "PAUSES", (0.05, 0.1, 0.2))
-    shutil.copytree(history, tmp_path / "project", symlinks=True)
+    shutil.copytree(impatient, tmp_path / "project", symlinks=True)
     push_through_faults(Project(tmp_path / "project"), storages(KINDS[seed % 4]), seed)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(1000, 1300))
 def test_push_through_many_faults_is_complete_or_refused(
-    history: Path, storages: Storages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+    impatient: Path, storages: Storages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr(remote, "PAUSES", (0.05, 0.1, 0.2))
-    shutil.copytree(history, tmp_path / "project", symlinks=True)
+    shutil.copytree(impatient, tmp_path / "project", symlinks=True)
     push_through_faults(Project(tmp_path / "project"), storages(KINDS[seed % 4]), seed)
 
 
