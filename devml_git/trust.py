@@ -270,8 +270,10 @@ class Access:
             if not self._confirmed(remote, "Send content to", sending=True):
                 raise _no_sending(remote)
             return
+        if not self.typed:  # who asked for nothing has nothing of his looked at, ~/.netrc included
+            raise _no_reading(remote, None)
         why = self.why_wary(remote)
-        if self.typed and why is None:
+        if why is None:
             self._accept(remote)
         elif not self._confirmed(remote, f"Connect ({why}) to", sending=False):
             raise _no_reading(remote, why)

@@ -21,7 +21,8 @@ class Visit:
     """Steps in one place. `steps` are those that bring the repository, `course` what follows.
 
     `trusted`: the user typed that he trusts the hostile repository's remotes. `sends`: the honest
-    remote was trusted before. `may_change` are the directories that are the victim's own.
+    remote was trusted before. `set_up`: `init` or `clone` of ours was run there before. `may_change`
+    are the directories that are the victim's own.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Visit:
     may_change: tuple[Path, ...]
     trusted: bool = False
     sends: bool = True
+    set_up: bool = True
 
 
 Arrival = Callable[[World, Hostile], Iterator[Visit]]
@@ -45,8 +47,8 @@ def arrival(build: Arrival) -> Arrival:
     return build
 
 
-def _git(*args: str, gets: bool = False) -> Step:
-    return Step(f"git-{args[0]}", (GIT, *args), gets)
+def _git(*args: str) -> Step:
+    return Step(f"git-{args[0]}", (GIT, *args))
 
 
 @arrival
@@ -54,9 +56,9 @@ def clone(world: World, it: Hostile) -> Iterator[Visit]:
     """By plain git and then looked at; by devml-git; by devml-git with trust."""
     _publish(world, it, "HEAD")
     place = world.work / "plain"
-    steps = (_git("clone", world.url, "plain", gets=True),)
+    steps = (_git("clone", world.url, "plain"),)
     course = (*LOOKS, *GETS, *INIT, *SHORT, *WORK)
-    yield Visit("plain", world.work, place, steps, course, (place,), sends=False)
+    yield Visit("plain", world.work, place, steps, course, (place,), sends=False, set_up=False)
     place = world.work / "own"
     steps = (Step("clone", (DEVML, "clone", world.url, "own"), gets=True),)
     yield Visit("own", world.work, place, steps, COURSE, (place,), sends=False)
@@ -69,7 +71,7 @@ def clone(world: World, it: Hostile) -> Iterator[Visit]:
 def pull(world: World, it: Hostile) -> Iterator[Visit]:
     """By `git pull` into an honest clone."""
     place = _honest(world, it)
-    yield Visit("pull", place, place, (_git("pull", "-q", gets=True),), COURSE, (place,))
+    yield Visit("pull", place, place, (_git("pull", "-q"),), COURSE, (place,))
 
 
 @arrival
@@ -104,7 +106,7 @@ def submodule(world: World, it: Hostile) -> Iterator[Visit]:
     world.run("git", "commit", "-qm", "honest", cwd=top)
     steps = (_git("submodule", "--quiet", "add", world.url, "sub"), _git("commit", "-qm", "sub"))
     yield Visit("super", top, top, steps, SHORT, (top,), sends=False)
-    yield Visit("sub", top, top / "sub", (), (*LOOKS, *INIT, *SHORT), (top,), sends=False)
+    yield Visit("sub", top, top / "sub", (), (*LOOKS, *INIT, *SHORT), (top,), sends=False, set_up=False)
 
 
 def _laundering(name: str, *steps: tuple[str, ...]) -> None:

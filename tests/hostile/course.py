@@ -14,12 +14,16 @@ DEVML = str(BIN / "devml-git")
 
 @dataclass(frozen=True)
 class Step:
-    """One command. `gets`: the user asked for content; `edits`: he worked before he typed it."""
+    """One command. `gets`: the user asked for content; `edits`: he worked before he typed it.
+
+    `asks`: he asked what the remote has, which is reading where something has been set up.
+    """
 
     name: str
     argv: tuple[str, ...]
     gets: bool = False
     edits: bool = False
+    asks: bool = False
 
     @property
     def is_git(self) -> bool:
@@ -27,12 +31,14 @@ class Step:
         return self.argv[0] == GIT
 
 
-def _ours(name: str, *args: str, gets: bool = False, edits: bool = False) -> Step:
-    return Step(name, (DEVML, *(args or tuple(name.split()))), gets, edits)
+def _ours(
+    name: str, *args: str, gets: bool = False, edits: bool = False, asks: bool = False
+) -> Step:
+    return Step(name, (DEVML, *(args or tuple(name.split()))), gets, edits, asks)
 
 
-def _git(name: str, *args: str, gets: bool = False, edits: bool = False) -> Step:
-    return Step(name, (GIT, *(args or tuple(name.split()[1:]))), gets, edits)
+def _git(name: str, *args: str, edits: bool = False) -> Step:
+    return Step(name, (GIT, *(args or tuple(name.split()[1:]))), edits=edits)
 
 
 LOOKS = (
@@ -48,7 +54,7 @@ LOOKS = (
     _git("git-status", "status"),
     _ours("blame", "blame", "models/w.safetensors"),
     _ours("verify"),
-    _ours("verify--remote", "verify", "--all", "--remote"),
+    _ours("verify--remote", "verify", "--all", "--remote", asks=True),
     _ours("doctor"),
 )
 GETS = (

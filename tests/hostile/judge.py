@@ -55,6 +55,10 @@ class Judge:
     template: Template
     it: Hostile
 
+    def __post_init__(self) -> None:
+        self._set_up: set[Path] = set()  # by a command of the visit
+        self._read_from: set[Path] = set()  # where the user has had a harmless remote read
+
     def step(self, visit: Visit, step: Step, done: Done) -> Iterator[Break]:
         """Judge one command."""
         found = [
@@ -67,6 +71,15 @@ class Judge:
             told[kind] += 1
             if told[kind] <= MOST_TOLD:
                 yield Break(kind, what, visit.name, step.name)
+        self._remember(visit, step, done)
+
+    def _remember(self, visit: Visit, step: Step, done: Done) -> None:
+        """Note what a command has accepted: hooks may go on with that."""
+        if step.name in {"clone", "init"}:  # they accept whatever is harmless
+            self._set_up.add(visit.place)
+            self._read_from.add(visit.place)
+        if self._gets(visit, step) and any(act.kind == "connect" for act in done.acts):
+            self._read_from.add(visit.place)
 
     def end(self, visit: Visit) -> Iterator[Break]:
         """Judge what lies there at the end of a visit."""
@@ -122,7 +135,12 @@ class Judge:
     def _may_connect(self, visit: Visit, step: Step) -> bool:
         if visit.trusted or (self.it.accepted and visit.sends):
             return True
-        return self.template.harmless and (step.gets or visit.name == "own")
+        gets = self._gets(visit, step) or visit.place in self._read_from
+        return self.template.harmless and gets
+
+    def _gets(self, visit: Visit, step: Step) -> bool:
+        """Whether the user has asked for reading from the remote."""
+        return step.gets or (step.asks and (visit.set_up or visit.place in self._set_up))
 
     # -- by what it printed and took -----------------------------------------------------------------
 
