@@ -1,13 +1,17 @@
 """A process of its own in which DVC resolves pipelines: what hangs or explodes is this process.
 
-Run by `pipelines.py` with a question on standard input; answers with one line of JSON a `dvc.yaml`.
+Run by `pipelines.py`. A question is a line of JSON on standard input, one a project, so that DVC is
+loaded once. The answer has a line of JSON for each `dvc.yaml`, one with the processor time that it
+took, under "", and an empty line.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,26 +21,39 @@ from devml_git.errors import DevmlError
 from devml_git.gate import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def main() -> int:
-    """Answer the question; what cannot be answered is a text in place of outputs."""
-    question = json.load(sys.stdin)
+    """Answer questions; what cannot be answered is a text in place of outputs."""
     answered, sys.stdout = sys.stdout, sys.stderr  # whatever DVC prints is no answer
-    root, private, worktree = (Path(question[key]) for key in ("root", "private", "worktree"))
-    with store.asking_of_pipelines(root, private, worktree, question["settings"]) as ask:
-        confine()
-        for file in question["files"]:
-            answered.write(json.dumps({file: said(file, ask)}) + "\n")
+    for line in sys.stdin:
+        for said in answers(json.loads(line)):
+            answered.write(json.dumps(said) + "\n")
             answered.flush()
+        answered.write("\n")
+        answered.flush()
     return 0
 
 
-def said(file: str, ask: Callable[[str], dict[str, Any]]) -> Any:  # noqa: ANN401
+def answers(question: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what is said of each file that there is time for, and what all took, under ""."""
+    root, private, worktree = (Path(question[key]) for key in ("root", "private", "worktree"))
+    os.chdir(root)
+    with store.asking_of_pipelines(root, private, worktree, question["settings"]) as ask:
+        begun, most = time.process_time(), question["seconds"]
+        with confined(most):
+            for file in question["files"]:
+                if (rest := most - (time.process_time() - begun)) <= 0:
+                    break
+                yield {file: said(file, ask, rest)}
+        yield {"": time.process_time() - begun}
+
+
+def said(file: str, ask: Callable[[str], dict[str, Any]], seconds: float) -> Any:  # noqa: ANN401
     """Return what a file says of outputs, by path, or why it cannot be read."""
     try:
-        with bounds.limited(file, bounds.ASK_SECONDS):
+        with bounds.limited(file, seconds):
             return {path: asdict(out) for path, out in ask(file).items()}
     except DevmlError as e:
         return e.message.removeprefix(f"{shown(file)}: ")
@@ -44,20 +61,29 @@ def said(file: str, ask: Callable[[str], dict[str, Any]]) -> Any:  # noqa: ANN40
         return "DVC takes too much memory to resolve it"
 
 
-def confine() -> None:
+@contextlib.contextmanager
+def confined(seconds: float) -> Iterator[None]:
     """Bound this process's time and memory, where the system can; DVC is loaded by now."""
     try:
         import resource
     except ImportError:  # Windows: `limited` and the clock must do
+        yield
         return
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(used.ru_utime + used.ru_stime + bounds.ASK_SECONDS) + 1
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    most = {resource.RLIMIT_CPU: int(time.process_time() + seconds) + 1}
     with contextlib.suppress(ValueError, OSError):
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
-        most = pages * resource.getpagesize() + bounds.ASK_MEMORY
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        most[resource.RLIMIT_AS] = pages * resource.getpagesize() + bounds.ASK_MEMORY
+    before = {limit: resource.getrlimit(limit) for limit in most}
+    try:
+        for limit, (soft, hard) in before.items():
+            bound = most[limit] if soft == resource.RLIM_INFINITY else min(most[limit], soft)
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(limit, (bound, hard))
+        yield
+    finally:
+        for limit, those in before.items():
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(limit, those)
 
 
 if __name__ == "__main__":

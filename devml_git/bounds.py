@@ -32,7 +32,7 @@ MAX_RULES = 1000  # `track` rules
 MAX_CONFIG_BYTES = 256 << 10  # of `.dvc/config`: a thousand remotes
 FILE_SECONDS = 2.0  # of processor time
 COMMAND_SECONDS = 10.0
-ASK_SECONDS = 8.0  # of DVC, for all pipelines: it takes a millisecond for each stage
+ASK_SECONDS = 8.0  # of these, for DVC and pipelines: it takes a millisecond for each stage
 MAX_INT_BITS = 4096  # of a number: Python takes quadratic time to write it, or raises ValueError
 ASK_MEMORY = 512 << 20  # bytes that DVC may take to resolve a pipeline's templates
 
@@ -69,6 +69,17 @@ def renew() -> None:
         _Spent.seconds = 0.0
 
 
+def left(most: float) -> float:
+    """Return how many seconds of `most` this command has for files yet; 0.0 when it has none."""
+    return max(min(most, COMMAND_SECONDS - (_Spent.seconds or 0.0)), 0.0)
+
+
+def charge(seconds: float) -> None:
+    """Count processor time that a process of ours has taken for files, if it is counted at all."""
+    if _Spent.seconds is not None:
+        _Spent.seconds += seconds
+
+
 def refuse_large_numbers(value: object, file: str) -> None:
     """Raise Refused for parsed data with an integer, value or key, that cannot be written out."""
     todo, seen = [value], set[int]()
@@ -91,28 +102,26 @@ def limited(file: str, most: float = FILE_SECONDS) -> Iterator[None]:
     if _Spent.reading or not _can_stop():
         yield
         return
-    spent = _Spent.seconds or 0.0
-    if spent >= COMMAND_SECONDS:
+    seconds = left(most)
+    if not seconds:
         raise Refused(
             f"{shown(file)}: not read: the files before it took {COMMAND_SECONDS:.0f} s to read"
         )
-    seconds = min(most, COMMAND_SECONDS - spent)
     before = signal.signal(signal.SIGVTALRM, _stop)
     _Spent.reading = True
-    left = 0.0
+    rest = 0.0
     try:
         signal.setitimer(signal.ITIMER_VIRTUAL, seconds, _TICK)
         yield
     except _TimeUp as e:
         raise Refused(f"{shown(file)}: takes more than {seconds:.0f} s to read") from e
     else:
-        left = signal.getitimer(signal.ITIMER_VIRTUAL)[0]
+        rest = signal.getitimer(signal.ITIMER_VIRTUAL)[0]
     finally:
         _Spent.reading = False
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
-        if _Spent.seconds is not None:
-            _Spent.seconds += max(seconds - left, 0.0)
+        charge(max(seconds - rest, 0.0))
 
 
 def _can_stop() -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from devml_git import plumbing, yamltext
-from devml_git.bounds import ASK_SECONDS
+from devml_git.bounds import ASK_SECONDS, charge, left
 from devml_git.errors import DevmlError, DvcFailed, Refused
 from devml_git.gate import shown
 from devml_git.inside import read_inside
@@ -64,9 +64,12 @@ def outs(
             pipelines.append(one)
     known = remembered(digest.hexdigest()) if pipelines else "{}"
     if known is None:
+        in_time = left(ASK_SECONDS) == ASK_SECONDS
         answer = _answer(config, private, pipelines)
         known = json.dumps(answer)
-        remember(digest.hexdigest(), known)
+        # another time, when nothing else has taken of it, what is refused now may be read
+        if in_time or not any(isinstance(said, str) for said in answer.values()):
+            remember(digest.hexdigest(), known)
     for file, said in json.loads(known).items():
         if isinstance(said, str):
             found.unread[file] = said
@@ -109,17 +112,31 @@ def _answer(config: DvcConfig, private: Path, pipelines: Sequence[Pipeline]) -> 
 
 def _asked(config: DvcConfig, private: Path, files: Sequence[str]) -> dict[str, Any]:
     """Ask DVC. Of what it was busy with when its time was over, that is what is said."""
+    seconds = left(ASK_SECONDS)
     question = {
         "root": str(config.root), "worktree": str(config.worktree), "private": str(private),
-        "settings": config.for_dvc(), "files": list(files),
+        "settings": config.for_dvc(), "files": list(files), "seconds": seconds,
     }  # fmt: skip
-    status, out = plumbing.ask_python(
-        "asking", json.dumps(question), cwd=config.root, seconds=_WAIT
-    )
     said: dict[str, Any] = {}
-    for line in out.splitlines():
-        said |= json.loads(line)
-    if status == 1 and not said:
-        raise DvcFailed("DVC gave no answer", hint="dvc doctor")
+    if seconds:
+        dvc = _Dvc.started()
+        for line in dvc.ask(json.dumps(question), seconds=_WAIT):
+            said |= json.loads(line)
+        if dvc.failed and not said:
+            raise DvcFailed("DVC gave no answer", hint="dvc doctor")
+        charge(said.pop("", seconds))
     late = f"DVC takes more than {ASK_SECONDS:.0f} s to resolve it and the others"
     return {file: said.get(file, late) for file in files}
+
+
+class _Dvc:
+    """The process in which DVC answers: one for all projects, so that it is loaded once."""
+
+    _talk: plumbing.Conversation | None = None
+
+    @classmethod
+    def started(cls) -> plumbing.Conversation:
+        """Return it; a new one where it has ended."""
+        if cls._talk is None or not cls._talk.goes_on:
+            cls._talk = plumbing.Conversation("asking")
+        return cls._talk

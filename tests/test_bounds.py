@@ -7,7 +7,10 @@ import json
 import os
 import random
 import re
+import signal
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,7 @@ from devml_git import (
     dvc_config,
     patterns,
     pipelines,
+    plumbing,
     rules,
     templates,
     yamltext,
@@ -342,8 +346,63 @@ def test_dvc_that_takes_too_long_is_stopped_and_named(
             return {}
         return {}
 
-    monkeypatch.setattr(bounds, "ASK_SECONDS", 0.2)
-    assert "takes more than" in asking.said("dvc.yaml", ask)
+    assert "takes more than" in asking.said("dvc.yaml", ask, 0.2)
+
+
+@pytest.fixture
+def counted(models: Project) -> Iterator[Project]:
+    bounds.begin()
+    yield models
+    bounds.end()
+
+
+def test_dvc_is_loaded_once_for_all_projects_and_its_time_is_the_commands(
+    counted: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    true = plumbing.Conversation
+
+    def start(module: str) -> plumbing.Conversation:
+        started.append(true(module))
+        return started[-1]
+
+    monkeypatch.setattr(pipelines.plumbing, "Conversation", start)
+    monkeypatch.setattr(pipelines._Dvc, "_talk", None)
+    spent = [bounds.left(10.0)]
+    for name in ("one", "two"):
+        counted.write(f"{name}/dvc.yaml", STAGE.format("x"))
+        run(sys.executable, "-m", "dvc", "init", "-q", "--subdir", cwd=counted.path / name)
+        config = DvcConfig(Git.discover(counted.path / name))
+        private = counted.path / ".git/devml"
+        found = pipelines.outs(config, private, ["dvc.yaml"], {}.get, lambda _k, _v: None)
+        assert list(found.known) == ["o.txt"]
+        assert found.unread == {}
+        spent.append(bounds.left(10.0))
+    assert len(started) == 1
+    assert spent[0] > spent[1] > spent[2]
+    started[0].close()
+
+
+def test_pipeline_that_others_left_no_time_for_is_asked_again_the_next_time(
+    counted: Project,
+) -> None:
+    counted.write("dvc.yaml", STAGE.format("x"))
+    known: dict[str, str] = {}
+    bounds.charge(bounds.COMMAND_SECONDS)
+    assert "not read: the files before it" in outs_of(counted, known).unread["dvc.yaml"]
+    assert known == {}
+    bounds.begin()
+    assert list(outs_of(counted, known).known) == ["o.txt"]
+    assert len(known) == 1
+
+
+def test_process_that_dvc_has_ended_in_is_started_anew(models: Project) -> None:
+    models.write("dvc.yaml", STAGE.format("x"))
+    assert list(outs_of(models, {}).known) == ["o.txt"]
+    assert pipelines._Dvc._talk is not None
+    os.kill(pipelines._Dvc._talk._process.pid, signal.SIGKILL)
+    assert "takes more than" in outs_of(models, {}).unread["dvc.yaml"]  # it was asked, and is gone
+    assert list(outs_of(models, {}).known) == ["o.txt"]
 
 
 # -- counting and stopping -----------------------------------------------------------------------

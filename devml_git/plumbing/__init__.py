@@ -28,8 +28,8 @@ from devml_git.plumbing.names import (
     is_pointer_file,
 )
 from devml_git.plumbing.programs import (
+    Conversation,
     Process,
-    ask_python,
     clone,
     command_by_ps,
     decode,
@@ -43,8 +43,8 @@ from devml_git.plumbing.programs import (
 )
 
 __all__ = [
-    "LINK_MODE", "NULL_MODE", "POINTER_PATHSPECS", "PROJECT_PATHSPEC", "ChangedBlob", "Git",
-    "IndexEntry", "Process", "anchored", "ask_python", "clone", "command_by_ps", "decode",
+    "LINK_MODE", "NULL_MODE", "POINTER_PATHSPECS", "PROJECT_PATHSPEC", "ChangedBlob",
+    "Conversation", "Git", "IndexEntry", "Process", "anchored", "clone", "command_by_ps", "decode",
     "foreign_environment", "git_version", "is_lock", "is_pointer_file", "isolated_python",
     "read_as_published", "require_git", "run_program", "start_pager",
 ]  # fmt: skip

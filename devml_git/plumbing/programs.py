@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import functools
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +39,7 @@ _LOCAL_ENV = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
+_ENDS = 5  # seconds that a process which has closed its output may take to be gone
 _CLONE_VALUES = frozenset(
     {"-b", "--branch", "-o", "--origin", "-u", "--upload-pack", "--reference", "--template", "-c",
      "--reference-if-able", "--config", "--depth", "--shallow-since", "--shallow-exclude", "-j",
@@ -109,19 +113,56 @@ def isolated_python() -> tuple[bool, list[str]]:
     return found == "True", places
 
 
-def ask_python(module: str, question: str, *, cwd: Path, seconds: float) -> tuple[int | None, str]:
-    """Run a module of ours in a Python of its own; return its exit status, and what it printed.
+class Conversation:
+    """A module of ours that answers questions in a Python of its own, until this process ends.
 
-    The status is None when time was up; what was printed until then is returned all the same.
+    A question is a line, its answer lines and an empty one.
     """
-    try:
-        done = subprocess.run(
-            isolation.command(module), input=question.encode(), capture_output=True, check=False,
-            timeout=seconds, cwd=cwd, env=environment(),
+
+    def __init__(self, module: str) -> None:
+        self._process = subprocess.Popen(
+            isolation.command(module), env=environment(), bufsize=-1,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-    except subprocess.TimeoutExpired as e:
-        return None, decode(e.stdout or b"")
-    return done.returncode, decode(done.stdout)
+        self.goes_on = True
+        self.failed = False  # by an exception of its own
+        atexit.register(self.close)
+
+    def ask(self, question: str, *, seconds: float) -> list[str]:
+        """Return the lines of the answer: those before its end, if it ends or is not in time."""
+        hears, tells = self._process.stdin, self._process.stdout
+        assert hears is not None
+        assert tells is not None
+        lines = []
+        late = threading.Timer(seconds, self._process.kill)
+        late.daemon = True
+        late.start()
+        try:
+            hears.write(question.encode() + b"\n")
+            hears.flush()
+            while (line := tells.readline()).strip():
+                lines.append(decode(line))
+            self.goes_on = line == b"\n"
+        except OSError:  # it ended before it had read
+            self.goes_on = False
+        finally:
+            late.cancel()
+        if not self.goes_on:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.failed = self._process.wait(_ENDS) == 1
+            self.close()
+        return lines
+
+    def close(self) -> None:
+        """End it."""
+        atexit.unregister(self.close)
+        self.goes_on = False
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                if stream is not None:
+                    stream.close()
 
 
 def command_by_ps(pid: str) -> list[str]:

@@ -106,7 +106,9 @@ def submodule(world: World, it: Hostile) -> Iterator[Visit]:
     world.run("git", "commit", "-qm", "honest", cwd=top)
     steps = (_git("submodule", "--quiet", "add", world.url, "sub"), _git("commit", "-qm", "sub"))
     yield Visit("super", top, top, steps, SHORT, (top,), sends=False)
-    yield Visit("sub", top, top / "sub", (), (*LOOKS, *INIT, *SHORT), (top,), sends=False, set_up=False)
+    yield Visit(
+        "sub", top, top / "sub", (), (*LOOKS, *INIT, *SHORT), (top,), sends=False, set_up=False
+    )
 
 
 def _laundering(name: str, *steps: tuple[str, ...]) -> None:
