@@ -134,9 +134,8 @@ def of_worktree(ws: Workspace, contents: Contents) -> Side:
     An artifact whose content never was here counts as what its pointer says.
     """
     snapshot = ws.tree.snapshot
-    left = {path: p for path, p in snapshot.pointers.items() if p.why_left_alone is not None}
     side = _side(WORKTREE, snapshot, contents)
-    found: dict[str, Pointer] = dict(left)
+    found = {path: p for path, p in side.pointers.items() if p.why_left_alone is not None}
     absent = []
     for o in ws.observe(check_cache=False):
         lying = _lying(o)
@@ -145,7 +144,7 @@ def of_worktree(ws: Workspace, contents: Contents) -> Side:
             side.works[o.path] = o.work
         elif o.work.odd:
             side.notes.append(f"{o.work.odd}: left out")
-        elif o.pointer is not None and o.state is not State.DELETED:
+        elif o.pointer is not None and o.pointer.oid and o.state is not State.DELETED:
             found[o.path] = o.pointer
             absent.append(o.path)
     side.pointers = found

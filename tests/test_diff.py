@@ -571,3 +571,34 @@ def test_library_gives_frozen_data(models: Project) -> None:
     with pytest.raises(AttributeError):
         found.before = "x"  # type: ignore[misc]
     assert bool(found)
+
+
+UNSTORED = {
+    "import by a commit alone": "frozen: true\ndeps:\n- path: x\n  repo:\n    url: ../r\n    rev_lock: "
+    + "0" * 40 + "\nouts:\n- path: {}\n",
+    "import with a hash": "frozen: true\ndeps:\n- path: x\n  repo:\n    url: ../r\n    rev_lock: "
+    + "0" * 40 + "\nouts:\n- md5: " + "0" * 32 + "\n  size: 1\n  hash: md5\n  path: {}\n",
+    "import by address": "frozen: true\ndeps:\n- path: https://127.0.0.1:9/x\n  etag: '1'\nouts:\n- path: {}\n",
+    "never stored": "outs:\n- path: {}\n",
+    "not cached": "outs:\n- md5: " + "0" * 32 + "\n  size: 1\n  cache: false\n  path: {}\n",
+    "outside": "outs:\n- path: ../../{}\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lies_here", [False, True])
+@pytest.mark.parametrize("kind", UNSTORED)
+def test_pointer_without_content_that_this_tool_holds_is_looked_at(
+    models: Project, kind: str, lies_here: bool
+) -> None:
+    models.write("x.bin.dvc", UNSTORED[kind].format("x.bin"))
+    if lies_here:
+        models.write("x.bin", "here\n")
+        models.write(".gitignore", "/x.bin\n")
+    models.git("add", "-A")
+    for commit in (False, True):
+        if commit:
+            models.git("commit", "-qm", "theirs", check=False)
+        for command in ("status", "log", "show", "diff", "diff --staged", "diff HEAD", "verify",
+                        "diff HEAD~1", "blame x.bin", "blame x.bin.dvc", "doctor"):  # fmt: skip
+            ran = models.devml(*command.split(), check=False)
+            assert ran.status != 70, (command, ran.err)
