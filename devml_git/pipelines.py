@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -88,9 +89,11 @@ def _read(config: DvcConfig, file: str) -> Pipeline:
 
 def _identity(config: DvcConfig, one: Pipeline) -> bytes:
     """Return what changes whenever the answer may change."""
-    digest = hashlib.sha256(one.file.encode() + b"\0" + one.text)
+    digest = hashlib.sha256(os.fsencode(one.file) + b"\0" + one.text)
     for name in one.vars_files():
-        digest.update(b"\0" + name.encode() + b"\0" + (_text(config, name, MAX_VARS_BYTES) or b""))
+        digest.update(
+            b"\0" + os.fsencode(name) + b"\0" + (_text(config, name, MAX_VARS_BYTES) or b"")
+        )
     return digest.digest()
 
 

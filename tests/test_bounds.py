@@ -396,6 +396,16 @@ def test_pipeline_that_others_left_no_time_for_is_asked_again_the_next_time(
     assert len(known) == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="file names that are no text: Linux alone")
+def test_pipeline_in_a_directory_whose_name_is_no_text_stops_nothing(models: Project) -> None:
+    models.differential = False  # the stages were not run
+    models.write("a\udc80b/dvc.yaml", STAGE.format("x"))
+    models.write("dvc.yaml", STAGE.format("x"))
+    models.git("add", "-A")
+    models.git("commit", "-qm", "names")
+    assert models.devml("status").status == 0
+
+
 def test_process_that_dvc_has_ended_in_is_started_anew(models: Project) -> None:
     models.write("dvc.yaml", STAGE.format("x"))
     assert list(outs_of(models, {}).known) == ["o.txt"]
