@@ -16,7 +16,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from devml_git import gate
+from devml_git import bounds, gate
 from devml_git.cache import Source
 from devml_git.errors import Refused, StorageFailed
 from devml_git.fingerprints import Fingerprint, of_members
@@ -62,8 +62,9 @@ class Work:
     `kind` is "absent", "file", "dir" or the word for something else; `files` are by name inside
     the artifact ("" for a single file); `oids` fill up as hashes become known, `sha256s` where that
     was computed, too; `notes` say what DVC's format does not hold; `odd` is why the place cannot be
-    an artifact, `odd_members` (paths) are what cannot be stored in a directory. `links` are names
-    of those that are no members.
+    an artifact, `odd_members` (paths) are what cannot be stored in a directory; `undecided`: it is
+    odd because DVC did not find out in time what is ignored. `links` are names of those that are no
+    members.
     """
 
     path: str
@@ -73,6 +74,7 @@ class Work:
     notes: list[str] = field(default_factory=list)
     odd: str | None = None
     odd_members: list[str] = field(default_factory=list)
+    undecided: bool = False
     links: set[str] = field(default_factory=set)
     sha256s: dict[str, str] = field(default_factory=dict)
 
@@ -221,12 +223,27 @@ class _Scan:
             others.remove(".dvcignore")
         dirs = [d for d in dirs if d not in _PRUNED]
         if self._ignores is not None:
-            dirs, others = self._ignores(str(self.root / here), dirs, others)
+            dirs, others = self._not_ignored(here, dirs, others)
         if prefix and not dirs and not others:
             self.work.notes.append(f"{gate.shown(here)} is empty: DVC's format does not hold it")
         for name in others:
             self._member(f"{prefix}{name}", fd, entries[name])
         return [f"{prefix}{d}" for d in dirs]
+
+    def _not_ignored(
+        self, here: str, dirs: list[str], others: list[str]
+    ) -> tuple[list[str], list[str]]:
+        """Ask DVC. Raises Refused where that takes too long."""
+        most = bounds.FILE_SECONDS + bounds.NAME_SECONDS * (len(dirs) + len(others))
+        try:
+            with bounds.limited(".dvcignore", most):
+                found: tuple[list[str], list[str]] = self._ignores(
+                    str(self.root / here), dirs, others
+                )
+        except Refused:
+            self.work.undecided = True
+            raise
+        return found
 
     def _member(self, name: str, fd: int, entry: os.DirEntry[str]) -> None:
         """Take in one directory entry that is no directory."""

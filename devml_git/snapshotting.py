@@ -70,7 +70,9 @@ def take(
     taken.moved, taken.staged = moving.follow_pointers(ws)
     busy = store.busy_paths(ws.git)
     observed = [
-        o for o in ws.observe(store_content=True, only=paths) if not _is_busy(o.path, busy, taken)
+        o
+        for o in ws.observe(store_content=True, only=paths)
+        if not _is_busy(o.path, busy, taken) and not _is_undecided(o.work, taken)
     ]
     refuse_odd(observed)
     observed = _merge_members(ws, observed, taken)
@@ -149,6 +151,13 @@ def _way_out(work: Work) -> str:
         return "move its lines to the .dvcignore at the root"
     line = gate.quoted(literal_line(member, is_dir=False))
     return f"put a file in its place, or leave it out: echo {line} >> .dvcignore"
+
+
+def _is_undecided(work: Work, taken: Taken) -> bool:
+    """Whether nobody knows what a directory holds: it is left alone, since a commit can do that."""
+    if work.undecided:
+        taken.notes.append(f"{work.odd}: left alone")
+    return work.undecided
 
 
 def _is_busy(path: str, busy: set[str], taken: Taken) -> bool:

@@ -623,3 +623,24 @@ def test_size_that_is_no_number_of_bytes_is_refused() -> None:
     for value in (f"{'9' * 400}GB", 1 << 5000):
         with pytest.raises(ValueError, match="."):
             parse_size(value)
+
+
+def test_dvcignore_whose_matching_takes_too_long_stops_at_what_it_is_held_against(
+    models: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models.write(".dvcignore", "".join(f"*a*{n}b*\n" for n in range(3000)))
+    for n in range(500):
+        models.write(f"data/{'a' * 200}{n}", "x")
+    models.write("models/new.pt", "weights\n")
+    monkeypatch.setattr(bounds, "FILE_SECONDS", 0.3)
+    models.differential = False
+    begun = time.process_time()
+    told = models.devml("status").out
+    assert time.process_time() - begun < 5
+    assert "data: .dvcignore: takes more than" in told
+    assert "models/new.pt" in told
+    models.write("models/a.pt", "better weights")
+    before = models.show("HEAD", "data.dvc")
+    assert "left alone" in models.git("commit", "-qam", "the rest").err
+    assert models.show("HEAD", "data.dvc") == before
+    assert models.show("HEAD", "models/a.pt.dvc") != models.show("v3", "models/a.pt.dvc")
