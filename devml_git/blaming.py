@@ -16,7 +16,7 @@ from devml_git.changing import differing, with_moves
 from devml_git.choosing import unknown_revision
 from devml_git.contents import Contents
 from devml_git.errors import DevmlError, Refused, UsageError
-from devml_git.gate import quoted, shown
+from devml_git.gate import MAX_POINTER_BYTES, quoted, shown
 from devml_git.likeness import Likeness
 from devml_git.plumbing import is_lock
 from devml_git.summaries import Summaries, Summary, TensorSummary
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from devml_git.workspace import Workspace
 
 _INDEX = ".index.json"  # a model in several files; the index says which
+_AT_ONCE = 16  # versions of a pointer file in memory
 _NAMED = 5
 
 
@@ -333,8 +334,13 @@ class _Walk:
         git, wanted = self.ws.git, list(commits)
         blobs = git.ids_of([f"{c}:{git.prefix}{trail.file}" for c in wanted])
         ids = sorted({blob for blob in blobs if blob})
-        texts = dict(zip(ids, git.blobs(ids), strict=True))
-        known = {blob: _pointer_in(text, trail) for blob, text in texts.items()}
+        known = {
+            blob: _pointer_in(text, trail) if text is not None else None
+            for start in range(0, len(ids), _AT_ONCE)
+            for blob, text in git.small_blobs(
+                ids[start : start + _AT_ONCE], MAX_POINTER_BYTES
+            ).items()
+        }
         return {c: known[b] if b else None for c, b in zip(wanted, blobs, strict=True)}
 
     def _before_the_file(

@@ -10,11 +10,12 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from devml_git.bounds import MAX_CONFIG_BYTES
 from devml_git.escaping import opens
 from devml_git.gate import pathspec, quoted, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from devml_git.plumbing import Git, IndexEntry
 
@@ -117,7 +118,12 @@ def found_in(text: str) -> Iterator[Credential]:
 
 def committed(git: Git) -> list[Credential]:
     """Return the credentials that HEAD's `.dvc/config` has."""
-    return list(found_in(git.text_at("HEAD", CONFIG)))
+    return list(found_in(text_at(git, "HEAD", CONFIG)))
+
+
+def text_at(git: Git, rev: str, path: str, env: Mapping[str, str] | None = None) -> str:
+    """Return settings of a revision ("": of the index); nothing where none can be read."""
+    return (git.data_at(rev, path, MAX_CONFIG_BYTES, env) or b"").decode("utf-8", "replace")
 
 
 def staged(git: Git, entries: Sequence[IndexEntry]) -> tuple[list[str], list[str]]:
@@ -130,7 +136,11 @@ def staged(git: Git, entries: Sequence[IndexEntry]) -> tuple[list[str], list[str
     for entry in entries:
         if entry.path not in {CONFIG, PRIVATE}:
             continue
-        found = list(found_in(next(git.blobs([entry.blob])).decode("utf-8", "replace")))
+        text = git.small_blobs([entry.blob], MAX_CONFIG_BYTES)[entry.blob]
+        if text is None:
+            warned.append(f"warning: {entry.path} is too large to be looked through for passwords")
+            continue
+        found = list(found_in(text.decode("utf-8", "replace")))
         fresh = _fresh(git, entry.path, found)
         if fresh and git.config(ALLOWED_KEY) != "true":
             refused += _refusal(entry.path, fresh)
@@ -152,7 +162,7 @@ def fresh_in(git: Git, text: str) -> list[Credential]:
 
 def _fresh(git: Git, path: str, found: Sequence[Credential]) -> list[Credential]:
     revs = _JOINED if found else ()
-    known = {c.value for rev in revs for c in found_in(git.text_at(rev, path))}
+    known = {c.value for rev in revs for c in found_in(text_at(git, rev, path))}
     return [c for c in found if c.value not in known]
 
 

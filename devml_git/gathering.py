@@ -16,7 +16,7 @@ from devml_git.errors import Refused
 from devml_git.plumbing import POINTER_PATHSPECS, is_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from devml_git.nouns import Pointer
     from devml_git.plumbing import Git
@@ -65,6 +65,35 @@ def gather(
             if path not in changed.get(commit, ()) and not path.startswith(theirs):
                 blobs.setdefault((path, blob), []).append(commit)
     found.commits = blobs
+    for some in _by_size(git, blobs):
+        _read(git, some, stages, found)
+    return found
+
+
+def _by_size(
+    git: Git, blobs: Mapping[tuple[str, str], list[str]]
+) -> Iterator[dict[tuple[str, str], list[str]]]:
+    """Yield parts of them that may be in memory at once: a history may hold many large ones."""
+    ids = _ids(blobs)
+    sizes = dict(zip(ids, git.blob_sizes(ids), strict=True))
+    part: dict[tuple[str, str], list[str]] = {}
+    total = 0
+    for key, where in blobs.items():
+        part[key] = where
+        total += min(sizes[key[1]], gate.MAX_POINTER_BYTES)
+        if total >= bounds.MAX_POINTERS_BYTES:
+            yield part
+            part, total = {}, 0
+    if part:
+        yield part
+
+
+def _read(
+    git: Git,
+    blobs: Mapping[tuple[str, str], list[str]],
+    stages: Mapping[str, PipelineOut],
+    found: Gathered,
+) -> None:
     small = git.small_blobs(_ids(blobs), gate.MAX_POINTER_BYTES)
     texts = {blob: text for blob, text in small.items() if text is not None}
     known = _known_outs(git, blobs, texts, stages)
@@ -80,7 +109,6 @@ def gather(
             found.broken[file, blob] = f"{e.message} ({where[0][:12]})"
             continue
         found.pointers[file, blob] = [p for p in read if p.why_left_alone is None and p.oid]
-    return found
 
 
 def _trees(git: Git, commits: Sequence[str]) -> dict[str, dict[str, str]]:

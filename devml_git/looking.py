@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git import config as config_module
 from devml_git import dvcignores, gate, links, pipelines, store
+from devml_git.bounds import MAX_CONFIG_BYTES
 from devml_git.cache import Corrupt
 from devml_git.dvc_config import DvcConfig
 from devml_git.errors import DevmlError, NotARepository, StorageFailed
@@ -398,7 +399,7 @@ def _require_project(git: Git) -> None:
     """
     if not store.is_project(git.top):
         for entry in git.index_entries(":(literal).dvc/config", ":(literal).dvc/.gitignore"):
-            (text,) = git.blobs([entry.blob])
+            text = git.blob(entry.blob, entry.path, MAX_CONFIG_BYTES)
             write_text_safely(git.top, entry.path, text, create=True)
     if git.config(cache_setting(git)) is not None:
         return

@@ -136,7 +136,8 @@ class Committed:
         fit = {i: size for i, size in sizes if size <= MAX_BYTES}
         totals = itertools.accumulate(fit.values())
         held = [i for i, total in zip(fit, totals, strict=True) if total <= _MOST_BYTES]
-        self._read = dict(zip(held, self._git.blobs(held), strict=True))
+        read = self._git.small_blobs(held, MAX_BYTES)
+        self._read = {i: text for i, text in read.items() if text is not None}
 
     def text(self, path: str) -> bytes | None:
         """Return a file's content, None where there is none. Raises Refused."""
@@ -150,15 +151,11 @@ class Committed:
         read = self._read.get(entry.blob)
         if read is not None:
             return read
-        if self._git.blob_sizes([entry.blob])[0] > MAX_BYTES:
-            raise Refused(f"{shown(path)}: larger than {MAX_BYTES} bytes")
-        return next(self._git.blobs([entry.blob]))
+        return self._git.blob(entry.blob, path, MAX_BYTES)
 
     def _behind(self, path: str, entry: IndexEntry) -> IndexEntry:
         """Return the file that a link stands for, where git holds that beside it."""
-        if self._git.blob_sizes([entry.blob])[0] > MAX_PATH_BYTES:
-            raise Refused(f"{shown(path)} is a link to a name that is too long: not followed")
-        text = decode(next(self._git.blobs([entry.blob])))
+        text = decode(self._git.blob(entry.blob, path, MAX_PATH_BYTES))
         where = posixpath.normpath(posixpath.join(posixpath.dirname(path), text))
         found = self._blobs.get(where)
         if found is None or not found.mode.startswith("100"):

@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devml_git import credentials, gate, moving, pointers, savepoints, snapshotting
+from devml_git import bounds, credentials, gate, moving, pointers, savepoints, snapshotting
 from devml_git.amounts import human
 from devml_git.errors import GitFailed
 from devml_git.nouns import State
-from devml_git.plumbing import decode
 from devml_git.wording import listed
 
 if TYPE_CHECKING:
@@ -227,10 +226,10 @@ def _add_all(ws: Workspace, left_out: Sequence[str], env: Mapping[str, str]) -> 
 
 def _without_credentials(ws: Workspace, env: Mapping[str, str]) -> list[str]:
     """Let `.dvc/config` be HEAD's where it has credentials that git has not; return notes of it."""
-    fresh = credentials.fresh_in(ws.git, decode(ws.git.data_at("", credentials.CONFIG, env) or b""))
+    fresh = credentials.fresh_in(ws.git, credentials.text_at(ws.git, "", credentials.CONFIG, env))
     if not fresh:
         return []
-    before = ws.git.data_at("HEAD", credentials.CONFIG)
+    before = ws.git.data_at("HEAD", credentials.CONFIG, bounds.MAX_CONFIG_BYTES)
     ws.git.put_texts({credentials.CONFIG: before}, env)
     named = ", ".join(map(str, fresh[:_SHOWN]))
     why = f"{credentials.CONFIG} as the last commit has it, for this has a credential: {named}"

@@ -89,7 +89,7 @@ def _unmerged_file(
             return file
     for file in filter(is_lock, unmerged):
         with contextlib.suppress(Refused):
-            if merging.stages_with(file, ws.git.blobs(list(unmerged[file].values())), path):
+            if merging.stages_with(file, _texts(ws, file, unmerged[file]).values(), path):
                 return file
     marked = {b.file for b in ws.tree.snapshot.broken if b.unmerged}
     return next((file for file in (path, f"{path}.dvc") if file in marked), None)
@@ -120,12 +120,16 @@ def _settle_file(
         text = _settled_lock(ws, file, blobs, path, ours=ours, fetch=fetch)
         ws.journal.write(file, text, create=True)
     elif stage in blobs:
-        (text,) = ws.git.blobs([blobs[stage]])
-        ws.journal.write(file, text, create=True)
+        ws.journal.write(file, _texts(ws, file, blobs)[stage], create=True)
     else:
         ws.journal.remove(file)
     ws.journal.unstage([file])
     ws.journal.stage([file])
+
+
+def _texts(ws: Workspace, file: str, blobs: Mapping[int, str]) -> dict[int, bytes]:
+    """Return what the sides of an unmerged pointer file have. Raises Refused for a large one."""
+    return {n: ws.git.blob(blob, file, gate.MAX_POINTER_BYTES) for n, blob in blobs.items()}
 
 
 def _settled_lock(
@@ -135,7 +139,8 @@ def _settled_lock(
 
     Raises UsageError where PATH is one stage's output, and other stages clash as well.
     """
-    texts = [next(ws.git.blobs([blobs[n]])) if n in blobs else b"" for n in (1, 2, 3)]
+    held = _texts(ws, file, blobs)
+    texts = [held.get(n, b"") for n in (1, 2, 3)]
     objects = resolving.CacheObjects(may_fetch=fetch)
     try:
         return merging.merge(file, texts[0], texts[1], texts[2], objects)

@@ -98,7 +98,7 @@ def show(ws: Workspace, rev: str, paths: Sequence[str] = (), *, fetch: bool) -> 
 
 
 def _where_else(ws: Workspace, rev: str, path: str) -> str:
-    if ws.git.file_at(_commit(ws, rev), path) is not None:
+    if ws.git.blobs_at(_commit(ws, rev), [path])[path]:
         return (
             f"git show {gate.quoted(f'{rev}:{ws.git.prefix}{path}')}   shows what git itself holds"
         )

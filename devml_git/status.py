@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from devml_git import pointers, rescue
+from devml_git import gate, pointers, rescue
 from devml_git.errors import DevmlError, Refused
 from devml_git.installer import PYTHON_KEY
 from devml_git.nouns import Broken, Pointer, State
@@ -117,7 +117,7 @@ def _side(ws: Workspace, file: str, blob: str | None) -> dict[str, Pointer]:
     if blob is None:
         return {}
     with contextlib.suppress(Refused):
-        text = next(ws.git.blobs([blob]))
+        text = ws.git.blob(blob, file, gate.MAX_POINTER_BYTES)
         return {p.path: p for p in pointers.read(file, text, ws.tree.stages)}
     return {}
 

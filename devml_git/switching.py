@@ -415,7 +415,7 @@ def _write_pointers(ws: Workspace, sha: str, chosen: Sequence[Pointer]) -> None:
                 )
                 _write_pointer(ws, pointer, content)
             continue
-        (text,) = ws.git.blobs([entries[pointer.file]])
+        text = ws.git.blob(entries[pointer.file], pointer.file, gate.MAX_POINTER_BYTES)
         if ws.tree.texts.get(pointer.file) != text:
             ws.journal.write(pointer.file, text, create=True)
         ws.journal.stage([pointer.file])

@@ -644,3 +644,27 @@ def test_dvcignore_whose_matching_takes_too_long_stops_at_what_it_is_held_agains
     assert "left alone" in models.git("commit", "-qam", "the rest").err
     assert models.show("HEAD", "data.dvc") == before
     assert models.show("HEAD", "models/a.pt.dvc") != models.show("v3", "models/a.pt.dvc")
+
+
+def test_settings_and_pointers_of_hundreds_of_megabytes_in_git_are_not_read(
+    models: Project,
+) -> None:
+    """Git packs zeros a thousand to one: what is small to fetch is large to read."""
+    models.differential = False
+    large = models.path.parent / "large"
+    with large.open("wb") as f:
+        f.truncate(600 << 20)
+    blob = run("git", "hash-object", "-w", str(large), cwd=models.path).out.strip()
+    large.unlink()
+    for file in (".dvc/config", "models/a.pt.dvc"):
+        run("git", "update-index", "--cacheinfo", f"100644,{blob},{file}", cwd=models.path)
+        run("git", "update-index", "--skip-worktree", file, cwd=models.path)
+    run("git", "-c", "core.hooksPath=/dev/null", "commit", "-qm", "attack", cwd=models.path)
+    models.write("models/w.safetensors", "other\n")
+    for command in ("status", "show", "diff HEAD~1 HEAD", "blame models/a.pt", "verify --all",
+                    "snapshot -m try", "checkout HEAD models/a.pt"):  # fmt: skip
+        argv = [sys.executable, "-I", "-m", "devml_git", *command.split()]
+        limited = ["sh", "-c", 'ulimit -v 900000; exec "$@"', "sh", *argv]
+        ran = run(*limited, cwd=models.path, check=False)
+        assert ran.status not in {70, -9}, (command, ran.err)
+        assert "internal error" not in ran.err, (command, ran.err)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from devml_git.errors import GitFailed, UsageError
+from devml_git.errors import GitFailed, Refused, UsageError
 from devml_git.gate import shown
 from devml_git.plumbing.names import IndexEntry, is_pointer_file
 from devml_git.plumbing.programs import decode
@@ -205,20 +205,28 @@ class Objects(Settings):
             meta, name = line.split("\t", 1)
             mode, _, blob = meta.split(" ")
             if name == path and mode.startswith("100"):
-                return next(iter(self.blobs([blob])))
+                return next(self._blobs([blob]))
         return None
 
-    def data_at(self, rev: str, path: str, env: Mapping[str, str] | None = None) -> bytes | None:
-        """Return a file of a revision ("": of the index), or None where there is none."""
-        argv = ("cat-file", "blob", f"{rev}:{self.prefix}{path}")
-        status, out = self.raw(*argv, ok=(0, 128), env=env)
-        return None if status else out
+    def data_at(
+        self, rev: str, path: str, most: int, env: Mapping[str, str] | None = None
+    ) -> bytes | None:
+        """Return a file of a revision ("": of the index).
 
-    def text_at(self, rev: str, path: str) -> str:
-        """Return a file of a revision as text; nothing where there is none."""
-        return decode(self.data_at(rev, path) or b"")
+        None where there is none, or one of more than `most` bytes.
+        """
+        name = f"{rev}:{self.prefix}{path}"
+        status, out = self.raw("rev-parse", "--verify", "-q", name, ok=(0, 1, 128), env=env)
+        return None if status else self.small_blobs([decode(out).strip()], most).popitem()[1]
 
-    def blobs(self, ids: Sequence[str]) -> Iterator[bytes]:
+    def blob(self, blob: str, file: str, most: int) -> bytes:
+        """Return the content of a blob. Raises Refused, naming the file, for more than `most`."""
+        (text,) = self.small_blobs([blob], most).values()
+        if text is None:
+            raise Refused(f"{shown(file)}: larger than {most} bytes")
+        return text
+
+    def _blobs(self, ids: Sequence[str]) -> Iterator[bytes]:
         """Yield the content of blobs, in order, from one `git cat-file --batch`."""
         if not ids:
             return
@@ -238,7 +246,7 @@ class Objects(Settings):
         found: dict[str, bytes | None] = dict.fromkeys(ids)
         sizes = zip(found, self.blob_sizes(list(found)), strict=True)
         small = [blob for blob, size in sizes if size <= limit]
-        found.update(zip(small, self.blobs(small), strict=True))
+        found.update(zip(small, self._blobs(small), strict=True))
         return found
 
     def blob_sizes(self, ids: Sequence[str]) -> list[int]:
