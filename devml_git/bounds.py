@@ -31,6 +31,7 @@ MAX_PATTERN = 1000  # characters
 MAX_RULES = 1000  # `track` rules
 MAX_CONFIG_BYTES = 256 << 10  # of `.dvc/config`: a thousand remotes
 FILE_SECONDS = 2.0  # of processor time
+MODEL_SECONDS = 5.0  # to find the tensors of a model file, not for what they are
 NAME_SECONDS = 50e-6  # for each file more, held against a `.dvcignore`: a hundred patterns take 15
 COMMAND_SECONDS = 10.0
 ASK_SECONDS = 8.0  # of these, for DVC and pipelines: it takes a millisecond for each stage

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Protocol
 
-from devml_git import media, models, tables, tensors
+from devml_git import bounds, media, models, tables, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,16 +65,20 @@ def _model(
 ) -> Model | None:
     if not files:
         return None
-    if len(files) > 1 or name.endswith(INDEXES):
-        here = name.rpartition("/")[0]
-        shards = {n.removeprefix(f"{here}/") if here else n: p for n, p in files.items()}
-        index = shards.pop(name.rpartition("/")[2])
-        model: Model | None = models.read_sharded(index, shards, steady=_are_steady(files))
-    else:
-        model = models.read(files[name], place, steady=_are_steady(files))
+    with bounds.limited(place, bounds.MODEL_SECONDS):
+        model = _opened(place, name, files)
     if model is not None:
         stack.enter_context(model).check_cost(place)
     return model
+
+
+def _opened(place: str, name: str, files: Mapping[str, Path]) -> Model | None:
+    if len(files) == 1 and not name.endswith(INDEXES):
+        return models.read(files[name], place, steady=_are_steady(files))
+    here = name.rpartition("/")[0]
+    shards = {n.removeprefix(f"{here}/") if here else n: p for n, p in files.items()}
+    index = shards.pop(name.rpartition("/")[2])
+    return models.read_sharded(index, shards, steady=_are_steady(files))
 
 
 def _are_steady(files: Mapping[str, Path]) -> bool:

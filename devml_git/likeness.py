@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from devml_git import bounds
 from devml_git.cache import Corrupt
 from devml_git.errors import DevmlError
 
@@ -66,7 +67,8 @@ class Likeness:
         try:
             cache = self._cache()
             here = cache.has(oid, kind)
-            model = models.read(cache.object_path(oid, kind), pointer.path) if here else None
+            with bounds.limited(pointer.path, bounds.MODEL_SECONDS):
+                model = models.read(cache.object_path(oid, kind), pointer.path) if here else None
         except (DevmlError, OSError):
             return None
         if model is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import pickle
 import random
 import re
 import signal
@@ -668,3 +669,21 @@ def test_settings_and_pointers_of_hundreds_of_megabytes_in_git_are_not_read(
         ran = run(*limited, cwd=models.path, check=False)
         assert ran.status not in {70, -9}, (command, ran.err)
         assert "internal error" not in ran.err, (command, ran.err)
+
+
+def test_many_models_that_take_long_to_read_are_not_all_looked_into(
+    models: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models.differential = False
+    for version in (1, 2):
+        for n in range(4):
+            slow = pickle.dumps([list(range(30)) for _ in range(20_000 + version)])
+            models.write(f"models/slow{n}.pkl", slow)
+        models.devml("commit", "-am", f"v{version}")
+    monkeypatch.setattr(bounds, "MODEL_SECONDS", 0.3)
+    monkeypatch.setattr(bounds, "COMMAND_SECONDS", 0.8)
+    begun = time.process_time()
+    told = models.devml("diff", "HEAD~1", "HEAD").out
+    assert time.process_time() - begun < 3
+    assert "not looked into: models/slow0.pkl: takes more than" in told
+    assert "not looked into: models/slow3.pkl: not read: the files before it" in told
