@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from devml_git.scan import Work
     from devml_git.workspace import Observed, Workspace
 
+_SHOWN = 3  # of what is like each other
+
 
 @dataclass(slots=True)
 class Taken:
@@ -101,12 +103,17 @@ def refuse_broken(ws: Workspace, paths: Collection[str] | None) -> list[str]:
     One that HEAD has just so stops nothing: it came with a commit, and no other commit depends on
     it. What it names is left alone, and the lines returned say so.
     """
-    notes = []
-    for broken in ws.tree.snapshot.broken:
+    broken_ones = ws.tree.snapshot.broken
+    harmless = _as_committed(ws, broken_ones) if paths is None else set()
+    notes = [
+        f"{gate.shown(b.file)} {b.why}: what it names is left alone"
+        for b in broken_ones
+        if b.file in harmless
+    ]
+    for broken in broken_ones:
+        if broken.file in harmless:
+            continue
         if paths is None or broken.file.removesuffix(".dvc") in paths:
-            if paths is None and _as_committed(ws, broken):
-                notes.append(f"{gate.shown(broken.file)} {broken.why}: what it names is left alone")
-                continue
             path, file = broken.file.removesuffix(".dvc"), gate.pathspec(broken.file)
             hint = f"mend it by hand, or: git checkout HEAD -- {file}"
             if broken.unmerged:
@@ -115,24 +122,23 @@ def refuse_broken(ws: Workspace, paths: Collection[str] | None) -> list[str]:
                 one = gate.quoted(broken.file)
                 hint = f"keep one of them: git rm -f --cached -- {file}; rm -- {one}"
             raise WouldOverwrite(f"{gate.shown(broken.file)} {broken.why}", hint=hint)
+    if len(notes) > _SHOWN:
+        notes[_SHOWN:] = [f"{len(notes) - _SHOWN} more like it: devml-git status"]
     return notes
 
 
-def _as_committed(ws: Workspace, broken: Broken) -> bool:
-    """Whether a broken file is HEAD's, staged and in the worktree; a pipeline's lock, too."""
-    if broken.unmerged or broken.overlaps:
-        return False
-    head = ws.git.head()
-    files = [broken.file]
-    if posixpath.basename(broken.file) == "dvc.yaml":
-        files += [file for file in ws.tree.indexed if is_lock(file)]
-        files += [file for file in ws.tree.texts if is_lock(file) and file not in files]
-    return head is not None and all(
-        (blob := ws.git.staged_blob_for(file)) is not None
-        and blob == ws.git.blobs_at(head, [file])[file]
-        and not ws.git.file_differs_from_index(file)
-        for file in files
-    )
+def _as_committed(ws: Workspace, broken_ones: Sequence[Broken]) -> set[str]:
+    """Return the broken files that are HEAD's, staged and in the worktree.
+
+    Of a pipeline, the locks must be, too.
+    """
+    files = {b.file for b in broken_ones} - {
+        b.file for b in broken_ones if b.unmerged or b.overlaps
+    }
+    pipelines = {file for file in files if posixpath.basename(file) == "dvc.yaml"}
+    locks = {file for file in (*ws.tree.indexed, *ws.tree.texts) if pipelines and is_lock(file)}
+    unlike = ws.git.unlike_head(sorted(files | locks)) if files else set()
+    return files - unlike - (pipelines if unlike & locks else set())
 
 
 def refuse_odd(observed: Sequence[Observed]) -> None:

@@ -452,3 +452,39 @@ def test_ctrl_c_loses_nothing_and_the_same_command_then_works(
     models.devml("snapshot")
     assert models.in_step()
     assert models.object("models/a.pt.dvc").stat().st_size == len(data)
+
+
+def test_a_thousand_broken_pointers_of_a_commit_are_a_few_lines(models: Project) -> None:
+    models.differential = False
+    for n in range(1000):
+        models.write(f"p/{n}.dvc", "outs: nonsense\n")
+    run("git", "add", "-A", cwd=models.path)
+    run("git", "-c", "core.hooksPath=/dev/null", "commit", "-qm", "attack", cwd=models.path)
+    models.write("models/a.pt", "better weights")
+    models.write("train.py", "print(4)\n")
+    trace = models.path.parent / "trace"
+    env = {**os.environ, "GIT_TRACE2_EVENT": str(trace)}
+    ran = run("git", "commit", "-qam", "the rest goes on", cwd=models.path, env=env)
+    told = [line for line in ran.err.splitlines() if "left alone" in line or "more like" in line]
+    assert len(told) == 4
+    assert "997 more like it: devml-git status" in told[-1]
+    assert trace.read_text().count('"event":"start"') < 60  # processes of git
+
+
+def test_broken_pointer_stops_the_commit_unless_head_index_and_worktree_are_alike(
+    models: Project,
+) -> None:
+    models.differential = False
+    broken = "outs: nonsense\n"
+    models.write("p.dvc", broken)
+    run("git", "add", "-A", cwd=models.path)
+    run("git", "-c", "core.hooksPath=/dev/null", "commit", "-qm", "attack", cwd=models.path)
+    assert models.git("commit", "--allow-empty", "-qm", "as it came", check=False).status == 0
+    models.write("p.dvc", broken + "# worktree\n")
+    assert models.git("commit", "--allow-empty", "-qm", "x", check=False).status == 1
+    run("git", "add", "p.dvc", cwd=models.path)
+    assert models.git("commit", "-qm", "index", check=False).status == 1
+    models.write("p.dvc", broken)
+    assert models.git("commit", "-qm", "index, not the worktree", check=False).status == 1
+    run("git", "rm", "-q", "-f", "--cached", "p.dvc", cwd=models.path)
+    assert models.git("commit", "-qm", "not in the index", check=False).status == 1

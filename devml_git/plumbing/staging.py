@@ -104,6 +104,19 @@ class Staging(Exchange):
         argv = ("diff", "--quiet", "--no-ext-diff", "--", f":(literal){pathname}")
         return bool(self.raw(*argv, ok=(0, 1))[0])
 
+    def unlike_head(self, files: Sequence[str]) -> set[str]:
+        """Return those that are not the same in HEAD, the index and the worktree."""
+        if self.head() is None:
+            return set(files)
+        found = set(files)
+        for start in range(0, len(files), 500):
+            specs = [f":(literal){file}" for file in files[start : start + 500]]
+            found -= set(self.names("ls-files", "-z", "--", *specs))
+            argv = ("diff", "--name-only", "-z", "--no-ext-diff", "--no-renames", "--relative")
+            for between in ((), ("--cached", "HEAD")):
+                found.update(self.names(*argv, *between, "--", *specs))
+        return found
+
     def differs_from_head(self, pathname: str) -> bool:
         """Whether a file of the worktree is not as HEAD has it."""
         spec = f":(literal){pathname}"
