@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate, tomltext
+from devml_git.bounds import MAX_PATTERN
 from devml_git.errors import Refused, StorageFailed, UsageError
 from devml_git.inside import read_inside
 from devml_git.place import write_text_safely
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sized
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 OWN_FILE = "devml.toml"
@@ -192,12 +193,14 @@ def _globs(
     return found
 
 
-def _few(entries: Sized, key: str, file: str) -> None:
+def _few(entries: Collection[str], key: str, file: str) -> None:
     if len(entries) > _MOST_GLOBS:
         raise UsageError(
             f"{file}: {key} has more than {_MOST_GLOBS} entries",
             hint="one glob (`*`, in a list of files `**`, too) means many",
         )
+    if any(len(entry) > MAX_PATTERN for entry in entries):
+        raise UsageError(f"{file}: {key} has an entry of more than {MAX_PATTERN} characters")
 
 
 def _better(value: object, file: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from devml_git.amounts import is_number
 from devml_git.errors import UsageError
-from devml_git.gate import shown
+from devml_git.gate import quoted, shown
 from devml_git.measures import better
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Named:
                 if len(found) > 1:
                     names = ", ".join(shown(f"{f}:{k}") for f, k in found[:4])
                     raise UsageError(f"'{shown(self.text)}' means several: {names}",
-                                     hint=f"name one as {found[0][0]}:{found[0][1]}")  # fmt: skip
+                                     hint=f"name one as {quoted(':'.join(found[0]))}")  # fmt: skip
                 if found:
                     self.seen = True
                     return found[0]

@@ -249,3 +249,12 @@ def test_globs_without_number_are_refused(tmp_path: Path) -> None:
     (tmp_path / "devml.toml").write_text(f"metrics = {['*.json'] * 201}")
     with pytest.raises(UsageError, match="more than 200"):
         config.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line", ['metrics = ["{}"]', '[tables]\n"{}" = ["id"]', '[better]\n"{}" = "higher"']
+)
+def test_entry_that_is_too_long_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "devml.toml").write_text(line.format("*a" * 250_000) + "\n")
+    with pytest.raises(UsageError, match="has an entry of more than 1000 characters"):
+        config.load(tmp_path)
