@@ -27,7 +27,7 @@ from devml_git.progress import SILENT, Progress
 from devml_git.streams import digest_of, hash_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -106,7 +106,7 @@ def fetch_objects(
         if there is None:
             missing += [oid for oid, _ in group]
             continue
-        asked = [w for w in group.values() if not there.plainly_lacks(w)]
+        asked = there.may_have(group.values())
         done = there.each(partial(there.get, progress=progress), asked)
         came = {w.key for w, good in zip(asked, done, strict=True) if good}
         missing += [oid for oid, hash_name in group if (oid, hash_name) not in came]
@@ -247,7 +247,7 @@ class Remote:
         return {w.key: found[w.key] for w in wanted if w.key in found}
 
     def _asked(self, wanted: Sequence[Wanted]) -> dict[Key, Entry]:
-        likely = [w for w in wanted if not self.plainly_lacks(w)]
+        likely = self.may_have(wanted)
         asked = self.each(self._ask, likely)
         return {w.key: entry for w, entry in zip(likely, asked, strict=True) if entry is not None}
 
@@ -294,17 +294,14 @@ class Remote:
 
     # -- bringing and sending ----------------------------------------------------------------
 
-    def plainly_lacks(self, wanted: Wanted) -> bool:
-        """Whether it is a directory without such a file, which a look tells: no need to try."""
+    def may_have(self, wanted: Iterable[Wanted]) -> list[Wanted]:
+        """Leave out what a directory has no such file of, which a look tells: no need to try."""
+        every = list(wanted)
         if not self._is_local:
-            return False
-        try:
-            os.lstat(self.path(wanted.oid, wanted.hash_name))
-        except FileNotFoundError:
-            return os.path.isdir(self._base)
-        except OSError:  # it cannot be looked at: trying tells why
-            return False
-        return False
+            return every
+        tops = {name: self.path("", name) for name in {w.hash_name for w in every}}
+        found = [w for w in every if not _lacks(tops[w.hash_name], w.oid)]
+        return found if os.path.isdir(self._base) else every
 
     def get(self, wanted: Wanted, progress: Progress = SILENT) -> bool:
         """Bring one object into the cache, verified; return whether there is a good one now.
@@ -486,6 +483,17 @@ def _opened(kind: Any, settings: dict[str, Any], hosts: Path) -> Any:  # noqa: A
     host, port = fs.fs_args["host"], int(fs.fs_args.get("port") or ssh_hosts.SSH_PORT)
     fs.fs_args["known_hosts"] = ssh_hosts.files(hosts, host, port) or b""  # b"": knows none
     return fs
+
+
+def _lacks(top: str, oid: str) -> bool:
+    """Whether a directory plainly has no object; where it cannot be looked at, trying tells why."""
+    try:
+        os.lstat(f"{top}{oid[:2]}{os.sep}{oid[2:]}")
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 class _TooLarge(Exception):

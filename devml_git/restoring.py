@@ -275,7 +275,7 @@ class Restorer:
     def _copy_out(self, plans: Sequence[_Plan], scratch: int) -> None:
         """Copy everything out of the cache, verified, beside the workspace."""
         every = [(p, n) for p in plans for n in p.to_write()]
-        jobs = [(p, n) for p, n in every if not self.supply.is_nowhere(p.pointer, p.want[n])]
+        jobs = [(p, n) for p in plans for n in self._held_here(p, p.to_write())]
         sizes = [self.ws.cache.size_of(p.want[n], p.pointer.hash_name) for p, n in jobs]
         order = sorted(range(len(jobs)), key=lambda i: -sizes[i])
         self.ws.progress.start("restoring", sum(sizes))
@@ -284,13 +284,20 @@ class Restorer:
         finally:
             self.ws.progress.finish()
         again = [(p, n) for p, n in every if n not in p.temps]
-        if again:
+        if again and self.supply.fetch:
             self.supply.fetch_wanted([Wanted.of(p.pointer, p.want[n]) for p, n in again])
-            for p, n in again:
-                if not self.supply.is_nowhere(p.pointer, p.want[n]):
+            for p in plans:
+                for n in self._held_here(p, [n for n in p.to_write() if n not in p.temps]):
                     self._copy_one(p, n, scratch)
-                if n not in p.temps:
-                    p.missing.append(n)
+        for p, n in again:
+            if n not in p.temps:
+                p.missing.append(n)
+
+    def _held_here(self, plan: _Plan, names: Sequence[str]) -> list[str]:
+        """Return those whose content the cache has: a directory may lack hundreds of thousands."""
+        oids = {plan.want[name] for name in names}
+        lacking = self.ws.cache.lacking(oids, plan.pointer.hash_name)
+        return [name for name in names if plan.want[name] not in lacking]
 
     def _copy_one(self, plan: _Plan, name: str, scratch: int) -> None:
         """Copy one file out; on a missing or corrupt object leave `temps` without it."""

@@ -55,9 +55,10 @@ class Supply:
                 lost.append(p.path)
             except Refused:
                 continue  # a hostile manifest: told where it would be written, and stops no other
-        bad = self._verify(list(needed.values())) if verify else set()
-        has = self.ws.cache.has
-        wanted = [w for w, _ in needed.values() if w.oid in bad or not has(w.oid, w.hash_name)]
+        wanted = [w for w, _ in needed.values()]
+        if verify:
+            bad, has = self._verify(list(needed.values())), self.ws.cache.has
+            wanted = [w for w in wanted if w.oid in bad or not has(w.oid, w.hash_name)]
         lost += [needed[oid][1] for oid in self.fetch_wanted(wanted)]
         lost += [p.path for p in items if self.disagrees(p)]
         return sorted({*lost})
@@ -185,14 +186,6 @@ class Supply:
             self._came |= {w.key for w in asked if w.oid not in missing}
             self._nowhere |= {(w.remote, *w.key) for w in asked if w.oid in missing}
         return sorted(missing)
-
-    def is_nowhere(self, pointer: Pointer, oid: str) -> bool:
-        """Whether a pointer's remote was asked for one of its objects in vain, and it is not here.
-
-        Another pointer's remote may have had it since.
-        """
-        asked = (pointer.remote, oid, pointer.hash_name) in self._nowhere
-        return asked and not self.ws.cache.has(oid, pointer.hash_name)
 
     def set_aside(self, oid: str, hash_name: str, path: str) -> None:
         """Move a corrupt object out of the way, and note whose it is.
