@@ -278,17 +278,20 @@ class Access:
         elif not self._confirmed(remote, f"Connect ({why}) to", sending=False):
             raise _no_reading(remote, why)
 
-    def welcome(self) -> None:
-        """Accept every harmless remote to read from, as `init` and `clone` do."""
+    def welcome(self, *, later: bool = False) -> None:
+        """Accept every harmless remote to read from, as `init` and `clone` do.
+
+        `later`: nothing is read yet.
+        """
         for remote in self._config().remotes.values():
             new = remote.refusal is None and not self.trust.may_read(remote)
             if new and self.why_wary(remote) is None:
-                self._accept(remote)
+                self._accept(remote, "content will be read" if later else "reading")
 
-    def _accept(self, remote: RemoteConfig) -> None:
+    def _accept(self, remote: RemoteConfig, does: str = "reading") -> None:
         self.trust.allow([remote], sending=False)
         if self.tell is not None:
-            self.tell(f"reading from the DVC remote {remote.shown}, as the repository says")
+            self.tell(f"{does} from the DVC remote {remote.shown}, as the repository says")
 
     def _confirmed(self, remote: RemoteConfig, question: str, *, sending: bool) -> bool:
         """Ask on the terminal, if there is one; a yes is written down."""

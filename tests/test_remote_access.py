@@ -141,6 +141,8 @@ def test_clone_reads_from_a_harmless_remote_without_a_question_and_shows_it(tmp_
     assert ran.status == 0, ran.err
     assert f"reading from the DVC remote st ({store})" in ran.err
     assert (tmp_path / "c/m.bin").read_text() == "b\n"
+    ran = devml("clone", "--no-content", str(theirs.path), str(tmp_path / "d"), cwd=tmp_path)
+    assert f"content will be read from the DVC remote st ({store})" in ran.err
 
 
 @pytest.mark.parametrize("command", ["show", "log", "diff", "status", "verify", "doctor"])

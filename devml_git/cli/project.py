@@ -86,7 +86,7 @@ def _set_up(
     with workspace(connects=True) as ws:
         if trusted:
             _tell_trusted(ws, list(ws.dvc.remotes.values()))
-        ws.access.welcome()
+        ws.access.welcome(later=not content)
         if content:
             for line in done_lines(bring_in_step(ws, cause="init", fetch=True)):
                 o.answer(line.removeprefix("devml-git: "))
