@@ -9,8 +9,10 @@ only; elsewhere what is counted must do.
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from devml_git.errors import Refused
@@ -32,7 +34,8 @@ MAX_RULES = 1000  # `track` rules
 MAX_CONFIG_BYTES = 256 << 10  # of `.dvc/config`: a thousand remotes
 FILE_SECONDS = 2.0  # of processor time
 MODEL_SECONDS = 5.0  # to find the tensors of a model file, not for what they are
-NAME_SECONDS = 50e-6  # for each file more, held against a `.dvcignore`: a hundred patterns take 15
+NAME_SECONDS = 50e-6  # more for a file held against a `.dvcignore`: a hundred patterns take 21
+PLACE_SECONDS = 0.5e-3  # more for a directory, which takes 0.2
 COMMAND_SECONDS = 10.0
 ASK_SECONDS = 8.0  # of these, for DVC and pipelines: it takes a millisecond for each stage
 MAX_INT_BITS = 4096  # of a number: Python takes quadratic time to write it, or raises ValueError
@@ -49,6 +52,7 @@ class _Spent:
     """Processor time that this command has spent on files; None where nobody counts it."""
 
     seconds: float | None = None
+    asked = 0.0  # of them, what DVC has spent
     reading = False
 
 
@@ -57,7 +61,7 @@ def begin() -> None:
 
     Who goes through a history calls it for each commit: that may be long, and is told on the way.
     """
-    _Spent.seconds = 0.0
+    _Spent.seconds = _Spent.asked = 0.0
 
 
 def end() -> None:
@@ -66,7 +70,7 @@ def end() -> None:
 
 
 def renew() -> None:
-    """Forget what was spent, if it is counted at all."""
+    """Forget what was spent, but for DVC's part, if it is counted at all: another project."""
     if _Spent.seconds is not None:
         _Spent.seconds = 0.0
 
@@ -76,10 +80,16 @@ def left(most: float) -> float:
     return max(min(most, COMMAND_SECONDS - (_Spent.seconds or 0.0)), 0.0)
 
 
-def charge(seconds: float) -> None:
-    """Count processor time that a process of ours has taken for files, if it is counted at all."""
+def left_for_dvc() -> float:
+    """Return how many seconds DVC may take for pipelines yet, in all projects together."""
+    return max(min(ASK_SECONDS - _Spent.asked, left(ASK_SECONDS)), 0.0)
+
+
+def charge(seconds: float, *, dvc: bool = False) -> None:
+    """Count processor time that has been taken for files, if it is counted at all."""
     if _Spent.seconds is not None:
         _Spent.seconds += seconds
+        _Spent.asked += seconds if dvc else 0.0
 
 
 def refuse_large_numbers(value: object, file: str) -> None:
@@ -109,21 +119,61 @@ def limited(file: str, most: float = FILE_SECONDS) -> Iterator[None]:
         raise Refused(
             f"{shown(file)}: not read: the files before it took {COMMAND_SECONDS:.0f} s to read"
         )
+    begun = time.process_time()
+    try:
+        with _stopped_after(seconds):
+            yield
+    except _TimeUp as e:
+        raise Refused(f"{shown(file)}: takes more than {seconds:.0f} s to read") from e
+    finally:
+        charge(time.process_time() - begun)
+
+
+class Allowance:
+    """Time for work that grows with what is there: a command's own limit does not count for it.
+
+    Once it is used up nothing more is done: what was stopped half-way is not to be believed.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+
+    @contextlib.contextmanager
+    def limited(self, more: float) -> Iterator[None]:
+        """Do a part of the work, which adds `more` seconds. Raises TimeUp."""
+        if _Spent.reading or not _can_stop():
+            yield
+            return
+        self._left += more
+        if self._left <= 0:
+            raise TimeUp
+        begun = time.process_time()
+        try:
+            with _stopped_after(self._left):
+                yield
+        except _TimeUp as e:
+            self._left = -math.inf
+            raise TimeUp from e
+        finally:
+            self._left -= time.process_time() - begun
+
+
+class TimeUp(Exception):
+    """An allowance is used up."""
+
+
+@contextlib.contextmanager
+def _stopped_after(seconds: float) -> Iterator[None]:
+    """Raise _TimeUp in what is done here once that much processor time is over."""
     before = signal.signal(signal.SIGVTALRM, _stop)
     _Spent.reading = True
-    rest = 0.0
     try:
         signal.setitimer(signal.ITIMER_VIRTUAL, seconds, _TICK)
         yield
-    except _TimeUp as e:
-        raise Refused(f"{shown(file)}: takes more than {seconds:.0f} s to read") from e
-    else:
-        rest = signal.getitimer(signal.ITIMER_VIRTUAL)[0]
     finally:
         _Spent.reading = False
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
-        charge(max(seconds - rest, 0.0))
 
 
 def _can_stop() -> bool:

@@ -114,6 +114,7 @@ def _run(args: list[str], git_pid: str, command: list[str]) -> int:
             except NotARepository as e:  # git has started us in one, but cannot read it just now
                 raise GitFailed(e.message, hint="git status") from e
             for git in [here] if event == "fetch" else here.projects():
+                bounds.renew()
                 with Workspace(git, progress=progress) as ws:
                     if event == "fetch":
                         events.fetch(ws)

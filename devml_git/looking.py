@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from devml_git import config as config_module
 from devml_git import dvcignores, gate, links, pipelines, store
@@ -24,7 +24,7 @@ from devml_git.plumbing import Git
 from devml_git.progress import SILENT, Progress
 from devml_git.record import Hashed, Record
 from devml_git.rules import Rules, within_bounds
-from devml_git.scan import Work, recall, scan
+from devml_git.scan import Ignores, Work, recall, scan
 from devml_git.tree import read_commit, read_tree
 from devml_git.trust import Access, cache_setting
 from devml_git.wording import twin
@@ -119,14 +119,15 @@ class Looking:
         return read_commit(self.git, commit, self.tree)
 
     @cached_property
-    def ignores(self) -> Any:  # noqa: ANN401
+    def ignores(self) -> Ignores | None:
         """DVC's ignore filter for this workspace, or None where nothing is ignored.
 
         Nor where the one at the root cannot be used: no directory is looked into then.
         """
         if ".dvcignore" in self.tree.unfit_ignores:
             return None
-        return store.ignore_filter(self.root, self.tree.dvcignores, self.git.worktree)
+        found = store.ignore_filter(self.root, self.tree.dvcignores, self.git.worktree)
+        return None if found is None else Ignores(found)
 
     @cached_property
     def links_in_git(self) -> frozenset[str]:

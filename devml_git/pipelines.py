@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from devml_git import plumbing, yamltext
-from devml_git.bounds import ASK_SECONDS, charge, left
+from devml_git.bounds import ASK_SECONDS, charge, left_for_dvc
 from devml_git.errors import DevmlError, DvcFailed, Refused
 from devml_git.gate import shown
 from devml_git.inside import read_inside
@@ -65,7 +65,7 @@ def outs(
             pipelines.append(one)
     known = remembered(digest.hexdigest()) if pipelines else "{}"
     if known is None:
-        in_time = left(ASK_SECONDS) == ASK_SECONDS
+        in_time = left_for_dvc() == ASK_SECONDS
         answer = _answer(config, private, pipelines)
         known = json.dumps(answer)
         # another time, when nothing else has taken of it, what is refused now may be read
@@ -115,7 +115,7 @@ def _answer(config: DvcConfig, private: Path, pipelines: Sequence[Pipeline]) -> 
 
 def _asked(config: DvcConfig, private: Path, files: Sequence[str]) -> dict[str, Any]:
     """Ask DVC. Of what it was busy with when its time was over, that is what is said."""
-    seconds = left(ASK_SECONDS)
+    seconds = left_for_dvc()
     question = {
         "root": str(config.root), "worktree": str(config.worktree), "private": str(private),
         "settings": config.for_dvc(), "files": list(files), "seconds": seconds,
@@ -127,8 +127,10 @@ def _asked(config: DvcConfig, private: Path, files: Sequence[str]) -> dict[str, 
             said |= json.loads(line)
         if dvc.failed and not said:
             raise DvcFailed("DVC gave no answer", hint="dvc doctor")
-        charge(said.pop("", seconds))
+        charge(said.pop("", seconds), dvc=True)
     late = f"DVC takes more than {ASK_SECONDS:.0f} s to resolve it and the others"
+    if seconds < ASK_SECONDS:
+        late = "DVC had too little time left to resolve it"
     return {file: said.get(file, late) for file in files}
 
 

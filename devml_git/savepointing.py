@@ -229,7 +229,7 @@ def _without_credentials(ws: Workspace, env: Mapping[str, str]) -> list[str]:
     fresh = credentials.fresh_in(ws.git, credentials.text_at(ws.git, "", credentials.CONFIG, env))
     if not fresh:
         return []
-    before = ws.git.data_at("HEAD", credentials.CONFIG, bounds.MAX_CONFIG_BYTES)
+    before = ws.git.data_at("HEAD", credentials.CONFIG, bounds.MAX_POINTERS_BYTES)
     ws.git.put_texts({credentials.CONFIG: before}, env)
     named = ", ".join(map(str, fresh[:_SHOWN]))
     why = f"{credentials.CONFIG} as the last commit has it, for this has a credential: {named}"

@@ -55,6 +55,21 @@ class Found:
         return self.behind is not None
 
 
+class Ignores:
+    """DVC's filter (directory, dirs, files) -> (dirs, files), and the time it may take in all."""
+
+    def __init__(self, found: Callable[[str, list[str], list[str]], Any]) -> None:
+        self._found = found
+        self._allowance = bounds.Allowance(bounds.FILE_SECONDS)
+
+    def of(self, directory: str, dirs: list[str], others: list[str]) -> tuple[list[str], list[str]]:
+        """Return what is left of a directory's entries. Raises bounds.TimeUp."""
+        names = len(dirs) + len(others)
+        with self._allowance.limited(bounds.PLACE_SECONDS + names * bounds.NAME_SECONDS):
+            dirs, others = self._found(directory, dirs, others)
+        return dirs, others
+
+
 @dataclass(slots=True)
 class Work:
     """W of one artifact: what lies at its place.
@@ -133,12 +148,12 @@ def scan(
     root: Path,
     path: str,
     cache: Cache,
-    ignores: Any = None,  # noqa: ANN401
+    ignores: Ignores | None = None,
     in_git: Callable[[], Collection[str]] = frozenset,
 ) -> Work:
     """Look at an artifact's place without reading any content.
 
-    `ignores` is DVC's filter from `store.ignore_filter`; `in_git` returns the links that git
+    `ignores` is DVC's filter; `in_git` returns the links that git
     tracks, and is asked only where there is a link. A link into the cache counts as the file it
     points to (`cache.type` symlink); any other link, a socket or a device is `odd`.
     """
@@ -181,7 +196,7 @@ class _Scan:
         root: Path,
         work: Work,
         cache: Cache,
-        ignores: Any,  # noqa: ANN401
+        ignores: Ignores | None,
         in_git: Callable[[], Collection[str]],
     ) -> None:
         self.root = root
@@ -222,8 +237,7 @@ class _Scan:
             self._odd(here, "/.dvcignore: DVC allows none inside an artifact")
             others.remove(".dvcignore")
         dirs = [d for d in dirs if d not in _PRUNED]
-        if self._ignores is not None:
-            dirs, others = self._not_ignored(here, dirs, others)
+        dirs, others = self._not_ignored(here, dirs, others)
         if prefix and not dirs and not others:
             self.work.notes.append(f"{gate.shown(here)} is empty: DVC's format does not hold it")
         for name in others:
@@ -234,16 +248,13 @@ class _Scan:
         self, here: str, dirs: list[str], others: list[str]
     ) -> tuple[list[str], list[str]]:
         """Ask DVC. Raises Refused where that takes too long."""
-        most = bounds.FILE_SECONDS + bounds.NAME_SECONDS * (len(dirs) + len(others))
+        if self._ignores is None:
+            return dirs, others
         try:
-            with bounds.limited(".dvcignore", most):
-                found: tuple[list[str], list[str]] = self._ignores(
-                    str(self.root / here), dirs, others
-                )
-        except Refused:
+            return self._ignores.of(str(self.root / here), dirs, others)
+        except bounds.TimeUp as e:
             self.work.undecided = True
-            raise
-        return found
+            raise Refused("DVC takes too long to tell what .dvcignore files leave out") from e
 
     def _member(self, name: str, fd: int, entry: os.DirEntry[str]) -> None:
         """Take in one directory entry that is no directory."""

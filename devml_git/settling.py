@@ -120,7 +120,8 @@ def _settle_file(
         text = _settled_lock(ws, file, blobs, path, ours=ours, fetch=fetch)
         ws.journal.write(file, text, create=True)
     elif stage in blobs:
-        ws.journal.write(file, _texts(ws, file, blobs)[stage], create=True)
+        text = ws.git.blob(blobs[stage], file, gate.MAX_POINTER_BYTES)
+        ws.journal.write(file, text, create=True)
     else:
         ws.journal.remove(file)
     ws.journal.unstage([file])
@@ -139,13 +140,13 @@ def _settled_lock(
 
     Raises UsageError where PATH is one stage's output, and other stages clash as well.
     """
-    held = _texts(ws, file, blobs)
-    texts = [held.get(n, b"") for n in (1, 2, 3)]
     objects = resolving.CacheObjects(may_fetch=fetch)
     try:
+        held = _texts(ws, file, blobs)
+        texts = [held.get(n, b"") for n in (1, 2, 3)]
         return merging.merge(file, texts[0], texts[1], texts[2], objects)
     except Refused:
-        return texts[1 if ours else 2]
+        return ws.git.blob(blobs[2 if ours else 3], file, gate.MAX_POINTER_BYTES)
     except merging.Clash as e:
         also = set(e.places) - merging.stages_with(file, texts, path)
     if path != file and also:

@@ -74,7 +74,7 @@ def take(
     observed = [
         o
         for o in ws.observe(store_content=True, only=paths)
-        if not _is_busy(o.path, busy, taken) and not _is_undecided(o.work, taken)
+        if not _is_busy(o.path, busy, taken) and not _is_undecided(o.work, paths, taken)
     ]
     refuse_odd(observed)
     observed = _merge_members(ws, observed, taken)
@@ -150,6 +150,8 @@ def refuse_odd(observed: Sequence[Observed]) -> None:
 
 def _way_out(work: Work) -> str:
     """Return what to do about a place, or a member, that cannot be stored."""
+    if work.undecided:
+        return "give .dvcignore fewer patterns, or such with fewer stars"
     if not work.odd_members:
         return f"move it away, or: devml-git untrack {gate.quoted(work.path)}"
     member = work.odd_members[0]
@@ -159,11 +161,15 @@ def _way_out(work: Work) -> str:
     return f"put a file in its place, or leave it out: echo {line} >> .dvcignore"
 
 
-def _is_undecided(work: Work, taken: Taken) -> bool:
-    """Whether nobody knows what a directory holds: it is left alone, since a commit can do that."""
-    if work.undecided:
-        taken.notes.append(f"{work.odd}: left alone")
-    return work.undecided
+def _is_undecided(work: Work, paths: Collection[str] | None, taken: Taken) -> bool:
+    """Whether nobody knows what a directory holds: it is left alone, since a commit can do that.
+
+    Not so where the user asked for it.
+    """
+    if not work.undecided or paths is not None:
+        return False
+    taken.left.append(f"{work.odd}: left alone")
+    return True
 
 
 def _is_busy(path: str, busy: set[str], taken: Taken) -> bool:

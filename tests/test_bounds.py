@@ -33,7 +33,7 @@ from devml_git.config import parse_size
 from devml_git.dvc_config import DvcConfig
 from devml_git.errors import DevmlError, Refused, UsageError
 from devml_git.plumbing import Git
-from devml_git.scan import Work
+from devml_git.scan import Ignores, Work
 from tests import treefuzz
 from tests.world import Project, devml, run
 
@@ -626,25 +626,56 @@ def test_size_that_is_no_number_of_bytes_is_refused() -> None:
             parse_size(value)
 
 
-def test_dvcignore_whose_matching_takes_too_long_stops_at_what_it_is_held_against(
-    models: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def slow_to_ignore(models: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A `.dvcignore` as a stranger may write it, held against names made for it."""
     models.write(".dvcignore", "".join(f"*a*{n}b*\n" for n in range(3000)))
     for n in range(500):
         models.write(f"data/{'a' * 200}{n}", "x")
-    models.write("models/new.pt", "weights\n")
     monkeypatch.setattr(bounds, "FILE_SECONDS", 0.3)
     models.differential = False
+    return models
+
+
+def test_dvcignore_whose_matching_takes_too_long_stops_at_what_it_is_held_against(
+    slow_to_ignore: Project,
+) -> None:
+    models = slow_to_ignore
+    models.write("models/new.pt", "weights\n")
     begun = time.process_time()
     told = models.devml("status").out
     assert time.process_time() - begun < 5
-    assert "data: .dvcignore: takes more than" in told
+    assert "data: DVC takes too long to tell what .dvcignore files leave out" in told
     assert "models/new.pt" in told
     models.write("models/a.pt", "better weights")
     before = models.show("HEAD", "data.dvc")
     assert "left alone" in models.git("commit", "-qam", "the rest").err
     assert models.show("HEAD", "data.dvc") == before
     assert models.show("HEAD", "models/a.pt.dvc") != models.show("v3", "models/a.pt.dvc")
+
+
+def test_directory_left_alone_is_told_though_nothing_else_changed_and_refused_when_asked_for(
+    slow_to_ignore: Project,
+) -> None:
+    run("git", "add", "-A", cwd=slow_to_ignore.path)
+    run("git", "commit", "-qm", "their file", cwd=slow_to_ignore.path)
+    told = slow_to_ignore.git("commit", "-q", "--allow-empty", "-m", "nothing").err
+    assert "left alone" in told
+    asked = slow_to_ignore.devml("snapshot", "data", check=False)
+    assert asked.status == 21
+    assert "give .dvcignore fewer patterns" in asked.err
+
+
+def test_many_patterns_and_names_that_are_honest_are_never_too_many() -> None:
+    """Their time grows with them, and so does what they may take."""
+    filtered = Ignores(lambda _, dirs, files: (dirs, [f for f in files if spin()]))
+    names = [str(n) for n in range(20_000)]
+    for n in range(5):
+        assert filtered.of(f"/{n}", [], names) == ([], names)
+
+
+def spin() -> bool:
+    return sum(range(400)) > 0
 
 
 def test_settings_and_pointers_of_hundreds_of_megabytes_in_git_are_not_read(

@@ -216,8 +216,11 @@ class Objects(Settings):
         None where there is none, or one of more than `most` bytes.
         """
         name = f"{rev}:{self.prefix}{path}"
-        status, out = self.raw("rev-parse", "--verify", "-q", name, ok=(0, 1, 128), env=env)
-        return None if status else self.small_blobs([decode(out).strip()], most).popitem()[1]
+        status, size = self.raw("cat-file", "-s", name, ok=(0, 128), env=env)
+        if status or int(size) > most:
+            return None
+        status, out = self.raw("cat-file", "blob", name, ok=(0, 128), env=env)
+        return None if status else out
 
     def blob(self, blob: str, file: str, most: int) -> bytes:
         """Return the content of a blob. Raises Refused, naming the file, for more than `most`."""

@@ -134,17 +134,18 @@ class Conversation:
         assert hears is not None
         assert tells is not None
         lines = []
+        self.goes_on = False  # unless the answer comes to its end
         late = threading.Timer(seconds, self._process.kill)
         late.daemon = True
         late.start()
         try:
             hears.write(question.encode() + b"\n")
             hears.flush()
-            while (line := tells.readline()).strip():
+            while (line := tells.readline()).endswith(b"\n") and line.strip():
                 lines.append(decode(line))
-            self.goes_on = line == b"\n"
+            self.goes_on = line.endswith(b"\n")
         except OSError:  # it ended before it had read
-            self.goes_on = False
+            pass
         finally:
             late.cancel()
         if not self.goes_on:
