@@ -15,7 +15,7 @@ from devml_git.escaping import opens
 from devml_git.gate import pathspec, quoted, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from devml_git.plumbing import Git, IndexEntry
 
@@ -70,11 +70,14 @@ class Credential:
         named = f"{place}: {self.option}" if self.option else f"line {self.line}"
         return shown(f"{named} ({self.what})" if self.what else named)
 
-    def move(self) -> str:
-        """Return the commands that move it to `.dvc/config.local`, with VALUE in its place."""
+    def move(self, file: str = CONFIG) -> str:
+        """Return the commands that move it to `.dvc/config.local`, with VALUE in its place.
+
+        `file` are the settings, as seen from the worktree's root, where the commands are typed.
+        """
         remote = _REMOTE.match(self.section)
         if not self.option or not (remote or self.section):
-            return f"take line {self.line} out of {CONFIG}"
+            return f"take line {self.line} out of {shown(file)}"
         if remote:
             word = f"{quoted(remote[1])} {quoted(self.option)}"
             private, unset = f"dvc remote modify --local {word}", "dvc remote modify --unset"
@@ -86,7 +89,11 @@ class Credential:
             plain = f"dvc config {word}"
         # a remote without an address is none, and DVC takes it for broken
         back = f"{plain} ADDRESS-WITHOUT-IT" if self.option == "url" else f"{unset} {word}"
-        return f"{private} VALUE; {back}"
+        steps = [f"{private} VALUE", back]
+        project = file.removesuffix(CONFIG)
+        if not project:
+            return "; ".join(steps)
+        return f"({' && '.join([f'cd {quoted(project)}', *steps])})"
 
 
 def found_in(text: str) -> Iterator[Credential]:
@@ -121,9 +128,9 @@ def committed(git: Git) -> list[Credential]:
     return list(found_in(text_at(git, "HEAD", CONFIG)))
 
 
-def text_at(git: Git, rev: str, path: str, env: Mapping[str, str] | None = None) -> str:
-    """Return settings of a revision ("": of the index); nothing where none can be read."""
-    return (git.data_at(rev, path, MAX_CONFIG_BYTES, env) or b"").decode("utf-8", "replace")
+def text_at(git: Git, rev: str, path: str) -> str:
+    """Return settings of a revision; nothing where none can be read."""
+    return (git.data_at(rev, path, MAX_CONFIG_BYTES) or b"").decode("utf-8", "replace")
 
 
 def staged(git: Git, entries: Sequence[IndexEntry]) -> tuple[list[str], list[str]]:
@@ -138,26 +145,28 @@ def staged(git: Git, entries: Sequence[IndexEntry]) -> tuple[list[str], list[str
             continue
         text = git.small_blobs([entry.blob], MAX_CONFIG_BYTES)[entry.blob]
         if text is None:
-            warned.append(f"warning: {entry.path} is too large to be looked through for passwords")
+            name = shown(f"{git.prefix}{entry.path}")
+            warned.append(f"warning: {name} is too large to be looked through for passwords")
             continue
         found = list(found_in(text.decode("utf-8", "replace")))
-        fresh = _fresh(git, entry.path, found)
+        fresh, name = _fresh(git, entry.path, found), f"{git.prefix}{entry.path}"
         if fresh and git.config(ALLOWED_KEY) != "true":
-            refused += _refusal(entry.path, fresh)
+            refused += _refusal(name, fresh)
         elif found:
             warned.append(
-                f"warning: {entry.path} has credentials in it, and git keeps them for good: "
+                f"warning: {shown(name)} has credentials in it, and git keeps them for good: "
                 f"{_listed(found)}; make new ones: devml-git doctor"
             )
     return refused, warned
 
 
-def fresh_in(git: Git, text: str) -> list[Credential]:
-    """Return the credentials in a text of `.dvc/config` that no commit has brought before.
+def fresh_in(git: Git, path: str, text: bytes) -> list[Credential]:
+    """Return the credentials in a text of DVC's settings that no commit has brought before.
 
     None where the user has said that they are no secret.
     """
-    return [] if git.config(ALLOWED_KEY) == "true" else _fresh(git, CONFIG, list(found_in(text)))
+    found = list(found_in(text.decode("utf-8", "replace")))
+    return [] if git.config(ALLOWED_KEY) == "true" else _fresh(git, path, found)
 
 
 def _fresh(git: Git, path: str, found: Sequence[Credential]) -> list[Credential]:
@@ -167,17 +176,17 @@ def _fresh(git: Git, path: str, found: Sequence[Credential]) -> list[Credential]
 
 
 def _refusal(path: str, fresh: Sequence[Credential]) -> list[str]:
-    lines = [f"error: {path} would put credentials into git: {_listed(fresh)}"]
-    if path == PRIVATE:
-        return [*lines, f"hint: git rm -f --cached -- {pathspec(PRIVATE)}   (the file stays)"]
-    lines += [f"hint: {command}" for command in moves(fresh)]
-    again = f"git add {CONFIG}   and commit again"
+    lines = [f"error: {shown(path)} would put credentials into git: {_listed(fresh)}"]
+    if path.endswith(PRIVATE):
+        return [*lines, f"hint: git rm -f --cached -- {pathspec(path)}   (the file stays)"]
+    lines += [f"hint: {command}" for command in moves(fresh, path)]
+    again = f"git add {quoted(path)}   and commit again"
     return [*lines, f"hint: then {again} (if it is no secret: git -c {ALLOWED_KEY}=true commit)"]
 
 
-def moves(found: Collection[Credential]) -> list[str]:
+def moves(found: Collection[Credential], file: str = CONFIG) -> list[str]:
     """Return the commands that move credentials away, a few at most."""
-    return list(dict.fromkeys(c.move() for c in found))[:_SHOWN]
+    return list(dict.fromkeys(c.move(file) for c in found))[:_SHOWN]
 
 
 def _listed(found: Sequence[Credential]) -> str:

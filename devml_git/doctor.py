@@ -202,9 +202,11 @@ def _settings_of(remote: RemoteConfig) -> Iterator[Finding]:
 
 
 def _credentials(git: Git) -> Iterator[Finding]:
-    for found in credentials.committed(git):
-        text = f"in git, for everybody who has the repository: {credentials.CONFIG}: {found}"
-        yield Finding("warn", "credentials", f"{text}; make new ones", found.move())
+    for project in git.projects():
+        file = f"{project.prefix}{credentials.CONFIG}"
+        for found in credentials.committed(project):
+            text = f"in git, for everybody who has the repository: {gate.shown(file)}: {found}"
+            yield Finding("warn", "credentials", f"{text}; make new ones", found.move(file))
 
 
 def _artifacts(git: Git) -> Iterator[Finding]:

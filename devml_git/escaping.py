@@ -25,13 +25,15 @@ _LISTED = re.compile(r"\n(?=  )")
 # What follows an address's `?` and opens it: Azure's SAS, signed URLs of S3 and Google
 _IN_QUERY = (
     "(?:sig|signature|x-amz-signature|x-amz-security-token|x-goog-signature|token|access_token"
-    "|password|api_?key)"
+    "|private_token|client_secret|password|api_?key)"
 )
-_USER_INFO = re.compile(r"(://)[^/?#\s]*@")
-_PASSWORD = re.compile(r"://[^/?#\s:@]*:[^/?#\s]+@")
+# A password may have an unescaped `/`, `?` or `#` in it; a colon before a port begins none
+_LOOSE = r"[^/?#\s:@]*:(?!\d{1,5}(?:[/?#\s]|\Z))\S{0,300}"
+_USER_INFO = re.compile(rf"(://)(?:{_LOOSE}|[^/?#\s]*)@")
+_PASSWORD = re.compile(rf"://(?:[^/?#\s:@]*(?::|%3a)[^/?#\s]+|{_LOOSE})@", re.IGNORECASE)
 # No password, and a user nobody is called: a token in its place
 _TOKEN = re.compile(
-    r"(?:https?|webdavs?)://(?=[^/?#\s:@]*[0-9])(?=[^/?#\s:@]*[a-z])[\w.~+-]{20,}@", re.IGNORECASE
+    r"(?:https?|webdavs?)://(?=[^/?#\s:@]*[0-9])(?=[^/?#\s:@]*[a-z])[\w.~+-]{20,}:?@", re.IGNORECASE
 )
 _QUERY = re.compile(rf"([?&;]{_IN_QUERY}=)[^&;#\s]+", re.IGNORECASE)
 # Beyond the letters of every language, these mean nothing to a shell between $' and '

@@ -38,17 +38,19 @@ def exposed_files(git: Git, *, shared: bool) -> Iterator[tuple[str, str]]:
             told = listed([str(file.relative_to(place)) for file in loose])
             names = " ".join(map(gate.quoted, loose))
             yield f"others can read, in {place}: {told}", f"chmod 600 {names}"
-    private = git.top / credentials.PRIVATE
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        text = private.read_text("utf-8")
-        if not privacy.is_private(private.stat()) and any(credentials.found_in(text)):
-            what = f"{credentials.PRIVATE} has credentials in it, and can be read by others"
-            yield what, f"chmod 600 {gate.quoted(private)}"
+    for project in git.projects():
+        private = project.top / credentials.PRIVATE
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            text = private.read_text("utf-8")
+            if not privacy.is_private(private.stat()) and any(credentials.found_in(text)):
+                name = gate.shown(f"{project.prefix}{credentials.PRIVATE}")
+                what = f"{name} has credentials in it, and can be read by others"
+                yield what, f"chmod 600 {gate.quoted(private)}"
 
 
 def _is_private(place: Path) -> bool:
     try:
-        return privacy.is_private(place.lstat())
+        return privacy.is_private(place.stat())  # a link of the user's own leads to it
     except OSError:
         return True
 

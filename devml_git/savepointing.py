@@ -225,15 +225,27 @@ def _add_all(ws: Workspace, left_out: Sequence[str], env: Mapping[str, str]) -> 
 
 
 def _without_credentials(ws: Workspace, env: Mapping[str, str]) -> list[str]:
-    """Let `.dvc/config` be HEAD's where it has credentials that git has not; return notes of it."""
-    fresh = credentials.fresh_in(ws.git, credentials.text_at(ws.git, "", credentials.CONFIG, env))
-    if not fresh:
-        return []
-    before = ws.git.data_at("HEAD", credentials.CONFIG, bounds.MAX_POINTERS_BYTES)
-    ws.git.put_texts({credentials.CONFIG: before}, env)
-    named = ", ".join(map(str, fresh[:_SHOWN]))
-    why = f"{credentials.CONFIG} as the last commit has it, for this has a credential: {named}"
-    return [f"{why}   ({credentials.moves(fresh)[0]})"]
+    """Let DVC's settings, of any project, be HEAD's where they have credentials that git has not.
+
+    Those that are the user's own (`config.local`) always are. Returns notes of it.
+    """
+    git = ws.git.whole
+    names = [f":(glob)**/{name}" for name in (credentials.CONFIG, credentials.PRIVATE)]
+    texts: dict[str, bytes | None] = {}
+    notes = []
+    for file in git.names("ls-files", "-z", "--", *names, env=env):
+        text = git.data_at("", file, bounds.MAX_CONFIG_BYTES, env)
+        fresh = credentials.fresh_in(git, file, text or b"")
+        if fresh or text is None or file.endswith(credentials.PRIVATE):
+            texts[file] = git.data_at("HEAD", file, bounds.MAX_POINTERS_BYTES)
+        why = f"{gate.shown(file)} as the last commit has it, for this "
+        if text is None:
+            notes.append(f"{why}is too large to be looked through for credentials")
+        elif fresh:
+            named = ", ".join(map(str, fresh[:_SHOWN]))
+            notes.append(f"{why}has a credential: {named}   ({credentials.moves(fresh, file)[0]})")
+    git.put_texts(texts, env)
+    return notes
 
 
 def _ignored_measures(ws: Workspace, artifacts: Collection[str]) -> list[str]:

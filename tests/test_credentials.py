@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -111,6 +114,8 @@ def test_strange_text_is_read_quickly(text: str) -> None:
         (ADDRESS, "https://***@example.org/x"), ("https://a:b@c@host/x", "https://***@host/x"),
         ("https://evil.org/x@good.org", "https://evil.org/x@good.org"), ("https://h?sig=a%3D&x=1", "https://h?sig=***&x=1"),
         ("failed: 'ssh://u:p@h' and 's3://b/c@d'", "failed: 'ssh://***@h' and 's3://b/c@d'"),
+        ("s3://Key:wJalr/Se?c#9@bucket/p", "s3://***@bucket/p"), ("https://h:8080/a@b", "https://h:8080/a@b"),
+        ("https://h:8080?a@b", "https://h:8080?a@b"), ("https://h?private_token=x", "https://h?private_token=***"),
     ],
 )  # fmt: skip
 def test_address_is_shown_without_what_opens_it(address: str, shown: str) -> None:
@@ -206,6 +211,63 @@ def test_snapshot_leaves_a_credential_where_it_is(models: Project, *, is_staged:
     models.git("config", "devml.allowCredentials", "true")
     again = models.devml("snapshot", "-m", "y", "--json").json["id"]
     assert SECRET in models.show(again, ".dvc/config")
+
+
+def test_snapshot_leaves_out_the_settings_of_other_projects_and_of_the_user(
+    models: Project,
+) -> None:
+    models.differential = False
+    models.write("sub/x.txt", "x")
+    run(sys.executable, "-m", "dvc", "init", "-q", "--subdir", cwd=models.path / "sub")
+    (models.path / "sub/.dvc/.gitignore").unlink()
+    run("git", "add", "-A", cwd=models.path)
+    run("git", "commit", "-qm", "a project", cwd=models.path)
+    models.write("sub/.dvc/config", remote(f"password = {SECRET}"))
+    models.write("sub/.dvc/config.local", remote(f"password = {SECRET}"))
+    models.write(".dvc/config.local", remote(f"password = {SECRET}"))
+    run("git", "add", "-f", ".dvc/config.local", cwd=models.path)
+    ran = models.devml("snapshot", "-m", "x", "--json")
+    point = ran.json["id"]
+    assert SECRET not in run("git", "grep", "-h", "", point, cwd=models.path).out
+    assert "sub/.dvc/config as the last commit has it" in ran.out + ran.err
+    models.write("sub/.dvc/config", remote(f"password = {SECRET}") + "#" * 300_000)
+    ran = models.devml("snapshot", "-m", "y", "--json")
+    assert SECRET not in run("git", "grep", "-h", "", ran.json["id"], cwd=models.path).out
+    assert "too large to be looked through" in ran.out + ran.err
+
+
+def test_hints_in_a_subproject_work_as_typed_at_the_root(models: Project) -> None:
+    models.write("sub/x.txt", "x")
+    run(sys.executable, "-m", "dvc", "init", "-q", "--subdir", cwd=models.path / "sub")
+    devml("init", cwd=models.path / "sub")
+    run("git", "add", "-A", cwd=models.path)
+    run("git", "commit", "-qm", "a project", cwd=models.path)
+    models.write("sub/.dvc/config", remote(f"password = {SECRET}"))
+    ran = run("git", "commit", "-qam", "secret", cwd=models.path, check=False)
+    assert ran.status == 1
+    assert "sub/.dvc/config would put credentials into git" in ran.err
+    hints = [line.partition("hint: ")[2] for line in ran.err.splitlines() if "hint: " in line]
+    assert hints[0].startswith("(cd sub/ && dvc remote modify --local storage password VALUE")
+    assert hints[1].startswith("then git add sub/.dvc/config ")
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    run("sh", "-c", hints[0], cwd=models.path, env=env)
+    run("sh", "-c", "git add sub/.dvc/config", cwd=models.path)
+    assert run("git", "commit", "-qm", "ok", "--allow-empty", cwd=models.path).status == 0
+    assert SECRET not in run("git", "log", "-p", cwd=models.path).out
+    assert "VALUE" in models.read("sub/.dvc/config.local")
+
+
+def test_doctor_looks_at_every_project(models: Project) -> None:
+    models.write("sub/x.txt", "x")
+    run(sys.executable, "-m", "dvc", "init", "-q", "--subdir", cwd=models.path / "sub")
+    models.write("sub/.dvc/config", remote(f"password = {SECRET}"))
+    private = models.write("sub/.dvc/config.local", remote(f"password = {SECRET}"))
+    private.chmod(0o644)
+    run("git", "add", "-A", cwd=models.path)
+    run("git", "-c", "core.hooksPath=/dev/null", "commit", "-qm", "theirs", cwd=models.path)
+    told = models.devml("doctor", check=False).out
+    assert "sub/.dvc/config: remote storage: password" in told
+    assert "sub/.dvc/config.local has credentials in it, and can be read by others" in told
 
 
 def test_forced_checkout_of_a_snapshot_keeps_the_credential_that_is_in_none(
