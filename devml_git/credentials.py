@@ -160,6 +160,41 @@ def staged(git: Git, entries: Sequence[IndexEntry]) -> tuple[list[str], list[str
     return refused, warned
 
 
+def unpublished(git: Git, commits: Sequence[str]) -> list[str]:
+    """Return what is to be told, an error and a hint, of credentials that no git remote has yet.
+
+    Of those that `commits`, which are about to be pushed, have brought. Git asks no hook before
+    `git am`, `rebase --continue` or `--no-verify` commit: here they can be taken out for the last
+    time.
+    """
+    git = git.whole
+    specs = [f":(glob)**/{name}" for name in (CONFIG, PRIVATE)]
+    rows = [row for row in git.changed_blobs(commits, specs) if row.new]
+    here = set(git.reachable(sorted({row.commit for row in rows}), ["--remotes"]))
+    rows = [row for row in rows if row.commit in here]
+    if not rows or git.config(ALLOWED_KEY) == "true":
+        return []
+    above = {p for ps in git.parents(sorted(here)).values() for p in ps} - here
+    before = git.ids_of([f"{p}:{path}" for p in sorted(above) for path in {r.path for r in rows}])
+    texts = git.small_blobs(
+        sorted({*(row.new for row in rows), *(blob for blob in before if blob)}), MAX_CONFIG_BYTES
+    )
+    found = {
+        blob: list(found_in((text or b"").decode("utf-8", "replace")))
+        for blob, text in texts.items()
+    }
+    known = {c.value for blob in before if blob for c in found[blob]}
+    for row in rows:
+        if fresh := [c for c in found[row.new] if c.value not in known]:
+            commit, place = row.commit[:12], shown(row.path)
+            anyway = f"if they are no secret: git -c {ALLOWED_KEY}=true push"
+            return [
+                f"error: {commit} would publish credentials, in {place}: {_listed(fresh)}",
+                f"hint: take them out: git rebase -i {commit}^   ({anyway})",
+            ]
+    return []
+
+
 def fresh_in(git: Git, path: str, text: bytes) -> list[Credential]:
     """Return the credentials in a text of DVC's settings that no commit has brought before.
 

@@ -336,6 +336,8 @@ def pre_push(ws: Workspace, args: Sequence[str], lines: str) -> Told:
     if mode == "off":
         return Told()
     commits = pushing.unpublished(ws.git, args[0] if args else "", pushing.updates(lines))
+    if refused := credentials.unpublished(ws.git, commits):
+        return Told([f"devml-git: {line}" for line in refused], REFUSED)
     upload = mode == "upload" and not os.environ.get(pushing.UPLOADED)
     said = pushing.publish(ws, commits, upload=upload)
     if commits:

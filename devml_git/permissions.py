@@ -33,6 +33,9 @@ def exposed_files(git: Git, *, shared: bool) -> Iterator[tuple[str, str]]:
     for place in dict.fromkeys((git.private, git.shared)):
         if not shared and not _is_private(place):
             yield f"{place} can be entered by others", f"chmod 700 {gate.quoted(place)}"
+        if shared and (wide := [d for d in _directories(place) if d.stat().st_mode & stat.S_IWOTH]):
+            names = " ".join(map(gate.quoted, wide))
+            yield f"everybody can write in {listed(list(map(str, wide)))}", f"chmod o-w {names}"
         loose = [file for file in _files(place) if not _is_private(file)]
         if loose and (shared or not _is_private(place)):
             told = listed([str(file.relative_to(place)) for file in loose])
@@ -53,6 +56,15 @@ def _is_private(place: Path) -> bool:
         return privacy.is_private(place.stat())  # a link of the user's own leads to it
     except OSError:
         return True
+
+
+def _directories(place: Path) -> Iterator[Path]:
+    """Yield a directory of ours and those in it; not the cache, which others may be let into."""
+    if place.is_dir():
+        yield place
+        for entry in sorted(place.iterdir()):
+            if entry.name != _CACHE and not entry.is_symlink():
+                yield from _directories(entry)
 
 
 def _files(place: Path) -> Iterator[Path]:

@@ -270,6 +270,50 @@ def test_doctor_looks_at_every_project(models: Project) -> None:
     assert "sub/.dvc/config.local has credentials in it, and can be read by others" in told
 
 
+@pytest.fixture
+def pushed(models: Project, tmp_path: Path) -> Project:
+    models.differential = False
+    models.dvc("remote", "add", "-q", "-d", "storage", str(tmp_path / "store"))
+    models.commit("a remote")
+    run("git", "init", "-q", "--bare", str(tmp_path / "hub"), cwd=tmp_path)
+    run("git", "remote", "add", "hub", str(tmp_path / "hub"), cwd=models.path)
+    run("git", "-c", "core.hooksPath=/dev/null", "push", "-q", "hub", "HEAD:main", cwd=models.path)
+    return models
+
+
+def test_credential_that_no_hook_saw_is_not_pushed(pushed: Project) -> None:
+    stage(pushed, f"{pushed.read('.dvc/config')}[studio]\n    token = {SECRET}\n")
+    assert commit(pushed, "--no-verify").status == 0
+    pushed.write("train.py", "print(5)\n")
+    run("git", "commit", "-qam", "later", cwd=pushed.path)
+    before = run("git", "ls-remote", "hub", cwd=pushed.path).out
+    ran = run("git", "push", "hub", "HEAD:main", cwd=pushed.path, check=False)
+    assert ran.status == 1
+    assert "would publish credentials, in .dvc/config: studio: token" in ran.err
+    assert SECRET not in ran.err
+    assert run("git", "ls-remote", "hub", cwd=pushed.path).out == before
+    run("git", "-c", "devml.allowCredentials=true", "push", "-q", "hub", "HEAD:main",
+        cwd=pushed.path)  # fmt: skip
+    assert run("git", "ls-remote", "hub", cwd=pushed.path).out != before
+
+
+def test_credential_that_a_remote_has_already_stops_no_push(
+    pushed: Project, tmp_path: Path
+) -> None:
+    """Whoever merges a colleague's commit, or pushes to a second place, publishes nothing new."""
+    stage(pushed, f"{pushed.read('.dvc/config')}[studio]\n    token = {SECRET}\n")
+    assert commit(pushed, "--no-verify").status == 0
+    run("git", "-c", "core.hooksPath=/dev/null", "push", "-q", "hub", "HEAD:theirs",
+        cwd=pushed.path)  # fmt: skip
+    run("git", "-c", "core.hooksPath=/dev/null", "reset", "-q", "--hard", "HEAD~1", cwd=pushed.path)
+    pushed.write("train.py", "print(6)\n")
+    run("git", "commit", "-qam", "mine", cwd=pushed.path)
+    run("git", "merge", "-q", "--no-edit", "hub/theirs", cwd=pushed.path)
+    run("git", "push", "-q", "hub", "HEAD:main", cwd=pushed.path)
+    run("git", "init", "-q", "--bare", str(tmp_path / "second"), cwd=tmp_path)
+    run("git", "push", "-q", str(tmp_path / "second"), "HEAD:main", cwd=pushed.path)
+
+
 def test_forced_checkout_of_a_snapshot_keeps_the_credential_that_is_in_none(
     models: Project,
 ) -> None:

@@ -210,3 +210,26 @@ def test_cache_of_another_user_is_told(project: Project, outside: Path) -> None:
     ((_, text, command),) = findings(project)
     assert "belongs to another user" in text
     assert "chown" in str(command)
+
+
+def test_directory_of_ours_that_everybody_can_write_is_told_beside_a_shared_cache(
+    project: Project,
+) -> None:
+    project.dvc("config", "--local", "cache.shared", "group")
+    ours = project.path / ".git/devml"
+    (ours / "tripwire").mkdir(exist_ok=True)
+    for place in (ours, ours / "tripwire"):
+        place.chmod(0o777)
+    ((_, text, command),) = findings(project)
+    assert text.count("tripwire") == 1
+    run("sh", "-c", str(command), cwd=project.path)
+    assert findings(project) == []
+
+
+def test_link_in_place_of_our_directory_is_told_by_what_it_leads_to(
+    project: Project, tmp_path: Path
+) -> None:
+    (project.path / ".git/devml").rename(tmp_path / "devml")
+    (project.path / ".git/devml").symlink_to(tmp_path / "devml")
+    (tmp_path / "devml").chmod(0o700)
+    assert findings(project) == []
