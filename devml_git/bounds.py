@@ -41,6 +41,7 @@ ASK_SECONDS = 8.0  # of these, for DVC and pipelines: it takes a millisecond for
 MAX_INT_BITS = 4096  # of a number: Python takes quadratic time to write it, or raises ValueError
 ASK_MEMORY = 512 << 20  # bytes that DVC may take to resolve a pipeline's templates
 
+_LEAST = 0.01  # seconds that are worth beginning
 _TICK = 0.1  # a signal that comes while an object is finalised is lost: the next one is not
 
 
@@ -77,7 +78,8 @@ def renew() -> None:
 
 def left(most: float) -> float:
     """Return how many seconds of `most` this command has for files yet; 0.0 when it has none."""
-    return max(min(most, COMMAND_SECONDS - (_Spent.seconds or 0.0)), 0.0)
+    seconds = min(most, COMMAND_SECONDS - (_Spent.seconds or 0.0))
+    return seconds if seconds > _LEAST else 0.0
 
 
 def left_for_dvc() -> float:

@@ -190,7 +190,7 @@ def unpublished(git: Git, commits: Sequence[str]) -> list[str]:
             anyway = f"if they are no secret: git -c {ALLOWED_KEY}=true push"
             return [
                 f"error: {commit} would publish credentials, in {place}: {_listed(fresh)}",
-                f"hint: take them out: git rebase -i {commit}^   ({anyway})",
+                f"hint: take them out: git rebase -i {quoted(commit)}^   ({anyway})",
             ]
     return []
 

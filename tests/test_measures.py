@@ -293,7 +293,7 @@ def test_many_files_of_a_commit_are_read_by_a_few_processes(
     assert found.metrics["m/29.json"] == {"acc": 29}
     assert found.metrics["m/same.json"] == {"acc": 0}
     assert len(found.metrics) == 31
-    assert found.notes == (f"m/large.json: larger than {MAX_BYTES} bytes",)
+    assert found.notes == (f"m/large.json: larger than {MAX_BYTES:,} bytes",)
     assert len(calls) < 8
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from devml_git.amounts import counted
 from devml_git.errors import GitFailed, Refused, UsageError
 from devml_git.gate import shown
 from devml_git.plumbing.names import IndexEntry, is_pointer_file
@@ -226,7 +227,7 @@ class Objects(Settings):
         """Return the content of a blob. Raises Refused, naming the file, for more than `most`."""
         (text,) = self.small_blobs([blob], most).values()
         if text is None:
-            raise Refused(f"{shown(file)}: larger than {most} bytes")
+            raise Refused(f"{shown(file)}: larger than {counted(most, 'byte')}")
         return text
 
     def _blobs(self, ids: Sequence[str]) -> Iterator[bytes]:
