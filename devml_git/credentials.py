@@ -175,17 +175,18 @@ def unpublished(git: Git, commits: Sequence[str]) -> list[str]:
     if not rows or git.config(ALLOWED_KEY) == "true":
         return []
     above = {p for ps in git.parents(sorted(here)).values() for p in ps} - here
-    before = git.ids_of([f"{p}:{path}" for p in sorted(above) for path in {r.path for r in rows}])
-    texts = git.small_blobs(
-        sorted({*(row.new for row in rows), *(blob for blob in before if blob)}), MAX_CONFIG_BYTES
-    )
+    specs = [f"{p}:{path}" for p in sorted(above) for path in sorted({r.path for r in rows})]
+    before = {blob for blob in git.ids_of(specs) if blob is not None}
+    ids = sorted({*(row.new for row in rows), *before})
+    # what is not here is no file: a commit may have a submodule of that name
+    here_too = [blob for blob, is_here in zip(ids, git.present(ids), strict=True) if is_here]
     found = {
         blob: list(found_in((text or b"").decode("utf-8", "replace")))
-        for blob, text in texts.items()
+        for blob, text in git.small_blobs(here_too, MAX_CONFIG_BYTES).items()
     }
-    known = {c.value for blob in before if blob for c in found[blob]}
+    known = {c.value for blob in before for c in found.get(blob, ())}
     for row in rows:
-        if fresh := [c for c in found[row.new] if c.value not in known]:
+        if fresh := [c for c in found.get(row.new, ()) if c.value not in known]:
             commit, place = row.commit[:12], shown(row.path)
             anyway = f"if they are no secret: git -c {ALLOWED_KEY}=true push"
             return [

@@ -314,6 +314,13 @@ def test_credential_that_a_remote_has_already_stops_no_push(
     run("git", "push", "-q", str(tmp_path / "second"), "HEAD:main", cwd=pushed.path)
 
 
+def test_submodule_in_the_place_of_settings_stops_no_push(pushed: Project) -> None:
+    run("git", "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},sub/.dvc/config.local",
+        cwd=pushed.path)  # fmt: skip
+    run("git", "-c", "core.hooksPath=/dev/null", "commit", "-qm", "theirs", cwd=pushed.path)
+    run("git", "push", "-q", "hub", "HEAD:main", cwd=pushed.path)
+
+
 def test_forced_checkout_of_a_snapshot_keeps_the_credential_that_is_in_none(
     models: Project,
 ) -> None:
