@@ -338,6 +338,8 @@ def pre_push(ws: Workspace, args: Sequence[str], lines: str) -> Told:
     commits = pushing.unpublished(ws.git, args[0] if args else "", pushing.updates(lines))
     if refused := credentials.unpublished(ws.git, commits):
         return Told([f"devml-git: {line}" for line in refused], REFUSED)
+    if unseen := pushing.outside_of_worktree(ws.git, commits):
+        return Told([f"devml-git: {line}" for line in unseen], REFUSED)
     upload = mode == "upload" and not os.environ.get(pushing.UPLOADED)
     said = pushing.publish(ws, commits, upload=upload)
     if commits:

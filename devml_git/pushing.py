@@ -80,6 +80,22 @@ def unpublished(git: Git, remote: str, pushed: Sequence[Update]) -> list[str]:
     return git.reachable(commits, [*told, *git.refs_of_remote(remote)])
 
 
+def outside_of_worktree(git: Git, commits: Sequence[str]) -> list[str]:
+    """Return what is to be told, an error and a hint, of pointers in projects that are not here.
+
+    Without a project's directory (a sparse checkout) nobody can say what its content needs.
+    """
+    for place in git.projects_not_here():
+        specs = [f":(glob){place}/{name}" for name in ("**/*.dvc", "**/dvc.lock")]
+        if any(row.new for row in git.whole.changed_blobs(commits, specs)):
+            why = "not in this worktree, so nobody can tell whether a DVC remote has their content"
+            return [
+                f"error: pointers in {gate.shown(place)} would be published: it is {why}",
+                f"hint: git sparse-checkout add {gate.quoted(place)}   and push again",
+            ]
+    return []
+
+
 def asked(git: Git, args: Sequence[str], *, cwd: Path) -> list[str]:
     """Return the commits that `git push ARGS` would push, as git says itself (--dry-run).
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -192,3 +193,39 @@ def test_merge_driver_finds_the_cache_of_the_project_it_merges_in(sub: Sub) -> N
     assert set(sub.listing("data")) == {"x", "side", "other"}
     assert sub.in_step()
     assert sub.porcelain() == ""
+
+
+@pytest.fixture
+def without_the_project(sub: Sub, tmp_path: Path) -> Path:
+    """A clone whose sparse checkout never had the directory of the subproject."""
+    clone = tmp_path / "clone"
+    run("git", "clone", "-q", "--no-checkout", str(sub.path.parents[1]), str(clone), cwd=tmp_path)
+    run("git", "sparse-checkout", "set", "--cone", "src", cwd=clone)
+    run("git", "checkout", "-q", "HEAD", cwd=clone)
+    run(sys.executable, "-m", "dvc", "init", "-q", cwd=clone)
+    assert devml("init", cwd=clone).status == 0
+    assert not (clone / "ml").exists()
+    return clone
+
+
+def test_sparse_checkout_without_a_project_commits_and_switches(without_the_project: Path) -> None:
+    (without_the_project / "src").mkdir()
+    (without_the_project / "src/x.py").write_text("x\n")
+    run("git", "add", "-A", cwd=without_the_project)
+    run("git", "commit", "-qm", "code", cwd=without_the_project)
+    run("git", "checkout", "-q", "HEAD~1", cwd=without_the_project)
+    run("git", "checkout", "-q", "-", cwd=without_the_project)
+
+
+def test_pointers_of_a_project_that_is_not_here_are_not_published_unseen(
+    without_the_project: Path, tmp_path: Path
+) -> None:
+    run("git", "add", "-A", cwd=without_the_project)
+    run("git", "commit", "-qm", "code", cwd=without_the_project)
+    run("git", "push", "-q", "origin", "HEAD:refs/heads/code", cwd=without_the_project)
+    run("git", "init", "-q", "--bare", str(tmp_path / "hub"), cwd=tmp_path)
+    to = ("git", "push", "-q", str(tmp_path / "hub"), "HEAD:main")
+    ran = run(*to, cwd=without_the_project, check=False)
+    assert ran.status == 1
+    assert "pointers in ml/vision would be published: it is not in this worktree" in ran.err
+    assert "git sparse-checkout add ml/vision" in ran.err

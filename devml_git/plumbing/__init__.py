@@ -107,8 +107,7 @@ class Git(Aside):
     def projects(self) -> list[Git]:
         """Return every project of this worktree: the root's, those in the index, those known."""
         root = self.whole
-        listed = root.names("ls-files", "-z", "--", PROJECT_PATHSPEC)
-        held = {name.removesuffix(".dvc/config").rstrip("/") for name in listed}
+        held = self._places_in_index()
         below = set(held)
         with contextlib.suppress(OSError):
             keys = [p.name for p in (root.git_dir / "devml" / "projects").iterdir()]
@@ -118,8 +117,18 @@ class Git(Aside):
             root.project(root.top / place)
             for place in sorted(below | {""})
             if ((root.top / place / ".dvc").is_dir() or place in held)
+            and (root.top / place).is_dir()
             and os.path.realpath(root.top / place) == os.path.normpath(os.path.join(top, place))
         ]
+
+    def projects_not_here(self) -> list[str]:
+        """Return the projects whose directory a sparse checkout has left out, from the root."""
+        top = self.whole.top
+        return sorted(place for place in self._places_in_index() if not (top / place).is_dir())
+
+    def _places_in_index(self) -> set[str]:
+        listed = self.whole.names("ls-files", "-z", "--", PROJECT_PATHSPEC)
+        return {name.removesuffix(".dvc/config").rstrip("/") for name in listed}
 
     def half_way(self) -> bool:
         """Whether a rebase or am stands half-way; a merge or cherry-pick does not count."""
