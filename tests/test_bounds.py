@@ -702,6 +702,8 @@ def test_settings_and_pointers_of_hundreds_of_megabytes_in_git_are_not_read(
         assert "internal error" not in ran.err, (command, ran.err)
 
 
+# hypothesis has a callback of the garbage collector: a signal that meets it is lost, the next is not
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_many_models_that_take_long_to_read_are_not_all_looked_into(
     models: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
