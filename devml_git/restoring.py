@@ -327,7 +327,7 @@ class Restorer:
         part = pointer.is_dir and manifest_oid(plan.want) != pointer.oid
         if pointer.sha256 is None or plan.missing or part:
             return True  # members have been compared with what was seen of each
-        lying = [n for n in plan.want if n not in plan.written]
+        lying = {n for n in plan.want if n not in plan.written}
         self.ws.learn_second(work, lying)
         found = {**{n: f for n, f in work.fingerprints().items() if n in lying}, **plan.written}
         if found.keys() != plan.want.keys():
