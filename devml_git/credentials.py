@@ -23,6 +23,8 @@ CONFIG = ".dvc/config"
 PRIVATE = ".dvc/config.local"
 ALLOWED_KEY = "devml.allowCredentials"
 _SHOWN = 4
+_AROUND = "'\"\u200b\ufeff"
+_LINES = 200  # of one value
 _LARGEST = 1 << 20  # characters of a configuration that are looked at
 
 SECRET_OPTIONS = frozenset(
@@ -30,6 +32,11 @@ SECRET_OPTIONS = frozenset(
      "sse_customer_key", "token", "connection_string", "sas_token", "account_key", "client_secret",
      "oss_key_id", "oss_key_secret", "gdrive_client_secret"}
 )  # fmt: skip
+# Under a name that is none of DVC's: how others call it, and how it is mistyped
+_SECRET_NAME = re.compile(
+    r"(?!ask_)(?:\w*[_.-])?(?:pass|passw(?:or)?d|passphrase|pwd|secret|token|credentials?"
+    r"|(?:api|access|account|auth|private|secret)[_-]?key(?:[_-]?id)?)\Z"
+)
 # As their makers document them: AWS, GitHub, GitLab, Slack, Hugging Face, Google, Azure, JWT (RFC
 # 7519), private keys (RFC 7468)
 _SHAPES = {
@@ -76,7 +83,8 @@ class Credential:
         `file` are the settings, as seen from the worktree's root, where the commands are typed.
         """
         remote = _REMOTE.match(self.section)
-        if not self.option or not (remote or self.section):
+        known = self.option in SECRET_OPTIONS or self.what  # DVC takes no other
+        if not self.option or not known or not (remote or self.section):
             return f"take line {self.line} out of {shown(file)}"
         if remote:
             word = f"{quoted(remote[1])} {quoted(self.option)}"
@@ -103,24 +111,49 @@ def found_in(text: str) -> Iterator[Credential]:
     comments, too: git keeps them as well.
     """
     section = ""
-    for n, line in enumerate(text[:_LARGEST].splitlines(), 1):
+    lines = text[:_LARGEST].splitlines()
+    for n, line in enumerate(lines, 1):
         shape = _SHAPE.search(line)
         what = list(_SHAPES)[int(str(shape.lastgroup)[1:])] if shape else ""
         told = shape.group() if shape else ""
-        name, equals, value = (part.strip(" \t'\"") for part in line.partition("="))
+        if shape and told.startswith("-"):
+            told = "\n".join(_up_to("-----END ", lines[n - 1 : n + _LINES]))  # RFC 7468
+        name, equals, value = (_bare(part) for part in line.partition("="))
         if name.startswith("["):
             section = line[: line.rfind("]")].strip(" \t[]'")
         is_comment = name.startswith(("#", ";"))
         commented = name.lstrip("#; \t").lower() if is_comment else ""
         if name.startswith("[") or is_comment or not equals:
             name = ""
+        option = name.lower()
         if not what and (name or is_comment) and (address := opens(value)):
             what, told = "in its address", address
         if not what and commented in SECRET_OPTIONS and _MEANT.match(value):
             what, told = f"{commented}, commented out", value
-        said = value or line.partition("=")[2].strip()  # quotes alone: it goes on below
-        if what or (name.lower() in SECRET_OPTIONS and said):
-            yield Credential(n, section, name.lower(), what, told or value)
+        said = _said(lines, n - 1)
+        secret = option in SECRET_OPTIONS or (_SECRET_NAME.match(option) and _MEANT.match(said))
+        if what or (secret and said):
+            yield Credential(n, section, option, what, told or said)
+
+
+def _bare(word: str) -> str:
+    """Return a word without the quotes and (Unicode's) spaces around it."""
+    return word.strip().strip(_AROUND).strip()
+
+
+def _said(lines: Sequence[str], n: int) -> str:
+    """Return the value that begins in a line: between triple quotes it may go on below."""
+    said = lines[n].partition("=")[2].strip()
+    quotes = said[:3]
+    if quotes not in {"'''", '"""'} or quotes in said[3:]:
+        return _bare(said)
+    return _bare("\n".join([said, *_up_to(quotes, lines[n + 1 : n + _LINES])]))
+
+
+def _up_to(end: str, lines: Sequence[str]) -> Sequence[str]:
+    """Return the lines up to the first that has `end` in it."""
+    last = next((i for i, line in enumerate(lines) if end in line), len(lines))
+    return lines[: last + 1]
 
 
 def committed(git: Git) -> list[Credential]:
@@ -145,8 +178,8 @@ def staged(git: Git, entries: Sequence[IndexEntry]) -> tuple[list[str], list[str
             continue
         text = git.small_blobs([entry.blob], MAX_CONFIG_BYTES)[entry.blob]
         if text is None:
-            name = shown(f"{git.prefix}{entry.path}")
-            warned.append(f"warning: {name} is too large to be looked through for passwords")
+            if git.config(ALLOWED_KEY) != "true":
+                refused += _unread(f"{git.prefix}{entry.path}", "commit")
             continue
         found = list(found_in(text.decode("utf-8", "replace")))
         fresh, name = _fresh(git, entry.path, found), f"{git.prefix}{entry.path}"
@@ -180,12 +213,15 @@ def unpublished(git: Git, commits: Sequence[str]) -> list[str]:
     ids = sorted({*(row.new for row in rows), *before})
     # what is not here is no file: a commit may have a submodule of that name
     here_too = [blob for blob, is_here in zip(ids, git.present(ids), strict=True) if is_here]
+    texts = git.small_blobs(here_too, MAX_CONFIG_BYTES)
     found = {
         blob: list(found_in((text or b"").decode("utf-8", "replace")))
-        for blob, text in git.small_blobs(here_too, MAX_CONFIG_BYTES).items()
+        for blob, text in texts.items()
     }
     known = {c.value for blob in before for c in found.get(blob, ())}
     for row in rows:
+        if row.new not in before and texts.get(row.new, b"") is None:
+            return _unread(f"{row.commit[:12]}:{row.path}", "push")
         if fresh := [c for c in found.get(row.new, ()) if c.value not in known]:
             commit, place = row.commit[:12], shown(row.path)
             anyway = f"if they are no secret: git -c {ALLOWED_KEY}=true push"
@@ -194,6 +230,14 @@ def unpublished(git: Git, commits: Sequence[str]) -> list[str]:
                 f"hint: take them out: git rebase -i {quoted(commit)}^   ({anyway})",
             ]
     return []
+
+
+def _unread(name: str, verb: str) -> list[str]:
+    """Return what is told of settings of more than `MAX_CONFIG_BYTES`, which are nobody's own."""
+    return [
+        f"error: {shown(name)} is too large to be looked through for credentials",
+        f"hint: if it has none: git -c {ALLOWED_KEY}=true {verb}",
+    ]
 
 
 def fresh_in(git: Git, path: str, text: bytes) -> list[Credential]:

@@ -81,7 +81,9 @@ def exposed_cache(git: Git, cache: Cache, *, thorough: bool = False) -> tuple[st
     """Return what is wrong with the owner and mode of the cache, and what mends it, or None.
 
     Who can write a directory there can put other content under a name, until it is verified.
-    `cache.shared = group` says that the group may. `thorough`: look at all of its directories.
+    `cache.shared = group` says that the group may. Who can write a directory above it (one that
+    is not sticky, as `/tmp` is) can put another cache in its place. `thorough`: look at all
+    directories in it and above it.
     """
     if os.name == "nt":
         return None
@@ -103,6 +105,13 @@ def exposed_cache(git: Git, cache: Cache, *, thorough: bool = False) -> tuple[st
                 bits = "o-w" if cache.shared else "go-w"
                 mend = f"chmod -R {bits} {gate.quoted(cache.root)}"
                 return f"{place} can be written by {who}", mend
+    for place in cache.root.resolve().parents if thorough else ():
+        with contextlib.suppress(OSError):
+            mode = place.stat().st_mode
+            replaced = mode & stat.S_IWOTH and not mode & stat.S_ISVTX
+            if replaced and _entered_by(place) & stat.S_IWOTH:
+                told = f"everybody can write in {place}, so can put another cache in its place"
+                return told, f"chmod o-w {gate.quoted(place)}"
     return None
 
 

@@ -77,7 +77,7 @@ def test_value_that_looks_like_a_secret_is_found_in_any_option(value: str) -> No
     [
         "url = ssh://user@example.org:22/x", "url = s3://bucket/a:b@c", "url = https://h:80/a@b", "ask_password = true",
         "region = eu-central-1", "profile = team", "password =", "# password = x", "keyfile = ~/.ssh/id_rsa",
-        "# password = <your password>", ";secret_access_key = xxxxxxxxxxxx", "# token = $TOKEN_OF_TEAM",
+        "# password = <your password>", ";secret_access_key = xxxxxxxxxxxx", "# token = $TOKEN_OF_TEAM", "ask_passphrase = true", "monkey = true-friend", "custom_auth_header = X-Auth-Token",
         "url = https://jane.doe-of-the-laboratory@example.org/x", "url = s3://a1b2c3d4e5f6a1b2c3d4e5f6@b/x",
         "endpointurl = http://localhost:9000", "url = azure://container?x=1", "sse_kms_key_id = alias/team",
     ],
@@ -91,6 +91,26 @@ def test_secret_that_is_no_option_is_found_by_its_line() -> None:
     assert [str(c) for c in found_in(key)] == ["line 2 (a private key)", "line 4 (an AWS key)"]
 
 
+@pytest.mark.parametrize(
+    "name", ["passwd", "aws_secret_access_key", "AWS_SESSION_TOKEN", "api-key", "apikey", "db_pwd", "\xa0password", "\ufeffpassword"]
+)  # fmt: skip
+def test_secret_under_a_name_that_is_not_of_dvc_is_found(name: str) -> None:
+    (one,) = found_in(remote(f"{name} = {SECRET}"))
+    assert (one.line, one.value) == (3, SECRET)
+    if "password" not in name:  # DVC takes no such option, so it would not be moved
+        assert one.move() == "take line 3 out of .dvc/config"
+
+
+def test_secret_of_many_lines_is_another_one_when_a_later_line_changes() -> None:
+    key = "x = '''-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----'''\ny = 1\n"
+    long = "[studio]\ntoken = '''\n{}'''\ny = 1\n"
+    for text in key, long:
+        (one,), (two,), (three,) = (found_in(text.format(s)) for s in ("abc", "abd", "abc"))
+        assert one.value != two.value
+        assert one.value == three.value
+        assert "y =" not in one.value
+
+
 def test_secret_that_was_commented_out_is_found() -> None:
     (one,) = found_in(remote(f"#password = {SECRET}"))
     assert str(one) == "line 3 (password, commented out)"
@@ -100,7 +120,8 @@ def test_secret_that_was_commented_out_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a" + " " * 10**6, "[ " + "] '" * 300_000, "-eyJabcdefgh" * 80_000, "://a:" * 200_000, "=" * 10**6]
+    "text", ["a" + " " * 10**6, "[ " + "] '" * 300_000, "-eyJabcdefgh" * 80_000, "://a:" * 200_000, "=" * 10**6,
+     "a" + " " * 10**6 + "b", "token = '''\n" * 90_000, "-----BEGIN PRIVATE KEY\n" * 45_000]
 )  # fmt: skip
 def test_strange_text_is_read_quickly(text: str) -> None:
     began = time.process_time()
@@ -312,6 +333,24 @@ def test_credential_that_a_remote_has_already_stops_no_push(
     run("git", "push", "-q", "hub", "HEAD:main", cwd=pushed.path)
     run("git", "init", "-q", "--bare", str(tmp_path / "second"), cwd=tmp_path)
     run("git", "push", "-q", str(tmp_path / "second"), "HEAD:main", cwd=pushed.path)
+
+
+def test_settings_too_large_to_be_looked_through_are_not_committed_and_not_pushed(
+    pushed: Project,
+) -> None:
+    """Nobody's own are, and DVC is not given them: so what is in them stays here."""
+    before = pushed.read(".dvc/config")
+    stage(pushed, f"{before}[studio]\n    token = {SECRET}\n" + "#" * 300_000)
+    ran = commit(pushed)
+    assert ran.status == 1
+    assert ".dvc/config is too large to be looked through for credentials" in ran.err
+    assert commit(pushed, "--no-verify").status == 0
+    ran = run("git", "push", "hub", "HEAD:main", cwd=pushed.path, check=False)
+    assert ran.status == 1
+    assert "too large to be looked through for credentials" in ran.err
+    stage(pushed, before)
+    assert run("git", "-c", "devml.allowCredentials=true", "push", "-q", "hub", "HEAD:main",
+               cwd=pushed.path).status == 0  # fmt: skip
 
 
 def test_submodule_in_the_place_of_settings_stops_no_push(pushed: Project) -> None:

@@ -169,6 +169,18 @@ def test_one_directory_of_objects_that_everybody_can_write_is_found(
     assert findings(project) == []
 
 
+def test_directory_above_the_cache_that_everybody_can_write_is_told_by_doctor(
+    project: Project, outside: Path
+) -> None:
+    outside.parent.chmod(0o1777)  # as /tmp is: only the owner can rename what is in it
+    assert findings(project) == []
+    outside.parent.chmod(0o777)
+    ((_, text, _),) = findings(project)
+    assert f"everybody can write in {outside.parent.resolve()}, so can put another cache" in text
+    mend(project)
+    assert findings(project) == []
+
+
 def test_cache_that_a_group_can_write_is_told_unless_it_is_shared(
     project: Project, outside: Path
 ) -> None:
