@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,7 @@ MODEL_SUFFIXES = frozenset(
      ".model", ".mlmodel", ".feather", ".arrow"}
 )  # fmt: skip
 _SUGGESTED = 20
+_LEGACY = re.compile(r"[0-9a-f]{2}")
 FSYNC = "committed,reference"
 FSYNC_GIT = (2, 36)  # the first that knows core.fsync
 
@@ -62,7 +64,7 @@ def init(
 ) -> SetUp:
     """Set a repository up, or bring an earlier set-up up to date (idempotent).
 
-    `trusted`: what the repository says of remotes and of the cache counts from now on.
+    `trusted`: what the repository says of remotes counts from now on, and of a cache that is there.
 
     One at a time in a repository, with all its worktrees. Raises GitFailed or DvcFailed when git or
     DVC is too old, HookInTheWay for hooks, StorageFailed when another `init` does not end.
@@ -80,12 +82,17 @@ def init(
 
 
 def trust_all(git: Git) -> None:
-    """Trust the DVC remotes, and what `.dvc/config` says of the cache, as they are now."""
+    """Trust the DVC remotes as they are now, and a cache that is a team's already.
+
+    A place that the repository names and that is not there yet, or holds something else, is made
+    the cache by `devml-git trust --cache` alone.
+    """
     dvc = DvcConfig(git)
     trust = Trust(git, dvc)
     trust.allow(r for r in dvc.remotes.values() if r.refusal is None)
-    if dvc.public_cache is not None:
-        trust.allow_cache(dvc.public_cache)
+    said = dvc.public_cache
+    if said is not None and (said.directory is None or _is_a_cache(said.directory)):
+        trust.allow_cache(said)
 
 
 def _init(git: Git, *, track: Sequence[str], prefix: str, hooks: bool, progress: Progress) -> SetUp:
@@ -169,6 +176,15 @@ def use_cache(git: Git, place: Path) -> str:
         _ = git.shared  # makes it private; mkdir below would make it readable by everybody
     place.mkdir(parents=True, exist_ok=True)
     return str(place)
+
+
+def _is_a_cache(place: Path) -> bool:
+    """Whether a directory has DVC's objects (before 3.0: in `00` to `ff`), or nothing."""
+    try:
+        names = [entry.name for entry in place.iterdir()]
+    except OSError:
+        return False
+    return (place / "files" / "md5").is_dir() or all(map(_LEGACY.fullmatch, names))
 
 
 def _has_objects(place: Path) -> bool:

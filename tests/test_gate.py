@@ -260,11 +260,30 @@ def test_tracked_configuration_cannot_move_the_cache_outside(
     assert not victim.exists()
 
 
-def test_teams_cache_counts_once_it_is_trusted(models: Project, tmp_path: Path) -> None:
-    shared = tmp_path / "shared"
-    models.dvc("config", "cache.dir", str(shared))
+@pytest.fixture
+def shared(models: Project, tmp_path: Path) -> Path:
+    """The place of a team's cache, that `.dvc/config` names; a clone of it is beside."""
+    models.dvc("config", "cache.dir", str(tmp_path / "shared"))
     models.git("-c", "core.hooksPath=/dev/null", "commit", "-qam", "one cache for all")
     run("git", "clone", "-q", str(models.path), "clone", cwd=tmp_path)
+    return tmp_path / "shared"
+
+
+def test_clone_that_is_trusted_makes_no_cache_outside(shared: Path, tmp_path: Path) -> None:
+    """Remotes are trusted by that; a place that is no cache yet could be any."""
+    clone = Project(tmp_path / "clone", differential=False)
+    assert "devml-git trust --cache" in clone.devml("init", "--trust").err
+    assert not shared.exists()
+    shared.mkdir()
+    (shared / "id_rsa").write_text("another thing")
+    assert "devml-git trust --cache" in clone.devml("init", "--trust").err
+    assert [p.name for p in shared.iterdir()] == ["id_rsa"]
+    clone.devml("trust", "--cache")
+    assert clone.dvc("cache", "dir").out.strip() == str(shared)
+
+
+def test_teams_cache_counts_once_it_is_trusted(shared: Path, tmp_path: Path) -> None:
+    shared.mkdir()
     clone = Project(tmp_path / "clone", differential=False)
     assert str(shared) in clone.devml("init", "--trust").out
     clone.write("models/b.pt", "b")

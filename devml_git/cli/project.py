@@ -52,7 +52,8 @@ def init(
         bool, typer.Option("--no-content", help="Bring no data and models, only their pointers.")
     ] = False,
     trusted: Annotated[
-        bool, typer.Option("--trust", help="Trust the DVC remotes that the repository names.")
+        bool,
+        typer.Option("--trust", help="Trust the DVC remotes, and a shared cache, that it names."),
     ] = False,
 ) -> None:
     """Set this repository up: DVC, hooks, merge driver, devml.toml, ignore rules; safe to repeat.
@@ -103,7 +104,8 @@ def clone(
         bool, typer.Option("--no-content", help="Bring no data and models, only their pointers.")
     ] = False,
     trusted: Annotated[
-        bool, typer.Option("--trust", help="Trust the DVC remotes that the repository names.")
+        bool,
+        typer.Option("--trust", help="Trust the DVC remotes, and a shared cache, that it names."),
     ] = False,
 ) -> None:
     """`git clone` with the arguments given, then hooks, configuration, data and models.
