@@ -57,8 +57,14 @@ def dvc_measures(repo: Repo, kind: str, rev: str) -> dict[str, dict[str, Any]]:
             if name == "workspace" and len(shown) > 1:
                 continue
             tables = {f: d["data"] for f, d in result.get("data", {}).items() if "data" in d}
-            return {f: {k: plain(v) for k, v in flatten(t).items()} for f, t in tables.items() if t}
+            return {f: _flat(t) for f, t in tables.items() if t}
     return {}
+
+
+def _flat(table: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return a table of DVC's as ours; of `vars` it names what is used by dotted keys."""
+    flat = {k: plain(v) for k, v in flatten(table).items()}
+    return {k.strip('"'): v for k, v in flat.items()}
 
 
 def differing(commit: Commit, before: dict[str, str], after: dict[str, str]) -> str:

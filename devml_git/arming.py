@@ -29,7 +29,7 @@ def arm(ws: Workspace, observed: Iterable[Observed]) -> None:
         tripwire.disarm(ws.git)
         return
     if any(o.state is not State.CLEAN for o in items):
-        tripwire.arm_pointers(ws.git, large_file=ws.config.large_file)
+        tripwire.arm_pointers(ws.git, sources=ws.pipelines.watched, large_file=ws.config.large_file)
         return
     lines = ws.rules.exclude_lines()
     watched = [*ws.rules.glob_directories(), *lines]
@@ -46,6 +46,7 @@ def arm(ws: Workspace, observed: Iterable[Observed]) -> None:
         rule_places=ws.rules.places(ws.git) if watched else [],
         owned=[*lines, *(literal_line(o.path, o.work.kind == "dir") for o in items)],
         held=[*ws.git.tracked_matching(watched), *links],
+        sources=ws.pipelines.watched,
         large_file=ws.config.large_file,
     )
 
@@ -69,7 +70,7 @@ def arm_pointers(ws: Workspace) -> None:
     """Let the shell answer whether the pointers have moved since now, and nothing more."""
     ws.refresh()
     if _calm(ws) and not _has_neighbours(ws):
-        tripwire.arm_pointers(ws.git, large_file=ws.config.large_file)
+        tripwire.arm_pointers(ws.git, sources=ws.pipelines.watched, large_file=ws.config.large_file)
     else:
         tripwire.disarm(ws.git)
 

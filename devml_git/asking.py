@@ -1,8 +1,9 @@
 """A process of its own in which DVC resolves pipelines: what hangs or explodes is this process.
 
-Run by `pipelines.py`. A question is a line of JSON on standard input, one a project, so that DVC is
-loaded once. The answer has a line of JSON for each `dvc.yaml`, one with the processor time that it
-took, under "", and an empty line.
+Run by `pipelines.py`. A question is a line of JSON on standard input, one a revision of a project,
+so that DVC is loaded once: the texts of files, which are laid out in a directory of their own, so
+that DVC meets nothing else of the worktree. The answer has a line of JSON for each `dvc.yaml`, one
+with the processor time that it took, under "", and an empty line.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +24,8 @@ from devml_git.gate import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from devml_git.pointers import PipelineOut
 
 
 def main() -> int:
@@ -38,23 +42,36 @@ def main() -> int:
 
 def answers(question: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield what is said of each file that there is time for, and what all took, under ""."""
-    root, private, worktree = (Path(question[key]) for key in ("root", "private", "worktree"))
-    os.chdir(root)
-    with store.asking_of_pipelines(root, private, worktree, question["settings"]) as ask:
-        begun, most = time.process_time(), question["seconds"]
-        with confined(most):
-            for file in question["files"]:
-                if (rest := most - (time.process_time() - begun)) <= 0:
-                    break
-                yield {file: said(file, ask, rest)}
-        yield {"": time.process_time() - begun}
+    with tempfile.TemporaryDirectory(prefix="devml-asking-") as scratch:
+        root = Path(scratch, question["prefix"])
+        lay_out(root, question["texts"])
+        os.chdir(root)
+        with store.asking_of_pipelines(root, Path(scratch), question["settings"]) as ask:
+            begun, most = time.process_time(), question["seconds"]
+            with confined(most):
+                for file in question["files"]:
+                    if (rest := most - (time.process_time() - begun)) <= 0:
+                        break
+                    yield {file: said(file, ask, rest)}
+            yield {"": time.process_time() - begun}
+        os.chdir("/")
 
 
-def said(file: str, ask: Callable[[str], dict[str, Any]], seconds: float) -> Any:  # noqa: ANN401
-    """Return what a file says of outputs, by path, or why it cannot be read."""
+def lay_out(root: Path, texts: dict[str, str]) -> None:
+    """Write files (their texts as Latin-1) for DVC to read; one that cannot be is not there."""
+    (root / ".dvc").mkdir(parents=True)
+    for name, text in texts.items():
+        place = Path(os.path.normpath(root / name))
+        with contextlib.suppress(OSError, ValueError):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(text.encode("latin-1"))
+
+
+def said(file: str, ask: Callable[[str], list[PipelineOut]], seconds: float) -> Any:  # noqa: ANN401
+    """Return what a file says of outputs, or why it cannot be read."""
     try:
         with bounds.limited(file, seconds):
-            return {path: asdict(out) for path, out in ask(file).items()}
+            return [asdict(out) for out in ask(file)]
     except DevmlError as e:
         return e.message.removeprefix(f"{shown(file)}: ")
     except MemoryError:

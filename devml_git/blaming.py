@@ -18,7 +18,6 @@ from devml_git.contents import Contents
 from devml_git.errors import DevmlError, Refused, UsageError
 from devml_git.gate import MAX_POINTER_BYTES, quoted, shown
 from devml_git.likeness import Likeness
-from devml_git.plumbing import is_lock
 from devml_git.summaries import Summaries, Summary, TensorSummary
 from devml_git.summarising import UNREAD, summarise
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from devml_git.nouns import Pointer
+    from devml_git.pointers import Outputs
     from devml_git.workspace import Workspace
 
 _INDEX = ".index.json"  # a model in several files; the index says which
@@ -335,7 +335,7 @@ class _Walk:
         blobs = git.ids_of([f"{c}:{git.prefix}{trail.file}" for c in wanted])
         ids = sorted({blob for blob in blobs if blob})
         known = {
-            blob: _pointer_in(text, trail) if text is not None else None
+            blob: _pointer_in(text, trail, self.ws.tree.outputs) if text is not None else None
             for start in range(0, len(ids), _AT_ONCE)
             for blob, text in git.small_blobs(
                 ids[start : start + _AT_ONCE], MAX_POINTER_BYTES
@@ -388,10 +388,10 @@ class _Walk:
             self.blamed[p.tensor.name] = Blamed(p.tensor, p.origin, p.path, p.possible)
 
 
-def _pointer_in(text: bytes, trail: _Trail) -> Pointer | None:
-    stages = {trail.path: pointers.PipelineOut("")} if is_lock(trail.file) else None
+def _pointer_in(text: bytes, trail: _Trail, today: Outputs) -> Pointer | None:
     try:
-        found = pointers.read(trail.file, text, stages)
+        outputs = pointers.outputs_of(trail.file, text, today)
+        found = pointers.read(trail.file, text, outputs)
     except Refused:
         return None
     return next((p for p in found if p.path == trail.path and p.oid), None)

@@ -92,7 +92,7 @@ def _tip(ws: Workspace, remote: str | None, ref: str) -> str:
 
 def _pointers(ws: Workspace, commits: Sequence[str]) -> list[Pointer]:
     """Return each content once: the pointers of these commits, by what they name."""
-    gathered = gather(ws.git, commits, ws.tree.stages, nested=ws.tree.nested)
+    gathered = gather(ws.git, commits, ws.pipelines, nested=ws.tree.nested)
     found: dict[tuple[str, str, str, str | None], Pointer] = {}
     for pointers in gathered.pointers.values():
         for p in pointers:

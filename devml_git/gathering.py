@@ -7,80 +7,184 @@ not among the commits, the trees are read.
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from devml_git import bounds, gate, pointers
 from devml_git.errors import Refused
-from devml_git.plumbing import POINTER_PATHSPECS, is_lock
+from devml_git.pipelines import YAML_PATHSPECS, AtRevision, yaml_of
+from devml_git.plumbing import POINTER_PATHSPECS, is_lock, is_pointer_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from devml_git.nouns import Pointer
+    from devml_git.pipelines import Pipelines
     from devml_git.plumbing import Git
     from devml_git.pointers import PipelineOut
+
+Key = tuple[str, str]
+_Said = dict[tuple[str, str], "PipelineOut"]  # what a `dvc.yaml` says, by stage and path as written
 
 
 @dataclass(slots=True)
 class Gathered:
     """What some commits need.
 
-    `pointers` by (file, blob id), each distinct one once; `commits` by the same the commits in
-    which it is first seen, newest first; `broken` the pointer files that cannot be followed.
+    A key is a pointer file and its version: its blob id, and for a `dvc.lock` also what the
+    pipelines of the commit make of it. `pointers` by key, each distinct one once; `commits` by key
+    the commits in which it is first seen, newest first; `broken` the pointer files that cannot be
+    followed; `locks` by commit the versions of the locks that mean something else there than in a
+    parent ("": it has none).
     """
 
-    pointers: dict[tuple[str, str], list[Pointer]] = field(default_factory=dict)
-    commits: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-    broken: dict[tuple[str, str], str] = field(default_factory=dict)
+    pointers: dict[Key, list[Pointer]] = field(default_factory=dict)
+    commits: dict[Key, list[str]] = field(default_factory=dict)
+    broken: dict[Key, str] = field(default_factory=dict)
+    locks: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def gather(
-    git: Git,
-    commits: Sequence[str],
-    stages: Mapping[str, PipelineOut],
-    *,
-    nested: Iterable[str] = (),
+    git: Git, commits: Sequence[str], pipelines: Pipelines, *, nested: Iterable[str] = ()
 ) -> Gathered:
-    """Return what these commits' pointers name. `stages` is what the pipelines say today.
+    """Return what these commits' pointers name.
 
     `nested` are the projects below this one, whose files are theirs.
     Pointers that are not ours (imports, `cache: false`, cloud-versioned) are left out.
     """
     found = Gathered()
-    blobs: dict[tuple[str, str], list[str]] = {}
     new = set(commits)
     changed: dict[str, set[str]] = {}
     theirs = tuple(f"{place}/" for place in nested)
-    for row in git.changed_blobs(commits, POINTER_PATHSPECS):
+    for row in git.changed_blobs(commits, (*POINTER_PATHSPECS, *YAML_PATHSPECS)):
         changed.setdefault(row.commit, set()).add(row.path)
-        if row.new and not row.path.startswith(theirs):
-            blobs.setdefault((row.path, row.new), []).append(row.commit)
+        if row.new and _is_file(row.path) and not row.path.startswith(theirs):
+            found.commits.setdefault((row.path, row.new), []).append(row.commit)
     parents = git.parents(commits)
     above = {c: [p for p in parents[c] if p not in new] for c in commits}
     trees = _trees(git, list(dict.fromkeys(p for ps in above.values() for p in ps)))
-    for commit, outside in above.items():
-        for path, blob in (entry for p in outside for entry in trees[p].items()):
-            if path not in changed.get(commit, ()) and not path.startswith(theirs):
-                blobs.setdefault((path, blob), []).append(commit)
-    found.commits = blobs
+    locks = _Locks(git, pipelines)
+    for commit in commits:
+        for path, blob in (entry for p in above[commit] for entry in trees[p].items()):
+            if path.startswith(theirs):
+                continue
+            if is_lock(path):
+                locks.meet(commit, path)
+            elif path not in changed.get(commit, ()):
+                found.commits.setdefault((path, blob), []).append(commit)
+    locks.find(changed, theirs)
+    blobs = {key: key[1] for key in found.commits}
+    for (commit, file), version in locks.versions.items():
+        found.locks.setdefault(commit, {})[file] = version
+        if version:
+            found.commits.setdefault((file, version), []).append(commit)
+            blobs[file, version] = locks.said[file, version][0]
     for some in _by_size(git, blobs):
-        _read(git, some, stages, found)
+        _read(git, some, locks, found)
     return found
 
 
-def _by_size(
-    git: Git, blobs: Mapping[tuple[str, str], list[str]]
-) -> Iterator[dict[tuple[str, str], list[str]]]:
+def _is_file(path: str) -> bool:
+    """Whether a path is a pointer file that says by itself what it means."""
+    return is_pointer_file(path) and not is_lock(path)
+
+
+class _Locks:
+    """What each `dvc.lock` means in the commits where that may have changed.
+
+    `versions` by commit and file, "" for none; `said` by file and version its blob id and what the
+    pipelines say of its outputs.
+    """
+
+    def __init__(self, git: Git, pipelines: Pipelines) -> None:
+        self._git = git
+        self._pipelines = pipelines
+        self._met: dict[tuple[str, str], None] = {}
+        self._known: dict[tuple[str, tuple[str | None, ...]], str] = {}
+        self.versions: dict[tuple[str, str], str] = {}
+        self.said: dict[Key, tuple[str, _Said]] = {}
+
+    def meet(self, commit: str, file: str) -> None:
+        """Hear of a commit in which a lock may mean something new."""
+        self._met[commit, file] = None
+
+    def find(self, changed: Mapping[str, set[str]], theirs: tuple[str, ...]) -> None:
+        """Find the versions. `changed` are the files that each commit has changed."""
+        rows = [(c, p) for c, paths in changed.items() for p in paths if not p.startswith(theirs)]
+        files = {p for _, p in rows if is_lock(p)} | {file for _, file in self._met}
+        if not files:
+            return
+        watched: set[str] = set()
+        while True:
+            by_source: dict[str, list[str]] = {}
+            for file in sorted(files):
+                for source in (file, *self._pipelines.sources(file)):
+                    by_source.setdefault(source, []).append(file)
+            for commit, path in rows:
+                for file in by_source.get(path, ()):
+                    self.meet(commit, file)
+            self._resolve()
+            sources = {s for file in files for s in self._pipelines.sources(file)}
+            fresh = {s for s in sources - watched if not s.startswith("../")}
+            if not fresh:
+                return
+            watched |= fresh
+            specs = [f":(literal){name}" for name in sorted(fresh)]
+            rows = [(r.commit, r.path) for r in self._git.changed_blobs(list(changed), specs)]
+
+    def _resolve(self) -> None:
+        """Ask for what is not known: once for all commits that have the same files."""
+        events = list(self._met)
+        names = [(file, *sorted(self._pipelines.sources(file))) for _, file in events]
+        specs = [
+            f"{commit}:{self._git.prefix}{name}"
+            for (commit, _), some in zip(events, names, strict=True)
+            for name in some
+        ]
+        ids = iter(self._git.ids_of(specs))
+        for (commit, file), some in zip(events, names, strict=True):
+            blob, *others = (next(ids) for _ in some)
+            key = file, (blob, *others)
+            if key not in self._known:
+                self._known[key] = self._version(commit, file, blob)
+            self.versions[commit, file] = self._known[key]
+
+    def _version(self, commit: str, file: str, blob: str | None) -> str:
+        if blob is None:
+            return ""
+        bounds.renew()  # a history may be long
+        yaml = yaml_of(file)
+        outs = self._pipelines.outs([yaml], AtRevision(self._git, commit))
+        said = outs.known.get(file, {})
+        if yaml in outs.unread:
+            said = self._locked(commit, file, blob)
+        words = repr(sorted(said.items())).encode("utf-8", "surrogatepass")
+        version = f"{blob}-{hashlib.sha256(words).hexdigest()[:16]}"
+        self.said[file, version] = blob, said
+        return version
+
+    def _locked(self, commit: str, file: str, blob: str) -> _Said:
+        """What stands for a `dvc.yaml` that cannot be read: what is locked, and not in git."""
+        text = self._git.small_blobs([blob], gate.MAX_POINTER_BYTES)[blob]
+        try:
+            said = pointers.every_output(file, text or b"")
+        except Refused:
+            return {}
+        specs = [f"{commit}:{self._git.prefix}{out.path}" for out in said.values()]
+        held = self._git.present(specs)
+        return {key: out for (key, out), is_in in zip(said.items(), held, strict=True) if not is_in}
+
+
+def _by_size(git: Git, blobs: Mapping[Key, str]) -> Iterator[dict[Key, str]]:
     """Yield parts of them that may be in memory at once: a history may hold many large ones."""
-    ids = _ids(blobs)
+    ids = sorted(set(blobs.values()))
     sizes = dict(zip(ids, git.blob_sizes(ids), strict=True))
-    part: dict[tuple[str, str], list[str]] = {}
+    part: dict[Key, str] = {}
     total = 0
-    for key, where in blobs.items():
-        part[key] = where
-        total += min(sizes[key[1]], gate.MAX_POINTER_BYTES)
+    for key, blob in blobs.items():
+        part[key] = blob
+        total += min(sizes[blob], gate.MAX_POINTER_BYTES)
         if total >= bounds.MAX_POINTERS_BYTES:
             yield part
             part, total = {}, 0
@@ -88,27 +192,21 @@ def _by_size(
         yield part
 
 
-def _read(
-    git: Git,
-    blobs: Mapping[tuple[str, str], list[str]],
-    stages: Mapping[str, PipelineOut],
-    found: Gathered,
-) -> None:
-    small = git.small_blobs(_ids(blobs), gate.MAX_POINTER_BYTES)
-    texts = {blob: text for blob, text in small.items() if text is not None}
-    known = _known_outs(git, blobs, texts, stages)
-    for (file, blob), where in blobs.items():
+def _read(git: Git, blobs: Mapping[Key, str], locks: _Locks, found: Gathered) -> None:
+    texts = git.small_blobs(sorted(set(blobs.values())), gate.MAX_POINTER_BYTES)
+    for key, blob in blobs.items():
         bounds.renew()  # a history may be long
-        if blob not in texts:
+        file, where, text = key[0], found.commits[key][0][:12], texts[blob]
+        if text is None:
             why = f"{gate.shown(file)}: larger than {gate.MAX_POINTER_BYTES} bytes"
-            found.broken[file, blob] = f"{why} ({where[0][:12]})"
+            found.broken[key] = f"{why} ({where})"
             continue
         try:
-            read = pointers.read(file, texts[blob], known.get((file, blob), stages))
+            read = pointers.read(file, text, {file: locks.said[key][1]} if is_lock(file) else None)
         except Refused as e:
-            found.broken[file, blob] = f"{e.message} ({where[0][:12]})"
+            found.broken[key] = f"{e.message} ({where})"
             continue
-        found.pointers[file, blob] = [p for p in read if p.why_left_alone is None and p.oid]
+        found.pointers[key] = [p for p in read if p.why_left_alone is None and p.oid]
 
 
 def _trees(git: Git, commits: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -127,33 +225,3 @@ def _trees(git: Git, commits: Sequence[str]) -> dict[str, dict[str, str]]:
         else:
             trees[row.commit].pop(row.path, None)
     return trees
-
-
-def _ids(blobs: Iterable[tuple[str, str]]) -> list[str]:
-    return sorted({blob for _, blob in blobs})
-
-
-def _known_outs(
-    git: Git,
-    blobs: Mapping[tuple[str, str], Sequence[str]],
-    texts: Mapping[str, bytes],
-    stages: Mapping[str, PipelineOut],
-) -> dict[tuple[str, str], dict[str, PipelineOut]]:
-    """Return what the pipelines say of each `dvc.lock`'s outputs, by its (file, blob id).
-
-    An output that today's `dvc.yaml` does not know, or keeps out of the cache, counts as cached,
-    unless that commit holds the path in git itself (as `tree.read_commit`).
-    """
-    unknown: dict[tuple[str, str], list[str]] = {}
-    for file, blob in blobs:
-        if is_lock(file) and blob in texts:
-            with contextlib.suppress(Refused):
-                locked = pointers.lock_paths(file, texts[blob])
-                unknown[file, blob] = [p for p in locked if p not in stages or not stages[p].cached]
-    asked = [(key, path) for key, paths in unknown.items() for path in paths]
-    held = git.present([f"{blobs[key][0]}:{git.prefix}{path}" for key, path in asked])
-    known: dict[tuple[str, str], dict[str, PipelineOut]] = {key: dict(stages) for key in unknown}
-    for (key, path), in_git in zip(asked, held, strict=True):
-        if not in_git:
-            known[key][path] = pointers.PipelineOut(stage="")
-    return known

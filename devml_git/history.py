@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from devml_git.errors import GitFailed, Refused
-from devml_git.pointers import read
+from devml_git.pointers import outputs_of, read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from devml_git.pointers import PipelineOut
+    from devml_git.pointers import Outputs
 
 
 def was_pointer(
@@ -21,7 +21,7 @@ def was_pointer(
     file: str,
     path: str,
     oid: str,
-    stages: dict[str, PipelineOut] | None = None,
+    outputs: Outputs | None = None,
     *,
     prefix: str = "",
 ) -> bool:
@@ -30,8 +30,9 @@ def was_pointer(
     Snapshots between commits do not count: what lies there may have been edited when one was taken.
 
     Asked where the record is lost: a workspace that holds an older commit's model is stale, not
-    edited, and must not be snapshotted over a colleague's newer one. `top` is the worktree's
-    root, `prefix` the project's place in it; `file` and `path` are relative to the project.
+    edited, and must not be snapshotted over a colleague's newer one. `outputs` is what the
+    pipelines say today. `top` is the worktree's root, `prefix` the project's place in it; `file`
+    and `path` are relative to the project.
     """
     import git
 
@@ -50,7 +51,7 @@ def was_pointer(
             if blob.binsha in seen:
                 continue
             seen.add(blob.binsha)
-            if _says(blob.data_stream.read(), file, path, oid, stages):
+            if _says(blob.data_stream.read(), file, path, oid, outputs or {}):
                 return True
     except (git.exc.GitError, ValueError):
         return False
@@ -59,10 +60,9 @@ def was_pointer(
     return False
 
 
-def _says(
-    text: bytes, file: str, path: str, oid: str, stages: dict[str, PipelineOut] | None
-) -> bool:
+def _says(text: bytes, file: str, path: str, oid: str, outputs: Outputs) -> bool:
     try:
-        return any(p.path == path and p.oid == oid for p in read(file, text, stages))
+        found = read(file, text, outputs_of(file, text, outputs))
     except Refused:
         return False
+    return any(p.path == path and p.oid == oid for p in found)

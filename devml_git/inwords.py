@@ -25,7 +25,7 @@ from devml_git.nouns import Content
 from devml_git.summaries import Summaries, Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from devml_git.cache import Cache
@@ -136,20 +136,13 @@ def describe(text: bytes, known: Known, *, is_lock: bool) -> bytes:
     if pointers.has_conflict_markers(text) or yamltext.is_slow(text.decode("utf-8", "replace")):
         return text
     file = _SOMEWHERE + ("dvc.lock" if is_lock else "x.dvc")
-    found = [p for p in pointers.read(file, text, _every_output(file, text)) if p.oid]
+    found = [p for p in pointers.read(file, text, pointers.outputs_of(file, text, {})) if p.oid]
     words = [_in_words(p, known) for p in found[:_OUTPUTS]]
     if not words:
         return text
     alone = len(found) == 1 and text == _canonical(found[0])
     parts = [*([] if alone else [text.decode().rstrip("\n").split("\n")]), *words]
     return ("\n\n".join("\n".join(shown(line, LINE) for line in p) for p in parts) + "\n").encode()
-
-
-def _every_output(file: str, text: bytes) -> Mapping[str, pointers.PipelineOut]:
-    """All outputs of a `dvc.lock` count: what its `dvc.yaml` says is not known here."""
-    if not file.endswith("dvc.lock"):
-        return {}
-    return {path: pointers.PipelineOut("") for path in pointers.lock_paths(file, text)}
 
 
 def _canonical(pointer: Pointer) -> bytes:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from devml_git import config as config_module
-from devml_git import dvcignores, gate, links, pipelines, store
+from devml_git import dvcignores, gate, links, store
 from devml_git.bounds import MAX_CONFIG_BYTES
 from devml_git.cache import Corrupt
 from devml_git.dvc_config import DvcConfig
@@ -19,6 +19,7 @@ from devml_git.journal import Journal
 from devml_git.location import open_cache
 from devml_git.nouns import LEGACY, MD5, Content, Pointer
 from devml_git.permissions import exposed_cache
+from devml_git.pipelines import Pipelines
 from devml_git.place import wait_out_the_grain, write_text_safely
 from devml_git.plumbing import Git
 from devml_git.progress import SILENT, Progress
@@ -82,14 +83,14 @@ class Looking:
     @cached_property
     def tree(self) -> Tree:
         """The pointers as they lie in the worktree, read once."""
-        tree = read_tree(self.git, self._stages)
+        tree = read_tree(self.git, self.pipelines.here)
         self.journal.saw_index(tree.indexed)
         return tree
 
-    def _stages(self, yamls: list[str]) -> pipelines.Outs:
-        return pipelines.outs(
-            self.dvc, self.git.shared, yamls, self.record.pipeline, self.record.set_pipeline
-        )
+    @cached_property
+    def pipelines(self) -> Pipelines:
+        """What the pipelines of any revision say of their outputs."""
+        return Pipelines(self.dvc, self.record.pipeline, self.record.set_pipeline)
 
     @cached_property
     def dvc(self) -> DvcConfig:
@@ -105,6 +106,7 @@ class Looking:
         """Forget what was read of the worktree: git, or we, have changed it."""
         self.__dict__.pop("dvc", None)
         self.__dict__.pop("tree", None)
+        self.__dict__.pop("pipelines", None)
         self.__dict__.pop("ignores", None)
         self.__dict__.pop("links_in_git", None)
 
@@ -116,7 +118,7 @@ class Looking:
 
     def snapshot_at(self, commit: str) -> Snapshot:
         """Return the snapshot of a commit: the pointers in its tree."""
-        return read_commit(self.git, commit, self.tree)
+        return read_commit(self.git, commit, self.pipelines)
 
     @cached_property
     def ignores(self) -> Ignores | None:

@@ -1,8 +1,9 @@
 """Where a commit's, or the workspace's, metrics and parameters are, and reading them.
 
 Which files: the patterns of `devml.toml`, and what each `dvc.yaml` declares (DVC 3.67
-`repo/metrics/show.py`, `repo/params/show.py`: a stage's `metrics:` and `params:`, and the lists of
-the same names at the top). What cannot be read is a note in words and stops nothing.
+`repo/metrics/show.py`, `repo/params/show.py`: a stage's `metrics:` and `params:`, the lists of the
+same names at the top, and the files of `vars:`). What cannot be read is a note in words and stops
+nothing.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from devml_git.plumbing import Git, IndexEntry
 
 _TEMPLATE = re.compile(r"\$\{[^{}]*+\}")
+_VALUE = re.compile(r"\$\{\s*+([^{}\s]++)\s*+\}")
 _GLOB = re.compile(r"[*?\[]")
 _MOST_ODD = 2
 # What one commit's dvc.yaml files may ask for: each of these is held against many, or looked up
@@ -198,12 +200,11 @@ class Lying:
 class Declared:
     """What `dvc.yaml` files say. Paths are relative to the root and may have `*` for a template.
 
-    `params` by file: the keys that are used (none: all of them). `outs`: whether DVC caches them.
+    `params` by file: the keys that are used (none: all of them).
     """
 
     metrics: tuple[str, ...] = ()
     params: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    outs: Mapping[str, bool] = field(default_factory=dict)
 
 
 @kept_by_text
@@ -215,15 +216,40 @@ def declared(file: str, text: bytes) -> Declared:
     base = posixpath.dirname(file)
     metrics = _paths(data.get("metrics"), base)
     params: dict[str, list[str]] = {path: [] for path in _paths(data.get("params"), base)}
-    outs: dict[str, bool] = {}
+    files = [posixpath.join(base, "params.yaml"), *_vars_files(data.get("vars"), base)]
     for stage, place in _stages(data, base):
         metrics += _paths(stage.get("metrics"), place)
+        files += _vars_files(stage.get("vars"), place)
         for name, keys in _stage_params(stage.get("params"), place):
             _add_keys(params, name, keys)
-        for key in ("outs", "metrics", "plots"):
-            outs.update(_outs(stage.get(key), place))
+    values = _values_used(data.get("stages"))
+    for name in dict.fromkeys(files) if values else ():
+        _add_keys(params, name, values)
     used = {name: tuple(dict.fromkeys(keys)) for name, keys in params.items()}
-    return Declared(tuple(dict.fromkeys(metrics)), used, outs)
+    return Declared(tuple(dict.fromkeys(metrics)), used)
+
+
+def _values_used(stages: Any) -> list[str]:  # noqa: ANN401
+    """Return the values that templates name (`${a.b}`); of an item of a list, the list."""
+    found: dict[str, None] = {}
+    todo, seen = [stages], set[int]()
+    while todo:
+        one = todo.pop()
+        if isinstance(one, str):
+            found.update((v.partition("[")[0], None) for v in _VALUE.findall(one))
+        elif isinstance(one, dict | list) and id(one) not in seen:  # YAML's aliases share them
+            seen.add(id(one))
+            todo += [*one, *one.values()] if isinstance(one, dict) else one
+    return list(found)
+
+
+def _vars_files(entries: Any, base: str) -> list[str]:  # noqa: ANN401
+    """Return the files that templates take values from: parameters, as far as they are used.
+
+    DVC 3.67 `repo/params/show.py` (`_collect_vars`).
+    """
+    texts = [e for e in entries if isinstance(e, str)] if isinstance(entries, list) else []
+    return [_joined(base, text.partition(":")[0]) for text in texts]
 
 
 def _add_keys(params: dict[str, list[str]], name: str, keys: Sequence[str]) -> None:
@@ -255,11 +281,6 @@ def _entries(entries: Any, base: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN
 
 def _joined(base: str, path: str) -> str:
     return posixpath.normpath(posixpath.join(base, _TEMPLATE.sub("*", path)))
-
-
-def _outs(entries: Any, base: str) -> Iterator[tuple[str, bool]]:  # noqa: ANN401
-    for path, options in _entries(entries, base):
-        yield path, not (isinstance(options, dict) and options.get("cache") is False)
 
 
 def _stage_params(entries: Any, base: str) -> Iterator[tuple[str, tuple[str, ...]]]:  # noqa: ANN401
@@ -458,7 +479,8 @@ def _locked(file: str, text: bytes) -> _Locked:
         for name, keys in used.items() if isinstance(used, dict) else ():
             if isinstance(keys, dict):
                 params.setdefault(_joined(base, str(name)), {}).update(keys)
-    return _Locked(tuple(pointers.lock_paths(file, text)), params)
+    paths = dict.fromkeys(out.path for out in pointers.every_output(file, text).values())
+    return _Locked(tuple(paths), params)
 
 
 def _used(locked: Sequence[_Locked], file: str) -> dict[str, Any] | None:

@@ -515,11 +515,16 @@ def _merge_lock_outs(
     return sorted(merged, key=lambda out: str(out["path"]))  # as DVC sorts them
 
 
-def stages_with(file: str, texts: Iterable[bytes], path: str) -> set[str]:
-    """Return the stages that some of these locks say made the artifact `path`. Raises Refused."""
-    return {
-        name
-        for text in texts
-        for name, entry in (_read_lock(file, text).get("stages") or {}).items()
-        if any(pointers.out_path(file, out) == path for out in entry.get("outs", ()))
-    }
+def stages_with(
+    file: str, texts: Iterable[bytes], path: str, outputs: pointers.Outputs
+) -> set[str]:
+    """Return the stages that some of these locks say made the artifact `path`. Raises Refused.
+
+    `outputs` is what the pipelines say today.
+    """
+    found = set()
+    for text in texts:
+        _read_lock(file, text)
+        known = pointers.outputs_of(file, text, outputs)[file]
+        found |= {stage for (stage, _), out in known.items() if out.path == path}
+    return found

@@ -37,7 +37,7 @@ def follow_pointers(ws: Workspace) -> tuple[list[tuple[str, str]], list[str]]:
             continue
         if new != pointer.path:
             text = ws.tree.texts[pointer.file]
-            text = pointers.renamed(pointer.file, text, pointer.path, posixpath.basename(new))
+            text = pointers.renamed(text, pointer, posixpath.basename(new))
             ws.journal.write(pointer.file, text)
         staged += [pointer.file, *ignoring.unignore_artifact(ws.journal, old)]
         staged += ignoring.ignore_artifact(ws.journal, new)

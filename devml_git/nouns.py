@@ -31,6 +31,7 @@ class Pointer:
     repository's root; `oid` is DVC's hash (None: the output was never stored), `size` in bytes,
     `executable` the members with an exec bit (a single file: its own name). `sha256` is what it
     vouches for: the content's second hash (`fingerprints.py`), None where it says nothing.
+    `entry` is where in a `dvc.lock` it stands: its stage, and its path as written there.
     `why_left_alone` is set for outputs this tool does not manage (imports, cloud-versioned...).
     """
 
@@ -46,6 +47,7 @@ class Pointer:
     push: bool = True
     why_left_alone: str | None = None
     sha256: str | None = field(default=None, compare=False)
+    entry: tuple[str, str] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         gate.path(self.path, self.file)

@@ -12,6 +12,7 @@ files inside a directory, where there are any. Without both it is what `dvc add`
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -22,7 +23,7 @@ from devml_git.errors import Refused
 from devml_git.nouns import LEGACY, MD5, Broken, Content, Pointer, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 
 # A name that YAML takes for text as it stands. One that begins with a digit must have a letter that
@@ -59,11 +60,11 @@ _EXTERNAL = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*://")
 # -- reading -------------------------------------------------------------------------------------
 
 
-def read(file: str, text: bytes, stages: Mapping[str, PipelineOut] | None = None) -> list[Pointer]:
+def read(file: str, text: bytes, outputs: Outputs | None = None) -> list[Pointer]:
     """Return the pointers of one `.dvc` file or `dvc.lock`.
 
-    `file` is the pointer file's path relative to the root, `stages` what the pipelines say of
-    their outputs (by artifact path). Raises Refused for what is malformed or hostile.
+    `file` is the pointer file's path relative to the root, `outputs` what the pipelines say of
+    theirs. Raises Refused for what is malformed or hostile.
     """
     if len(text) > gate.MAX_POINTER_BYTES:
         raise Refused(f"{gate.shown(file)}: larger than {gate.MAX_POINTER_BYTES} bytes")
@@ -72,7 +73,7 @@ def read(file: str, text: bytes, stages: Mapping[str, PipelineOut] | None = None
     except UnicodeDecodeError as e:
         raise Refused(f"{gate.shown(file)}: not UTF-8") from e
     if file.rsplit("/", 1)[-1] == "dvc.lock":
-        return _read_lock(file, decoded, stages or {})
+        return _read_lock(file, decoded, (outputs or {}).get(file, {}))
     found = _CANONICAL.match(decoded)
     if found and found["path"].lower() not in _NOT_PLAIN:
         return [_canonical_pointer(file, found)]
@@ -96,9 +97,7 @@ def side_of(text: bytes, *, ours: bool) -> bytes:
     return b"".join(kept)
 
 
-def collect(
-    files: Iterable[tuple[str, bytes]], stages: Mapping[str, PipelineOut] | None = None
-) -> Snapshot:
+def collect(files: Iterable[tuple[str, bytes]], outputs: Outputs | None = None) -> Snapshot:
     """Return the snapshot that these pointer files (path, content) make up.
 
     Files that cannot be read, and paths claimed twice or inside each other, become `broken`.
@@ -110,7 +109,7 @@ def collect(
             broken.append(Broken(file, "has conflict markers in it", unmerged=True))
             continue
         try:
-            found = read(file, text, stages)
+            found = read(file, text, outputs)
         except Refused as e:
             broken.append(Broken(file, f"is {e.message.removeprefix(f'{gate.shown(file)}: ')}"))
             continue
@@ -198,7 +197,7 @@ def _pointer(
     file: str, out: dict[str, Any], wdir: object, why: str | None, stage: PipelineOut | None = None
 ) -> Pointer:
     path = out.get("path")
-    if isinstance(path, str) and _EXTERNAL.match(path):
+    if stage is None and isinstance(path, str) and _EXTERNAL.match(path):
         name = gate.path(file.removesuffix(".dvc"), file)
         return Pointer(path=name, file=file, oid=None, why_left_alone="external")
     why = why or next((w for key, w in _OUT_KEYS_LEFT_ALONE.items() if key in out), None)
@@ -206,14 +205,15 @@ def _pointer(
     oid = None if value is None or why else gate.oid(_text_of(value), file)
     note = note_of(out)
     return Pointer(
-        path=_join(file, wdir, path),
+        path=gate.path(stage.path, file) if stage else _join(file, wdir, path),
         file=file,
         oid=oid,
         size=gate.size(out.get("size"), file),
         nfiles=gate.size(out.get("nfiles"), file),
         executable=_executable_of(file, out, note),
         hash_name=MD5 if "hash" in out else LEGACY,
-        stage=stage.stage if stage else None,
+        stage=stage.addressing if stage else None,
+        entry=(stage.stage, stage.written) if stage else None,
         remote=_text(out.get("remote")) or (stage.remote if stage else None),
         push=out.get("push", True) is not False and (stage is None or stage.push),
         why_left_alone=why,
@@ -253,59 +253,85 @@ def _executable_of(file: str, out: Mapping[str, Any], note: Mapping[str, Any]) -
 
 @dataclass(frozen=True, slots=True)
 class PipelineOut:
-    """What `dvc.yaml` says of one output: its stage, and whether DVC caches and pushes it."""
+    """What `dvc.yaml` says of one output of a stage.
+
+    `written` is its path as `dvc.yaml` and `dvc.lock` give it, relative to the stage's `wdir`;
+    `path` is relative to the root. `addressing` is what DVC calls the stage (`sub/dvc.yaml:train`).
+    """
 
     stage: str
+    written: str
+    path: str
+    addressing: str
     cached: bool = True
     push: bool = True
     remote: str | None = None
 
 
-def _read_lock(file: str, text: str, stages: Mapping[str, PipelineOut]) -> list[Pointer]:
-    return read_lock(file, text, stages.get)
+# By `dvc.lock`: what its `dvc.yaml` says of outputs, by stage and path as written
+Outputs = dict[str, dict[tuple[str, str], PipelineOut]]
 
 
-def read_lock(file: str, text: str, known: Callable[[str], PipelineOut | None]) -> list[Pointer]:
-    """Return the pointers of a `dvc.lock`: outputs that are `known` and cached. Raises Refused."""
+def _read_lock(file: str, text: str, known: Mapping[tuple[str, str], PipelineOut]) -> list[Pointer]:
+    """Return the pointers of a `dvc.lock`: outputs that its `dvc.yaml` has, and DVC caches.
+
+    What DVC leaves behind there of stages that are gone is none. Raises Refused.
+    """
     found = []
-    for out in _locked_outs(file, yamltext.load_mapping(file, text)):
-        if not isinstance(out, dict):
-            raise Refused(f"{gate.shown(file)}: an output that is not a mapping")
-        stage = known(out_path(file, out))
-        if stage is not None and stage.cached:
-            found.append(_pointer(file, out, None, None, stage))
+    for stage, out in _locked(file, yamltext.load_mapping(file, text)):
+        said = known.get((stage, str(out.get("path"))))
+        if said is not None and said.cached:
+            found.append(_pointer(file, out, None, None, said))
     return found
 
 
-def _locked_outs(file: str, data: Mapping[str, Any]) -> list[Any]:
-    """Return the outputs of all stages of a `dvc.lock`. Raises Refused."""
+def _locked(file: str, data: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the outputs of all stages of a `dvc.lock`, with their stages. Raises Refused."""
     table = data.get("stages") or {}
     if not isinstance(table, dict):
         raise Refused(f"{gate.shown(file)}: stages is not a mapping")
-    lists = [entry.get("outs") for entry in table.values() if isinstance(entry, dict)]
-    outs = [out for some in lists if isinstance(some, list) for out in some]
+    lists = {n: e.get("outs") for n, e in table.items() if isinstance(e, dict)}
+    outs = [(str(n), out) for n, some in lists.items() if isinstance(some, list) for out in some]
     _few(file, len(outs))
+    if any(not isinstance(out, dict) for _, out in outs):
+        raise Refused(f"{gate.shown(file)}: an output that is not a mapping")
     return outs
 
 
 def read_out(file: str, out: dict[str, Any]) -> Pointer:
-    """Return the pointer that one output of a `dvc.lock` is. Raises Refused."""
-    return _pointer(file, out, None, None)
+    """Return the pointer that one output of a `dvc.lock` is, whatever its stage. Raises Refused.
+
+    Where it lies is not known here, since `wdir` is not: its path is but a name.
+    """
+    written = str(out.get("path"))
+    name = "/".join(part for part in written.split("/") if part not in {"", ".", ".."})
+    return _pointer(file, out, None, None, PipelineOut("", written, name, addressing=""))
 
 
-def lock_paths(file: str, text: bytes) -> list[str]:
-    """Return the paths of the outputs in a `dvc.lock` that lie in the workspace. Raises Refused."""
-    outs = _locked_outs(file, load_mapping(file, text))
-    paths = [out_path(file, out) for out in outs if isinstance(out, dict)]
-    return [path for path in paths if not _EXTERNAL.match(path)]
+def every_output(file: str, text: bytes) -> dict[tuple[str, str], PipelineOut]:
+    """Return what stands for the word of a `dvc.yaml` that cannot be had: all that is locked.
+
+    Paths are taken to be relative to the `dvc.lock`; those that would lie outside of the workspace
+    are left out. Raises Refused.
+    """
+    found = {}
+    for stage, out in _locked(file, load_mapping(file, text)):
+        written = out.get("path")
+        with contextlib.suppress(Refused):
+            if isinstance(written, str) and not _EXTERNAL.match(written):
+                path = _join(file, None, written)
+                found[stage, written] = PipelineOut(stage, written, path, addressing=stage)
+    return found
 
 
-def out_path(file: str, out: Mapping[str, Any]) -> str:
-    """Return the path of an output in a `dvc.lock`, relative to the root. Raises Refused."""
-    path = out.get("path")
-    if isinstance(path, str) and _EXTERNAL.match(path):
-        return path
-    return _join(file, None, path)
+def outputs_of(file: str, text: bytes, today: Outputs) -> Outputs:
+    """Return what is likely of the outputs of an older `dvc.lock` whose `dvc.yaml` is not asked.
+
+    What the pipelines say today, and of what they do not know all that is locked. Raises Refused.
+    """
+    if file.rsplit("/", 1)[-1] != "dvc.lock":
+        return {}
+    return {file: every_output(file, text) | today.get(file, {})}
 
 
 # -- writing -------------------------------------------------------------------------------------
@@ -347,20 +373,21 @@ def _canonical_text(name: str, content: Content) -> bytes:
     ).encode()
 
 
-def updated(file: str, text: bytes, artifact: str, content: Content) -> bytes:
-    """Return a pointer file's text with one output brought up to date.
+def updated(text: bytes, pointer: Pointer, content: Content) -> bytes:
+    """Return the text of a pointer's file with its output brought up to date.
 
     Comments, key order and foreign fields stay; keys that are new go last, as DVC puts them. In
     a `dvc.lock` only the output's own entry changes. Raises Refused when the file has no such
     output.
     """
+    file = pointer.file
     if file.rsplit("/", 1)[-1] != "dvc.lock":
         direct = _updated_canonical(text, content)
         if direct is not None:
             return direct
     yaml = yamltext.parser("rt")
     data = yaml.load(text.decode("utf-8").replace("\r\n", "\n"))
-    out = _find_out(file, data, artifact)
+    out = _find_out(data, pointer)
     _set_hash(out, content)
     if "hash" not in out:
         out["hash"] = MD5
@@ -371,11 +398,11 @@ def updated(file: str, text: bytes, artifact: str, content: Content) -> bytes:
     return yamltext.dump(data)
 
 
-def renamed(file: str, text: bytes, artifact: str, name: str) -> bytes:
-    """Return a `.dvc` file's text with one output's `path:` changed to `name`; the rest stays."""
+def renamed(text: bytes, pointer: Pointer, name: str) -> bytes:
+    """Return a `.dvc` file's text with a pointer's `path:` changed to `name`; the rest stays."""
     yaml = yamltext.parser("rt")
     data = yaml.load(text.decode("utf-8").replace("\r\n", "\n"))
-    _find_out(file, data, artifact)["path"] = name
+    _find_out(data, pointer)["path"] = name
     return yamltext.dump(data)
 
 
@@ -397,19 +424,21 @@ def _updated_canonical(text: bytes, content: Content) -> bytes | None:
     return _canonical_text(found["path"], content)
 
 
-def _find_out(file: str, data: Any, artifact: str) -> dict[str, Any]:  # noqa: ANN401
-    if file.rsplit("/", 1)[-1] == "dvc.lock":
-        tables = [e for e in (data.get("stages") or {}).values() if isinstance(e, dict)]
-        wdir = None
+def _find_out(data: Any, pointer: Pointer) -> dict[str, Any]:  # noqa: ANN401
+    file = pointer.file
+    if pointer.entry is not None:
+        stage, written = pointer.entry
+        entry = (data.get("stages") or {}).get(stage)
+        for out in (entry.get("outs") if isinstance(entry, dict) else None) or ():
+            if out.get("path") == written:
+                return cast("dict[str, Any]", out)
     else:
-        tables, wdir = [data], data.get("wdir")
-    for table in tables:
-        for out in table.get("outs") or ():
+        for out in data.get("outs") or ():
             path = out.get("path")
             external = isinstance(path, str) and _EXTERNAL.match(path)
-            if not external and _join(file, wdir, path) == artifact:
+            if not external and _join(file, data.get("wdir"), path) == pointer.path:
                 return cast("dict[str, Any]", out)
-    raise Refused(f"{gate.shown(file)}: has no output '{gate.shown(artifact)}'")
+    raise Refused(f"{gate.shown(file)}: has no output '{gate.shown(pointer.path)}'")
 
 
 def _set_hash(out: dict[str, Any], content: Content) -> None:

@@ -162,7 +162,7 @@ def write_down(ws: Workspace, what: str) -> None:
 
 
 def _without_remote(ws: Workspace, commits: Sequence[str], *, upload: bool) -> list[str]:
-    gathered = gather(ws.git, commits, ws.tree.stages, nested=ws.tree.nested)
+    gathered = gather(ws.git, commits, ws.pipelines, nested=ws.tree.nested)
     if not any(gathered.pointers.values()):
         return []
     text = "no DVC remote is configured: nobody else can get the data and models of these commits"

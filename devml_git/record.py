@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _BROKEN = frozenset({"SQLITE_NOTADB", "SQLITE_CORRUPT"})
 _SCHEMA_VERSION = 2
 _COMPLETE = 1
+PIPELINES = 2000  # answers that are remembered: a history has one for each state
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS artifact (
     path TEXT PRIMARY KEY, token TEXT NOT NULL, oid TEXT NOT NULL, size INTEGER, nfiles INTEGER
@@ -231,6 +232,7 @@ class Record:
         return None if row is None else str(row[0])
 
     def set_pipeline(self, key: str, value: str) -> None:
-        """Remember one state of the pipeline files; older ones are dropped."""
-        self._run("DELETE FROM pipeline")
-        self._run("INSERT INTO pipeline VALUES (?, ?)", (key, value))
+        """Remember one state of a pipeline file. When there are many, all others are dropped."""
+        if self._run("SELECT count(*) FROM pipeline").fetchone()[0] >= PIPELINES:
+            self._run("DELETE FROM pipeline")
+        self._run("INSERT OR REPLACE INTO pipeline VALUES (?, ?)", (key, value))

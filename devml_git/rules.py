@@ -57,7 +57,7 @@ class Rules:
             return False
         if pattern.endswith("/"):
             return True
-        return not _GLOB.search(pattern) and (self.root / pattern.lstrip("/")).is_dir()
+        return not _GLOB.search(pattern) and os.path.isdir(self.root / pattern.lstrip("/"))
 
     @cached_property
     def _files(self) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ class Rules:
         rules = [*self._files, *self.glob_directories()]
         anchors = [_anchor(p) for p in rules if not p.startswith("!")]
         if all(anchors):
-            there = [a for a in anchors if a and (self.root / a).exists()]
+            there = [a for a in anchors if a and os.path.exists(self.root / a)]
             return [f":(literal){a}" for a in sorted(set(there))]
         dirs = git.ignored_directories()
         keep = [d for d in dirs if not any(a and _related(a, d) for a in anchors)]
@@ -132,7 +132,7 @@ class Rules:
             literal = pattern.strip("/")
             if _GLOB.search(pattern) or ("/" not in literal and not pattern.startswith("/")):
                 globs.append(pattern)
-            elif (self.root / literal).is_dir():
+            elif os.path.isdir(self.root / literal):
                 yield literal
         if globs:
             yield from self._walk(_matcher(globs))
@@ -224,8 +224,8 @@ def normalise(pattern: str, prefix: str, root: Path) -> str:
             raise UsageError(f"'{gate.shown(pattern)}' is outside of the repository")
         body, prefix = joined + ("/" if body.endswith("/") else ""), ""
     place = root / f"{prefix}{body}".strip("/")
-    anchored = "/" in body.rstrip("/") or place.exists()
-    if place.is_dir() and not body.endswith("/"):
+    anchored = "/" in body.rstrip("/") or os.path.exists(place)
+    if os.path.isdir(place) and not body.endswith("/"):
         body += "/"
     if prefix:
         body = f"{prefix}{body.lstrip('/')}" if anchored else f"{prefix}**/{body}"
@@ -251,7 +251,7 @@ def _inside(path: str, root: Path) -> str:
 
 def _escape_existing(body: str, place: Path) -> str:
     """A name that exists is meant literally, globs and all; git drops spaces at a line's end."""
-    if not place.exists():
+    if not os.path.exists(place):
         return body
     return re.sub(r"([*?\[\]\\]| +\Z)", lambda m: re.sub(r"(.)", r"\\\1", m[0]), body)
 

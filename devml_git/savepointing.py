@@ -160,7 +160,7 @@ def _texts(ws: Workspace, observed: Sequence[Observed]) -> tuple[dict[str, bytes
         if pointer is None or old is None:
             texts[file] = pointers.new(posixpath.basename(path), content)
         else:
-            texts[file] = pointers.updated(file, old, path, content)
+            texts[file] = pointers.updated(old, pointer, content)
 
     moves = snapshotting.find_moves(observed)
     for o in observed:

@@ -89,7 +89,9 @@ def _unmerged_file(
             return file
     for file in filter(is_lock, unmerged):
         with contextlib.suppress(Refused):
-            if merging.stages_with(file, _texts(ws, file, unmerged[file]).values(), path):
+            if merging.stages_with(
+                file, _texts(ws, file, unmerged[file]).values(), path, ws.tree.outputs
+            ):
                 return file
     marked = {b.file for b in ws.tree.snapshot.broken if b.unmerged}
     return next((file for file in (path, f"{path}.dvc") if file in marked), None)
@@ -99,7 +101,7 @@ def _settle_markers(ws: Workspace, file: str, *, ours: bool) -> None:
     """Take one side of a pointer that was staged with its markers: the index has no sides left."""
     text = pointers.side_of(ws.tree.texts[file], ours=ours)
     try:
-        pointers.read(file, text, ws.tree.stages)
+        pointers.read(file, text, ws.tree.outputs)
     except Refused as e:
         raise UsageError(
             f"{gate.shown(file)}: the sides cannot be told from its markers",
@@ -148,7 +150,7 @@ def _settled_lock(
     except Refused:
         return ws.git.blob(blobs[2 if ours else 3], file, gate.MAX_POINTER_BYTES)
     except merging.Clash as e:
-        also = set(e.places) - merging.stages_with(file, texts, path)
+        also = set(e.places) - merging.stages_with(file, texts, path, ws.tree.outputs)
     if path != file and also:
         side = "ours" if ours else "theirs"
         raise UsageError(

@@ -121,7 +121,7 @@ def before_all(ws: Workspace, contents: Contents) -> Side:
 
 def of_index(ws: Workspace, contents: Contents) -> Side:
     """Return what the next commit would have, were nothing more staged."""
-    side = _side(INDEX, read_index(ws.git, ws.tree), contents)
+    side = _side(INDEX, read_index(ws.git, ws.tree, ws.pipelines), contents)
     unmerged = [b for b in ws.tree.snapshot.broken if b.unmerged]
     side.notes += map(_left_out, unmerged)
     side.unread |= {b.file for b in unmerged}

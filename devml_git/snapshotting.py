@@ -267,7 +267,7 @@ def _write_pointer(ws: Workspace, o: Observed, content: Content, taken: Taken) -
         taken.staged += ignoring.ignore_artifact(ws.journal, o.path)
     else:
         file = o.pointer.file
-        text = pointers.updated(file, _current_text(ws, file), o.path, content)
+        text = pointers.updated(_current_text(ws, file), o.pointer, content)
     ws.journal.write(file, text)
     taken.staged.append(file)
     ws.tree.texts[file] = text

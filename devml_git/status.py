@@ -118,7 +118,7 @@ def _side(ws: Workspace, file: str, blob: str | None) -> dict[str, Pointer]:
         return {}
     with contextlib.suppress(Refused):
         text = ws.git.blob(blob, file, gate.MAX_POINTER_BYTES)
-        return {p.path: p for p in pointers.read(file, text, ws.tree.stages)}
+        return {p.path: p for p in pointers.read(file, text, ws.tree.outputs)}
     return {}
 
 

@@ -193,43 +193,44 @@ def _has_patterns(root: Path, file: str) -> bool:
 
 @contextlib.contextmanager
 def asking_of_pipelines(
-    root: Path, private: Path, worktree: Path, settings: Mapping[str, Any]
-) -> Iterator[Callable[[str], dict[str, PipelineOut]]]:
-    """Open DVC to ask what a `dvc.yaml` (relative to the root) says of its outputs, by path.
+    root: Path, worktree: Path, settings: Mapping[str, Any]
+) -> Iterator[Callable[[str], list[PipelineOut]]]:
+    """Open DVC to ask what a `dvc.yaml` (relative to the root) says of its outputs.
 
-    `settings` are what DVC may know of its configuration; nothing outside of `worktree` is read.
-    It may take any time and memory: `asking.py` does it in a process of its own. Asked of one that
-    DVC ignores, it says nothing. The question raises DvcFailed.
+    `settings` are what DVC may know of its configuration; nothing outside of `worktree` is read. It
+    is a copy that is thrown away, and DVC's own state is there, too. It may take any time and
+    memory: `asking.py` does it in a process of its own. Asked of one that DVC ignores, it says
+    nothing. The question raises DvcFailed.
     """
     _bound_patterns()
     _quick_yaml()
-    with _repo(root, private, settings) as repo:
+    with _repo(root, worktree, settings) as repo:
         repo.fs = _files_within(worktree)
         yield lambda file: _outs_in(repo, root, file)
 
 
-def _outs_in(repo: Any, root: Path, file: str) -> dict[str, PipelineOut]:  # noqa: ANN401
-    from dvc.dvcfile import FileIsGitIgnored
+def _outs_in(repo: Any, root: Path, file: str) -> list[PipelineOut]:  # noqa: ANN401
     from dvc.repo.index import Index
     from dvc.stage.exceptions import StageFileDoesNotExistError
 
-    found = {}
+    found = []
     with _translated("reading it with DVC"):
         try:
             index = Index.from_file(repo, str(root / file))
-        except (StageFileDoesNotExistError, FileIsGitIgnored):
-            return {}
+        except StageFileDoesNotExistError:
+            return []
         for out in index.outs:
             name = getattr(out.stage, "name", None)
             if name is None or not out.is_in_repo:
                 continue
             path = os.path.relpath(out.fs_path, root).replace(os.sep, "/")
-            found[path] = PipelineOut(
-                stage=str(out.stage.addressing),
-                cached=bool(out.use_cache),
-                push=bool(out.can_push),
-                remote=out.remote,
-            )
+            found.append(
+                PipelineOut(
+                    stage=str(name), written=str(out.def_path), path=path,
+                    addressing=str(out.stage.addressing), cached=bool(out.use_cache),
+                    push=bool(out.can_push), remote=out.remote,
+                )
+            )  # fmt: skip
     return found
 
 

@@ -398,7 +398,7 @@ def _write_pointer(ws: Workspace, pointer: Pointer, content: Content) -> None:
         name = posixpath.relpath(pointer.path, posixpath.dirname(pointer.file) or ".")
         text = pointers.new(name, content)
     else:
-        text = pointers.updated(pointer.file, old, pointer.path, content)
+        text = pointers.updated(old, pointer, content)
     ws.journal.write(pointer.file, text, create=True)
     ws.tree.texts[pointer.file] = text
     ws.journal.stage([pointer.file])

@@ -11,6 +11,7 @@ import math
 import posixpath
 import re
 from dataclasses import dataclass
+from itertools import islice, product
 from typing import TYPE_CHECKING, Any
 
 from devml_git import measures
@@ -19,7 +20,7 @@ from devml_git.errors import Refused
 from devml_git.gate import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 MAX_VARS_BYTES = measures.MAX_BYTES
 MAX_TEXT = 4 << 20  # characters of all that is put in for `${}`
@@ -28,7 +29,7 @@ _PARAMS = "params.yaml"
 _ANY = re.compile(r"\$\{([^{}]*+)\}")
 _STEP = re.compile(r"([^.\[\]]++)|\[([^\[\]]*+)\]")
 _NO_NAME = re.compile("[\0\ud800-\udfff]")
-_LISTS = ("outs", "metrics", "plots")
+LISTS = ("outs", "metrics", "plots")  # of a stage: each entry is an output
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +48,62 @@ class Pipeline:
                 yield str(name), stage
 
     def vars_files(self) -> list[str]:
-        """Return the files that decide what templates become, relative to the root."""
+        """Return the files that templates of the whole file take values from, DVC's default first.
+
+        Relative to the root, as all that follows; `..` may lead above it.
+        """
         base = posixpath.dirname(self.file)
-        found = [posixpath.join(base, _PARAMS), *_named(self.data.get("vars"), base)]
+        return _files([posixpath.join(base, _PARAMS), *_named(self.data.get("vars"), base)])
+
+    def stages_vars_files(self, values: Mapping[str, Any]) -> list[str]:
+        """Return the files that single stages take values from, as well.
+
+        `values` are those of `vars_files` and of `vars`: a stage's `wdir` may be made of them.
+        """
+        base = posixpath.dirname(self.file)
+        found: list[str] = []
         for _, stage in self.stages():
             inner = _inner(stage)
-            place = posixpath.join(base, str(inner.get("wdir") or "."))
-            found += _named(inner.get("vars"), place)
-        inside = (posixpath.normpath(path) for path in found)
-        return sorted({p for p in inside if not p.startswith(("/", "../")) and _can_be(p)})
+            if isinstance(inner.get("vars"), list):
+                for wdir in _wdirs(stage, str(inner.get("wdir") or "."), values):
+                    found += _named(inner["vars"], posixpath.join(base, wdir))
+        return _files(found)
+
+
+def _files(found: Iterable[str]) -> list[str]:
+    inside = (posixpath.normpath(path) for path in found)
+    return list(dict.fromkeys(p for p in inside if not p.startswith("/") and _can_be(p)))
+
+
+def _wdirs(stage: Mapping[str, Any], wdir: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a stage's `wdir` becomes, one for each item of a foreach or a matrix."""
+    if "${" not in wdir:
+        yield wdir
+        return
+    for item in islice(_items(stage, values), MAX_STAGES):
+        yield _with(wdir, {**values, **item})
+
+
+def _with(text: str, values: Mapping[str, Any]) -> str:
+    return _ANY.sub(lambda found: str(_value(found[1].strip(), values)), text)
+
+
+def _items(stage: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what `item` and `key` are for each of the stages that one entry makes."""
+    matrix = stage.get("matrix")
+    if isinstance(matrix, dict):
+        axes = [_several(axis, values) for axis in matrix.values()]
+        lists = [list(axis) if isinstance(axis, list | dict) else [axis] for axis in axes]
+        for combination in product(*lists):
+            yield {"item": dict(zip(matrix, combination, strict=True))}
+    elif "foreach" in stage:
+        several = _several(stage["foreach"], values)
+        if isinstance(several, dict):
+            yield from ({"key": key, "item": item} for key, item in several.items())
+        elif isinstance(several, list):
+            yield from ({"item": item} for item in several)
+    else:
+        yield {}
 
 
 def _inner(stage: dict[str, Any]) -> dict[str, Any]:
@@ -74,18 +122,17 @@ def _named(entries: Any, base: str) -> list[str]:  # noqa: ANN401
     return [posixpath.join(base, text.partition(":")[0]) for text in texts]
 
 
-def counted(pipeline: Pipeline, text_of: Callable[[str], bytes | None]) -> None:
+def counted(pipeline: Pipeline, values: Mapping[str, Any]) -> None:
     """Raise Refused for a `dvc.yaml` of too many stages, outputs, or too much text, once expanded.
 
-    `text_of` returns the content of a file that `vars` name, None where there is none.
+    `values` are those that `values_of` returns.
     """
-    values = _values(pipeline, text_of) if b"${" in pipeline.text else {}
     stages = outs = text = 0
     for _, stage in pipeline.stages():
         count = _count(stage, values)
         stages += count
         inner = _inner(stage)
-        lists = (inner.get(kind) for kind in _LISTS)
+        lists = (inner.get(kind) for kind in LISTS)
         outs += count * sum(len(some) for some in lists if isinstance(some, list))
         text += count * _filled(inner, values)
         totals = ((stages, MAX_STAGES, "stages"), (outs, MAX_OUTS, "outputs"))
@@ -94,11 +141,13 @@ def counted(pipeline: Pipeline, text_of: Callable[[str], bytes | None]) -> None:
                 raise Refused(f"{shown(pipeline.file)}: its templates make more than {most} {what}")
 
 
-def _values(pipeline: Pipeline, text_of: Callable[[str], bytes | None]) -> dict[str, Any]:
-    """Return what templates may name: files first, so that what is inline stands over it."""
+def values_of(pipeline: Pipeline, texts: Mapping[str, bytes | None]) -> dict[str, Any]:
+    """Return what templates may name: files first, so that what is inline stands over it.
+
+    `texts` are the contents of the files that `vars` name, None where there is none.
+    """
     found: dict[str, Any] = {}
-    for file in pipeline.vars_files():
-        text = text_of(file)
+    for file, text in texts.items():
         table = None if text is None else measures.load(file, text)
         found |= table if isinstance(table, dict) else {}
     entries = pipeline.data.get("vars")
@@ -116,10 +165,16 @@ def _count(stage: Mapping[str, Any], values: Mapping[str, Any]) -> int:
 
 
 def _length(several: Any, values: Mapping[str, Any]) -> int:  # noqa: ANN401
+    several = _several(several, values)
+    return len(several) if isinstance(several, list | dict) else 1
+
+
+def _several(several: Any, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Return what a foreach, or an axis of a matrix, goes over: None where that cannot be told."""
     if isinstance(several, str):
         named = _ANY.fullmatch(several)
         several = _value(named[1].strip(), values) if named else None
-    return len(several) if isinstance(several, list | dict) else 1
+    return several
 
 
 def _value(name: str, values: Any) -> Any:  # noqa: ANN401

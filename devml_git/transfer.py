@@ -96,7 +96,7 @@ def publish(ws: Workspace, commits: Sequence[str], *, upload: bool) -> Sent:
     has brought; what is up then stays, and a second run goes on.
     """
     sent = Sent()
-    gathered = gather(ws.git, commits, ws.tree.stages, nested=ws.tree.nested)
+    gathered = gather(ws.git, commits, ws.pipelines, nested=ws.tree.nested)
     sent.broken = list(gathered.broken.values())
     for name, pointers in _by_remote(ws, gathered).items():
         _Courier(ws, ws.remote(name), sent).run(pointers, upload=upload)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import posixpath
 import stat
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -15,15 +14,16 @@ from devml_git.bounds import MAX_POINTERS_BYTES
 from devml_git.errors import DevmlError
 from devml_git.inside import read_inside
 from devml_git.nouns import Broken, Snapshot
-from devml_git.pipelines import Outs
+from devml_git.pipelines import AtRevision, Outs, yaml_of
 from devml_git.place import Absent, parent, what_is
 from devml_git.plumbing import POINTER_PATHSPECS, PROJECT_PATHSPEC, is_lock, is_pointer_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
+    from devml_git.pipelines import Pipelines
     from devml_git.plumbing import Git, IndexEntry
-    from devml_git.pointers import PipelineOut
+    from devml_git.pointers import Outputs
 
 # Neither a link nor a named pipe in a pointer's place may lead astray or hang
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -36,7 +36,7 @@ class Tree:
 
     `texts` and `stats` are by pointer file; `indexed` are the index's entries at merge stage 0;
     `sparse` are the files a sparse checkout leaves out; `nested` are other projects' roots inside
-    this one, whose files are theirs; `stages` is what the pipelines say; `unfit_ignores` are the
+    this one, whose files are theirs; `outputs` is what the pipelines say; `unfit_ignores` are the
     `.dvcignore` files that cannot be used, and why.
     """
 
@@ -47,7 +47,7 @@ class Tree:
     sparse: frozenset[str]
     dvcignores: list[str]
     nested: frozenset[str]
-    stages: dict[str, PipelineOut] = field(default_factory=dict)
+    outputs: Outputs = field(default_factory=dict)
     unfit_ignores: dict[str, str] = field(default_factory=dict)
 
 
@@ -71,14 +71,9 @@ def read_tree(git: Git, ask: Callable[[list[str]], Outs]) -> Tree:
     texts, stats, unread = files
     yamls = [n for n in names if n.endswith("dvc.yaml") and (git.top / n).is_file()]
     said = ask(yamls) if yamls else Outs()
-    stages = said.known
-    left = {
-        n
-        for n in texts
-        if is_lock(n) and posixpath.join(posixpath.dirname(n), "dvc.yaml") in said.unread
-    }
-    stages |= _stages_unread(git, {n: texts[n] for n in left}, stages)
-    snapshot = _left_alone(pointers.collect(texts.items(), stages), left)
+    left = _unread_locks(texts, said)
+    outputs = said.known | _locked_by(left, git.tracked_among)
+    snapshot = _left_alone(pointers.collect(texts.items(), outputs), left)
     unread += [_bad_pipeline(git, file, why) for file, why in said.unread.items()]
     conflicts = tuple(Broken(f, "is unmerged", unmerged=True) for f in unmerged)
     ignores = [n for n in names if n.rsplit("/", 1)[-1] == ".dvcignore"]
@@ -93,22 +88,28 @@ def read_tree(git: Git, ask: Callable[[list[str]], Outs]) -> Tree:
         sparse=frozenset(_sparse(git, [path for path in indexed if path not in texts])),
         dvcignores=ignores,
         nested=frozenset(nested),
-        stages=stages,
+        outputs=outputs,
         unfit_ignores=unfit,
     )
 
 
-def _stages_unread(
-    git: Git, texts: Mapping[str, bytes], known: Mapping[str, PipelineOut]
-) -> dict[str, PipelineOut]:
-    """What stands for the pipelines' word while it cannot be had: every output they locked."""
-    locked: set[str] = set()
-    for name, text in texts.items():
-        if is_lock(name):
-            with contextlib.suppress(DevmlError):
-                locked.update(pointers.lock_paths(name, text))
-    locked -= known.keys()
-    return {path: pointers.PipelineOut(stage="") for path in locked - git.tracked_among(locked)}
+def _unread_locks(texts: Mapping[str, bytes], said: Outs) -> dict[str, bytes]:
+    """Return the locks whose `dvc.yaml` is there and cannot be read."""
+    return {n: t for n, t in texts.items() if is_lock(n) and yaml_of(n) in said.unread}
+
+
+def _locked_by(locks: Mapping[str, bytes], in_git: Callable[[set[str]], set[str]]) -> Outputs:
+    """What stands for the pipelines' word while it cannot be had: what they locked, git aside."""
+    found: Outputs = {}
+    for name, text in locks.items():
+        with contextlib.suppress(DevmlError):
+            found[name] = pointers.every_output(name, text)
+    paths = {out.path for outs in found.values() for out in outs.values()}
+    held = in_git(paths) if paths else paths
+    return {
+        name: {key: out for key, out in outs.items() if out.path not in held}
+        for name, outs in found.items()
+    }
 
 
 def _left_alone(snapshot: Snapshot, locks: Collection[str]) -> Snapshot:
@@ -186,46 +187,34 @@ def _sparse(git: Git, gone: list[str]) -> list[str]:
     return [line[2:] for line in tagged if line.startswith("S ")]
 
 
-def read_commit(git: Git, commit: str, now: Tree) -> Snapshot:
-    """Return the snapshot of a commit; `now` is the worktree's, for what pipelines say today."""
+def read_commit(git: Git, commit: str, pipelines: Pipelines) -> Snapshot:
+    """Return the snapshot of a commit, as its own pointer files and pipelines say."""
 
     def in_git(paths: set[str]) -> set[str]:
         return paths & {e.path for e in git.tree_entries(commit, all_paths=True)}
 
-    return _collected(git, git.tree_entries(commit), in_git, now)
+    return _collected(git, git.tree_entries(commit), in_git, commit, pipelines)
 
 
-def read_index(git: Git, now: Tree) -> Snapshot:
+def read_index(git: Git, now: Tree, pipelines: Pipelines) -> Snapshot:
     """Return the snapshot that the index would commit; what is unmerged is left out."""
-    return _collected(git, list(now.indexed.values()), git.tracked_among, now)
+    return _collected(git, list(now.indexed.values()), git.tracked_among, "", pipelines)
 
 
 def _collected(
-    git: Git, entries: list[IndexEntry], in_git: Callable[[set[str]], set[str]], now: Tree
+    git: Git,
+    entries: list[IndexEntry],
+    in_git: Callable[[set[str]], set[str]],
+    rev: str,
+    pipelines: Pipelines,
 ) -> Snapshot:
     texts = git.small_blobs([e.blob for e in entries], gate.MAX_POINTER_BYTES)
     found = [(e.path, texts[e.blob]) for e in entries]
-    files = [(path, text) for path, text in found if text is not None]
+    files = {path: text for path, text in found if text is not None}
     large = [Broken(path, _TOO_LARGE) for path, text in found if text is None]
-    snapshot = pointers.collect(files, _stages_at(files, in_git, now))
+    yamls = [yaml_of(path) for path in files if is_lock(path)]
+    said = pipelines.outs(yamls, AtRevision(git, rev)) if yamls else Outs()
+    left = _unread_locks(files, said)
+    outputs = said.known | _locked_by(left, in_git)
+    snapshot = pointers.collect(files.items(), outputs)
     return Snapshot(snapshot.pointers, (*snapshot.broken, *large))
-
-
-def _stages_at(
-    files: list[tuple[str, bytes]], in_git: Callable[[set[str]], set[str]], now: Tree
-) -> dict[str, PipelineOut] | None:
-    """What the pipelines say of the outputs of another commit, or of the index.
-
-    An output that today's `dvc.yaml` does not know counts as cached, unless the path lies in git
-    itself there.
-    """
-    locks = [(name, text) for name, text in files if name.endswith("dvc.lock")]
-    if not locks:
-        return None
-    unknown: set[str] = set()
-    for name, text in locks:
-        with contextlib.suppress(DevmlError):
-            unknown.update(pointers.lock_paths(name, text))
-    unknown -= now.stages.keys()
-    cached = unknown - in_git(unknown) if unknown else unknown
-    return {**now.stages, **{path: pointers.PipelineOut(stage="") for path in cached}}

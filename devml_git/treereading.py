@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import OrderedDict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from devml_git import gate, gitstream, pointers
+from devml_git.dvc_config import DvcConfig
 from devml_git.errors import Refused
 from devml_git.measures import MAX_BYTES
-from devml_git.measuring import Stored, declared
+from devml_git.measuring import Stored
+from devml_git.pipelines import AtRevision, Pipelines, yaml_of
 from devml_git.plumbing import is_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from devml_git.cache import Cache
+    from devml_git.gitstream import Row
     from devml_git.nouns import Pointer
     from devml_git.plumbing import Git
+    from devml_git.pointers import Outputs, PipelineOut
     from devml_git.treefacts import Tree
 
 _READ = 4096  # pointer files that are kept
@@ -31,9 +34,15 @@ class TreeReader:
     """
 
     def __init__(self, git: Git, named: Callable[[str], bool]) -> None:
+        self.git = git
         self.objects = gitstream.Objects(git)
         self.named = named
         self._pointers: OrderedDict[Any, dict[str, Pointer] | str] = OrderedDict()
+
+    @cached_property
+    def pipelines(self) -> Pipelines:
+        """What pipelines say of their outputs."""
+        return Pipelines(DvcConfig(self.git))
 
     def close(self) -> None:
         """End git's process."""
@@ -42,15 +51,16 @@ class TreeReader:
     def pointers_of(self, tree: Tree, file: str, blob: str) -> dict[str, Pointer]:
         """Return the pointers of a file in a commit, by artifact path. Raises Refused."""
         key: Any = (file, blob)
-        text = None
+        outputs: Outputs = {}
         if is_lock(file):
-            text = self.text(file, blob)
-            held = self._not_ours(tree, pointers.lock_paths(file, text))
-            key = (file, blob, held)
+            said = self._said_of(tree, file, blob)
+            outputs = {file: said}
+            key = (file, blob, frozenset(said.items()))
         known = self._pointers.get(key)
         if known is None:
             try:
-                known = self._read(file, self.text(file, blob) if text is None else text, key)
+                found = pointers.read(file, self.text(file, blob), outputs)
+                known = {p.path: p for p in found}
             except Refused as e:
                 known = e.message
             self._pointers[key] = known
@@ -60,31 +70,26 @@ class TreeReader:
             raise Refused(known)
         return known
 
-    def _read(self, file: str, text: bytes, key: Any) -> dict[str, Pointer]:  # noqa: ANN401
-        if is_lock(file):
-            decoded = text.decode("utf-8", "replace")
-            stage = pointers.PipelineOut(stage="")
-            found = pointers.read_lock(
-                file, decoded, lambda path: None if path in key[2] else stage
-            )
-        else:
-            found = pointers.read(file, text)
-        return {p.path: p for p in found}
-
-    def _not_ours(self, tree: Tree, outs: Sequence[str]) -> frozenset[str]:
-        """Return which locked outputs DVC does not cache.
-
-        That commit's `dvc.yaml` says so; what it does not name (a template) is cached unless git
-        holds it.
+    def locks_meant(self, tree: Tree, rows: Iterable[Row]) -> list[tuple[str, str]]:
+        """Return the locks (path, blob) that a commit leaves as they are, and which mean something
+        else for what it does to their pipelines.
         """
-        cached: dict[str, bool] = {}
-        for file, blob in tree.facts.items():
-            if file.rsplit("/", 1)[-1] == "dvc.yaml" and blob:
-                with contextlib.suppress(Refused):
-                    cached |= declared(file, self.text(file, blob)).outs
-        unnamed = tree.blobs([path for path in outs if path not in cached], lambda _: False)
-        cached |= {path: not blob for path, blob in unnamed.items()}
-        return frozenset(path for path in outs if not cached[path])
+        paths = {row.path for row in rows}
+        return [
+            (file, blob)
+            for file, blob in tree.facts.items()
+            if blob and is_lock(file) and file not in paths and paths & self.pipelines.sources(file)
+        ]
+
+    def _said_of(self, tree: Tree, lock: str, blob: str) -> dict[tuple[str, str], PipelineOut]:
+        """Return what that commit's `dvc.yaml` says of outputs; all where it cannot be read."""
+        yaml = yaml_of(lock)
+        said = self.pipelines.outs([yaml], _Texts(self, tree))
+        if yaml not in said.unread:
+            return said.known.get(lock, {})
+        every = pointers.every_output(lock, self.text(lock, blob))
+        held = tree.blobs([out.path for out in every.values()], lambda _: False)
+        return {key: out for key, out in every.items() if not held[out.path]}
 
     def text(self, file: str, blob: str, limit: int = gate.MAX_POINTER_BYTES) -> bytes:
         """Return a blob's content. Raises Refused, naming the file."""
@@ -98,6 +103,25 @@ class TreeReader:
             )
             raise Refused(f"{gate.shown(file)}: {why}")
         return text
+
+
+class _Texts:
+    """A commit's files, for its pipelines."""
+
+    def __init__(self, reader: TreeReader, tree: Tree) -> None:
+        self._reader = reader
+        self._tree = tree
+
+    def ahead(self, paths: Iterable[str]) -> None:
+        """Ask for the ids of all at once."""
+        self._tree.blobs([p for p in paths if not p.startswith("../")], self._reader.named)
+
+    def text(self, path: str) -> bytes | None:
+        """Return a file's content, None where there is none. Raises Refused."""
+        if path.startswith("../"):  # above the project: hardly ever
+            return AtRevision(self._reader.git, self._tree.commit).text(path)
+        blob = self._tree.blobs([path], self._reader.named)[path]
+        return self._reader.text(path, blob, MAX_BYTES) if blob else None
 
 
 def nested(tree: Tree) -> tuple[str, ...]:

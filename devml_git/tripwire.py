@@ -39,6 +39,8 @@ _EMPTY_WIDE = bytes.fromhex("473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749
 _HEAD = struct.Struct(">10I")
 COMMITTING = "committing"  # how the last commit was looked at, and by which git
 READY = "ready"
+# As the shim's `pointers_same`
+LISTED = (*POINTER_PATHSPECS, ":(glob)**/dvc.yaml", PROJECT_PATHSPEC)
 HELD_LISTING = ("ls-files", "-c", "-i")
 _ASSUME_VALID = 0x8000
 
@@ -54,7 +56,7 @@ def disarm(git: Git) -> None:
         (directory(git) / READY).unlink()
 
 
-def arm_pointers(git: Git, *, large_file: int) -> None:
+def arm_pointers(git: Git, *, sources: Sequence[str], large_file: int) -> None:
     """Let the shell answer only whether the pointers have moved; at a commit Python will look.
 
     For a workspace that needs nothing until then: files just restored, whose times git could not
@@ -63,7 +65,7 @@ def arm_pointers(git: Git, *, large_file: int) -> None:
     unsure = {"devml.toml": None}
     arm(
         git, files=unsure, member_places=[], rule_lines=[], rule_places=[], owned=[], held=[],
-        large_file=large_file,
+        sources=sources, large_file=large_file,
     )  # fmt: skip
 
 
@@ -76,6 +78,7 @@ def arm(
     rule_places: Sequence[str],
     owned: Sequence[str],
     held: Sequence[str],
+    sources: Sequence[str],
     large_file: int,
 ) -> None:
     """Write the tripwire: from now on the shell may answer for Python.
@@ -84,13 +87,15 @@ def arm(
     judged (None: not believed, Python will look again); `member_places` are
     directory artifacts watched for new files; `rule_lines` and `rule_places` are what a new
     artifact would match, and where; `owned` are gitignore lines for all that must not enter git
-    as content, `held` the paths that match and are in git all the same; `large_file` is in bytes.
+    as content, `held` the paths that match and are in git all the same; `sources` are the files
+    that pipelines take values from: they decide which outputs there are; `large_file` is in bytes.
     """
     place = directory(git)
     place.mkdir(mode=0o700, exist_ok=True)
     disarm(git)
     make_file(place.parent / COMMITTING)  # which the shim writes, with the mode that it has
-    listing = git.whole.raw("ls-files", "-s", "-t", "--", *POINTER_PATHSPECS, PROJECT_PATHSPEC)[1]
+    literal = [f":(literal){git.prefix}{name}" for name in sources if "\n" not in name]
+    listing = git.whole.raw("ls-files", "-s", "-t", "--", *LISTED, *literal)[1]
     files = {f"{git.prefix}{name}": st for name, st in files.items()}
     held = [f"{git.prefix}{name}" for name in held]
     wide = git.config("extensions.objectFormat") == "sha256"
@@ -98,6 +103,7 @@ def arm(
     os.utime(place / "index", (_FAR_FUTURE, _FAR_FUTURE))
     _write(place / "pointers", listing)
     for name, lines in (
+        ("sources", literal),
         ("members", [f":(literal){git.prefix}{m}" for m in member_places]),
         ("rules", [anchored(line, git.prefix) for line in rule_lines]),
         ("places", [_seen_from_root(spec, git.prefix) for spec in rule_places]),

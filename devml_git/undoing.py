@@ -343,7 +343,7 @@ def _pointers(ws: Workspace, file: str, text: bytes | None) -> dict[str, Pointer
     if text is None or not is_pointer_file(file):
         return {}
     with contextlib.suppress(Refused):
-        return {p.path: p for p in pointers.read(file, text, ws.tree.stages)}
+        return {p.path: p for p in pointers.read(file, text, ws.tree.outputs)}
     return {}
 
 

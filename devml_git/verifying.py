@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from devml_git.errors import Refused, UsageError
 from devml_git.fingerprints import of_members
 from devml_git.gathering import Gathered, gather
-from devml_git.plumbing import POINTER_PATHSPECS
+from devml_git.plumbing import POINTER_PATHSPECS, is_lock
 from devml_git.remote import Wanted
 from devml_git.streams import in_parallel
 from devml_git.verified import Verified
@@ -98,7 +98,7 @@ def verify(
     what has a good copy somewhere. Raises DvcFailed for a remote that cannot be asked.
     """
     found = Verdicts()
-    gathered = gather(ws.git, commits, ws.tree.stages, nested=ws.tree.nested)
+    gathered = gather(ws.git, commits, ws.pipelines, nested=ws.tree.nested)
     found.broken = sorted(gathered.broken.values())
     asked = "" if repair and remote is None else remote
     inspection = _Inspection(ws, found, full=full, asked=asked)
@@ -108,7 +108,7 @@ def verify(
     verdicts, problems = inspection.judge(gathered)
     for key in gathered.broken:
         verdicts[key] = LOST
-    _spread(ws, commits, verdicts, problems, found)
+    _spread(ws, commits, (verdicts, problems), gathered.locks, found)
     return found
 
 
@@ -119,17 +119,24 @@ def _pointers(gathered: Gathered) -> list[Pointer]:
 def _spread(
     ws: Workspace,
     commits: Sequence[str],
-    verdicts: Mapping[tuple[str, str], str],
-    problems: Mapping[tuple[str, str], list[Problem]],
+    judged: tuple[Mapping[tuple[str, str], str], Mapping[tuple[str, str], list[Problem]]],
+    locks: Mapping[str, Mapping[str, str]],
     found: Verdicts,
 ) -> None:
-    """Give each commit the worst verdict of its pointers; only what is not well goes along."""
+    """Give each commit the worst verdict of its pointers; only what is not well goes along.
+
+    `locks` are the versions of the locks that mean something else in a commit than in a parent.
+    """
     git = ws.git
+    verdicts, problems = judged
     parents = git.parents(commits)
     first = {c: ps[0] for c, ps in parents.items() if ps}
     changed: dict[str, list[tuple[str, str]]] = {}
     for row in git.changed_blobs(commits, POINTER_PATHSPECS, first):
-        changed.setdefault(row.commit, []).append((row.path, row.new))
+        if not is_lock(row.path):
+            changed.setdefault(row.commit, []).append((row.path, row.new))
+    for commit, versions in locks.items():
+        changed.setdefault(commit, []).extend(versions.items())
     bad: dict[str, dict[str, str]] = {}
     for commit in reversed(commits):
         parent = first.get(commit)

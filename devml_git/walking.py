@@ -178,12 +178,14 @@ class _Walk:
         old: dict[str, Pointer] = {}
         new: dict[str, Pointer] = {}
         theirs = nested(tree)
-        for row in rows:
-            if is_pointer_file(row.path) and not row.path.startswith(theirs):
-                now = self._side(tree, row.path, row.new, notes)
+        files = [(r.path, r.old, r.new) for r in rows if is_pointer_file(r.path)]
+        files += [(file, blob, blob) for file, blob in self.reader.locks_meant(tree, rows)]
+        for file, was, is_now in files:
+            if not file.startswith(theirs):
+                now = self._side(tree, file, is_now, notes)
                 if now is not None:
                     new |= now
-                    old |= self._side(before, row.path, row.old, []) or {}
+                    old |= self._side(before, file, was, []) or {}
         return with_moves(differing(old, new), self.alike)
 
     def _side(

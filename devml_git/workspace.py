@@ -221,7 +221,7 @@ class Workspace(Looking):
     def was_pointer(self, file: str, path: str, oid: str) -> bool:
         """Whether a pointer file ever said `oid` of an artifact, in any commit."""
         top, prefix = self.git.worktree, self.git.prefix
-        return history.was_pointer(top, file, path, oid, self.tree.stages, prefix=prefix)
+        return history.was_pointer(top, file, path, oid, self.tree.outputs, prefix=prefix)
 
     def _members(self, work: Work, pointer: Pointer, r: Materialised) -> Members | None:
         """Apply the rule inside a directory; None where it cannot be looked into."""

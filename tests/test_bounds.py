@@ -33,6 +33,7 @@ from devml_git.config import parse_size
 from devml_git.dvc_config import DvcConfig
 from devml_git.errors import DevmlError, Refused, UsageError
 from devml_git.plumbing import Git
+from devml_git.pointers import PipelineOut
 from devml_git.scan import Ignores, Work
 from tests import treefuzz
 from tests.world import Project, devml, run
@@ -148,7 +149,7 @@ ATTACKS: dict[str, tuple[dict[str, str], str]] = {
         "",
     ),
     "name of vars that no file can have": (
-        {"dvc.yaml": 'vars: ["a\\0b.yaml", "a\\ud800b.yaml"]\n' + STAGE.format("x")},
+        {"dvc.yaml": 'vars: ["a\\0b.yaml", "a\\ud800b.yaml"]\n' + STAGE.format("${x}")},
         "dvc.yaml cannot be read",
     ),
     "locks of writers nested deep": ({".dvc/tmp/rwlock": "[" * 200_000}, ""),
@@ -246,6 +247,7 @@ def test_metrics_outside_of_the_project_are_noted_and_not_read(models: Project) 
 
 # -- honest pipelines ----------------------------------------------------------------------------
 
+TEMPLATED = "vars: [{name: o.txt}]\nstages:\n  x:\n    cmd: echo\n    outs: ['${name}']\n"
 HONEST = {
     "dvc.yaml": """\
 vars:
@@ -285,17 +287,20 @@ def test_honest_templates_anchors_and_merge_keys_are_what_dvc_says(models: Proje
     (models.path / "sub").mkdir()
     found = outs_of(models)
     assert not found.unread
-    assert len(found.known) == 5 + 100 + 3 + 1
-    assert {path: (o.cached, o.push, o.remote) for path, o in found.known.items()} == by_dvc(models)
+    assert len(paths_of(found)) == 5 + 100 + 3 + 1
+    said = {o.path: (o.cached, o.push, o.remote) for o in found.known["dvc.lock"].values()}
+    assert said == by_dvc(models)
 
 
 def outs_of(project: Project, remembered: dict[str, str] | None = None) -> pipelines.Outs:
     """Ask as a command does."""
     known = {} if remembered is None else remembered
-    private = project.path / ".git/devml"
-    return pipelines.outs(
-        DvcConfig(Git.discover(project.path)), private, ["dvc.yaml"], known.get, known.__setitem__
-    )
+    config = DvcConfig(Git.discover(project.path))
+    return pipelines.Pipelines(config, known.get, known.__setitem__).here(["dvc.yaml"])
+
+
+def paths_of(found: pipelines.Outs) -> list[str]:
+    return [out.path for outs in found.known.values() for out in outs.values()]
 
 
 def by_dvc(project: Project) -> dict[str, tuple[bool, bool, str | None]]:
@@ -318,34 +323,28 @@ def test_answer_is_remembered_until_a_file_of_vars_changes(models: Project) -> N
     outs_of(models, known)
     assert len(known) == 1
     models.write("more.yaml", "names: [n1]\n")
-    assert "n2.bin" not in outs_of(models, known).known
+    assert "n2.bin" not in paths_of(outs_of(models, known))
     assert len(known) == 2
 
 
 def test_refusal_of_one_pipeline_leaves_the_others(models: Project) -> None:
     models.write("dvc.yaml", STAGE.format("x"))
     models.write("bad/dvc.yaml", matrix(f"[{', '.join(map(str, range(40)))}]"))
-    files = ["bad/dvc.yaml", "dvc.yaml"]
-    found = pipelines.outs(
-        DvcConfig(Git.discover(models.path)),
-        models.path / ".git/devml",
-        files,
-        {}.get,
-        lambda _k, _v: None,
-    )
-    assert list(found.known) == ["o.txt"]
+    config = DvcConfig(Git.discover(models.path))
+    found = pipelines.Pipelines(config).here(["bad/dvc.yaml", "dvc.yaml"])
+    assert paths_of(found) == ["o.txt"]
     assert list(found.unread) == ["bad/dvc.yaml"]
 
 
 def test_dvc_that_takes_too_long_is_stopped_and_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def ask(_file: str) -> dict[str, object]:
+    def ask(_file: str) -> list[PipelineOut]:
         try:
             re.match("(?:x*)*y", "x" * 100)
         except Exception:
-            return {}
-        return {}
+            return []
+        return []
 
     assert "takes more than" in asking.said("dvc.yaml", ask, 0.2)
 
@@ -371,12 +370,11 @@ def test_dvc_is_loaded_once_for_all_projects_and_its_time_is_the_commands(
     monkeypatch.setattr(pipelines._Dvc, "_talk", None)
     spent = [bounds.left(10.0)]
     for name in ("one", "two"):
-        counted.write(f"{name}/dvc.yaml", STAGE.format("x"))
+        counted.write(f"{name}/dvc.yaml", TEMPLATED)
         run(sys.executable, "-m", "dvc", "init", "-q", "--subdir", cwd=counted.path / name)
         config = DvcConfig(Git.discover(counted.path / name))
-        private = counted.path / ".git/devml"
-        found = pipelines.outs(config, private, ["dvc.yaml"], {}.get, lambda _k, _v: None)
-        assert list(found.known) == ["o.txt"]
+        found = pipelines.Pipelines(config).here(["dvc.yaml"])
+        assert paths_of(found) == ["o.txt"]
         assert found.unread == {}
         spent.append(bounds.left(10.0))
     assert len(started) == 1
@@ -387,13 +385,14 @@ def test_dvc_is_loaded_once_for_all_projects_and_its_time_is_the_commands(
 def test_pipeline_that_others_left_no_time_for_is_asked_again_the_next_time(
     counted: Project,
 ) -> None:
-    counted.write("dvc.yaml", STAGE.format("x"))
+    counted.write("dvc.yaml", TEMPLATED)
     known: dict[str, str] = {}
+    pipelines._parsed.cache_clear()
     bounds.charge(bounds.COMMAND_SECONDS)
     assert "not read: the files before it" in outs_of(counted, known).unread["dvc.yaml"]
     assert known == {}
     bounds.begin()
-    assert list(outs_of(counted, known).known) == ["o.txt"]
+    assert paths_of(outs_of(counted, known)) == ["o.txt"]
     assert len(known) == 1
 
 
@@ -408,12 +407,12 @@ def test_pipeline_in_a_directory_whose_name_is_no_text_stops_nothing(models: Pro
 
 
 def test_process_that_dvc_has_ended_in_is_started_anew(models: Project) -> None:
-    models.write("dvc.yaml", STAGE.format("x"))
-    assert list(outs_of(models, {}).known) == ["o.txt"]
+    models.write("dvc.yaml", TEMPLATED)
+    assert paths_of(outs_of(models, {})) == ["o.txt"]
     assert pipelines._Dvc._talk is not None
     os.kill(pipelines._Dvc._talk._process.pid, signal.SIGKILL)
     assert "takes more than" in outs_of(models, {}).unread["dvc.yaml"]  # it was asked, and is gone
-    assert list(outs_of(models, {}).known) == ["o.txt"]
+    assert paths_of(outs_of(models, {})) == ["o.txt"]
 
 
 # -- counting and stopping -----------------------------------------------------------------------
@@ -560,6 +559,7 @@ def test_odd_text_is_an_error_of_ours_or_a_result(kind: str) -> None:
     ("kind", "seed"),
     [
         ("pyproject.toml", 855),  # a pattern that ends in a backslash
+        ("devml.toml", 1711715),  # a pattern longer than a file may be called
         ("params.yaml", 432),  # an anchor twice: ruamel warns, with the text
     ],
 )

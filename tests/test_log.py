@@ -188,12 +188,13 @@ def test_an_output_that_dvc_yaml_names_is_dvcs_also_where_git_holds_it(project: 
 def test_a_directory_that_git_held_later_is_dvcs_before(project: Project) -> None:
     project.differential = False
     out = f"    outs:\n    - path: d\n      md5: {'2' * 31}a.dir\n      size: 5\n"
-    for n, cmd in enumerate("xy"):
-        project.write("dvc.lock", f"schema: '2.0'\nstages:\n  s:\n    cmd: {cmd}\n{out}")
+    for n, said in enumerate(("[d]", "[d: {cache: false}]")):
+        project.write("dvc.yaml", f"stages:\n  s:\n    cmd: x\n    outs: {said}\n")
+        project.write("dvc.lock", f"schema: '2.0'\nstages:\n  s:\n    cmd: x\n{out}")
         if n:
             project.write("d/x.txt", "now in git")
         run("git", "add", "-A", cwd=project.path)
-        run("git", "commit", "-qm", cmd, "--no-verify", cwd=project.path)
+        run("git", "commit", "-qm", said, "--no-verify", cwd=project.path)
     head, before = commits(project, "-n", "2")
     assert (changed(head), changed(before)) == ({"d": "deleted"}, {"d": "added"})
 

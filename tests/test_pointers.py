@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from devml_git import ignoring, pointers
 from devml_git.errors import Refused
 from devml_git.journal import Journal
-from devml_git.nouns import LEGACY, MD5, Content
+from devml_git.nouns import LEGACY, MD5, Content, Pointer
 from devml_git.plumbing import Git
 from devml_git.pointers import PipelineOut
 from tests.twins import sha256, vouched, without_note
@@ -248,11 +248,8 @@ def test_new_pointer_of_a_random_name_is_what_dvc_would_serialise(
         with contextlib.suppress(Refused):
             (pointer,) = pointers.read("x.dvc", text)
             assert (pointer.oid, pointer.sha256) == (oid, second)
-            assert pointers.updated("x.dvc", plain, pointer.path, content) == text
-            assert (
-                pointers.updated("x.dvc", text, pointer.path, replace(content, sha256=None))
-                == plain
-            )
+            assert pointers.updated(plain, pointer, content) == text
+            assert pointers.updated(text, pointer, replace(content, sha256=None)) == plain
 
 
 # -- updates -------------------------------------------------------------------------------------
@@ -382,9 +379,14 @@ def dvc_updated(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str
     return _updates
 
 
+def at(file: str, path: str) -> Pointer:
+    """A pointer there, by which its entry is found."""
+    return Pointer(path, file, oid=None)
+
+
 def ours_of(case: str, shape: str, made: Updated) -> str:
     name = f"{shape}{list(CASES).index(case)}"
-    return pointers.updated(f"{name}.dvc", made.before, name, made.content).decode()
+    return pointers.updated(made.before, at(f"{name}.dvc", name), made.content).decode()
 
 
 def test_updates_are_byte_identical_with_dvcs(
@@ -441,13 +443,13 @@ def test_snapshot_updates_the_pointer_as_dvc_add_does(project: Project) -> None:
 def test_update_of_unchanged_content_changes_no_byte_of_a_canonical_pointer() -> None:
     content = Content("a" * 32, 5)
     text = pointers.new("x", content)
-    assert pointers.updated("x.dvc", text, "x", content) == text
+    assert pointers.updated(text, at("x.dvc", "x"), content) == text
 
 
 def test_update_refuses_a_file_that_has_no_such_output() -> None:
     text = b"outs:\n- path: a b\n  hash: md5\n"
     with pytest.raises(Refused, match="has no output"):
-        pointers.updated("x.dvc", text, "other", Content("a" * 32, 1))
+        pointers.updated(text, at("x.dvc", "other"), Content("a" * 32, 1))
 
 
 # -- legacy --------------------------------------------------------------------------------------
@@ -596,11 +598,18 @@ def test_output_of_a_lock_that_the_pipeline_does_not_cache_is_no_artifact() -> N
         "schema: '2.0'\nstages:\n  s:\n    cmd: x\n    outs:\n"
         f"    - path: m.json\n      hash: md5\n      md5: {OLD}\n      size: 2\n"
     )
-    said = {"m.json": PipelineOut("s", cached=False)}
-    assert pointers.read("dvc.lock", text.encode(), said) == []
+
+    def read(out: PipelineOut) -> list[Pointer]:
+        said = {"dvc.lock": {(out.stage, out.written): out}}
+        return pointers.read("dvc.lock", text.encode(), said)
+
+    out = PipelineOut("s", "m.json", "m.json", "s")
     assert pointers.read("dvc.lock", text.encode(), {}) == []
-    (found,) = pointers.read("dvc.lock", text.encode(), {"m.json": PipelineOut("s", push=False)})
-    assert (found.path, found.stage, found.push) == ("m.json", "s", False)
+    assert read(replace(out, cached=False)) == []
+    assert read(replace(out, stage="another")) == []
+    assert read(replace(out, written="another")) == []
+    (found,) = read(replace(out, path="sub/m.json", push=False))
+    assert (found.path, found.stage, found.push) == ("sub/m.json", "s", False)
 
 
 def test_comment_in_a_lock_survives_an_update() -> None:
@@ -608,7 +617,8 @@ def test_comment_in_a_lock_survives_an_update() -> None:
         "schema: '2.0'\nstages:\n  s:\n    cmd: x  # why\n    outs:\n    # this one\n"
         f"    - path: m\n      hash: md5\n      md5: {OLD}\n      size: 2\n"
     )
-    after = pointers.updated("dvc.lock", text.encode(), "m", Content("b" * 32, 2)).decode()
+    pointer = replace(at("dvc.lock", "m"), entry=("s", "m"))
+    after = pointers.updated(text.encode(), pointer, Content("b" * 32, 2)).decode()
     assert after == text.replace(OLD, "b" * 32)
 
 
@@ -739,10 +749,10 @@ def test_meta_of_ours_goes_when_the_exec_bits_go_and_the_users_stays() -> None:
     content = Content("a" * 32 + ".dir", 9, 2, frozenset({"run"}))
     text = pointers.new("d", content).replace(b"  meta:\n", b"  meta:\n    mine: 1\n")
     plain = Content("b" * 32 + ".dir", 9, 2)
-    after = pointers.updated("d.dvc", text, "d", plain).decode()
+    after = pointers.updated(text, at("d.dvc", "d"), plain).decode()
     assert "devml" not in after
     assert "mine: 1" in after
-    after = pointers.updated("d.dvc", pointers.new("d", content), "d", plain)
+    after = pointers.updated(pointers.new("d", content), at("d.dvc", "d"), plain)
     assert after == pointers.new("d", plain)
 
 

@@ -16,7 +16,7 @@ import pytest
 from devml_git.cache import Cache
 from devml_git.errors import StorageFailed
 from devml_git.place import RACY_NS, Stat, wait_out_the_grain
-from devml_git.record import _SCHEMA, Hashed, Materialised, Record
+from devml_git.record import _SCHEMA, PIPELINES, Hashed, Materialised, Record
 from devml_git.scan import recall, scan
 from devml_git.workspace import Workspace
 from tests.world import Project
@@ -239,11 +239,14 @@ def test_record_is_private_to_its_owner(project: Project) -> None:
 # -- pipelines -----------------------------------------------------------------------------------
 
 
-def test_pipeline_answer_is_kept_for_the_last_state_only(record: Record) -> None:
-    record.set_pipeline("k1", "one")
-    record.set_pipeline("k2", "two")
+def test_pipeline_answers_are_kept_until_there_are_many(record: Record) -> None:
+    for n in range(PIPELINES):
+        record.set_pipeline(f"k{n}", "one")
+    record.set_pipeline("k0", "two")
+    assert record.pipeline("k0") == "two"
     assert record.pipeline("k1") is None
-    assert record.pipeline("k2") == "two"
+    record.set_pipeline("k1", "one")
+    assert record.pipeline("k0") == "two"
 
 
 @pytest.mark.parametrize("version", [-1, 3, 99])

@@ -28,6 +28,7 @@ from devml_git import (
     measuring,
     merging,
     patterns,
+    pipelines,
     pointers,
     rules,
     store,
@@ -143,15 +144,14 @@ def pipeline(text: bytes) -> None:
     data = yamltext.load_with_aliases("dvc.yaml", text.decode("utf-8", "replace"))
     if isinstance(data, dict):
         one = templates.Pipeline("dvc.yaml", text, data)
-        one.vars_files()
-        templates.counted(one, lambda _: PARAMS)
+        values = templates.values_of(one, dict.fromkeys(one.vars_files(), PARAMS))
+        one.stages_vars_files(values)
+        templates.counted(one, values)
+        pipelines._plain_outs(one)
 
 
 def lock(text: bytes) -> None:
-    for path in pointers.lock_paths("dvc.lock", text):
-        stages = {path: pointers.PipelineOut("s")}
-        pointers.read("dvc.lock", text, stages)
-        break
+    pointers.read("dvc.lock", text, pointers.outputs_of("dvc.lock", text, {}))
     measuring._locked("dvc.lock", text)
     pointers.data_of("dvc.lock", text)
 
@@ -164,7 +164,7 @@ def pointer(text: bytes) -> None:
         merging.merge("a/data.dvc", POINTER, text, POINTER, Nowhere())
     content = pointers.Content("0" * 31 + "a", 1, None, frozenset())
     if pointers.read("a/data.dvc", text):
-        pointers.updated("a/data.dvc", text, pointers.read("a/data.dvc", text)[0].path, content)
+        pointers.updated(text, pointers.read("a/data.dvc", text)[0], content)
 
 
 class Nowhere:
