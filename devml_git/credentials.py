@@ -236,7 +236,7 @@ def _unread(name: str, verb: str) -> list[str]:
     """Return what is told of settings of more than `MAX_CONFIG_BYTES`, which are nobody's own."""
     return [
         f"error: {shown(name)} is too large to be looked through for credentials",
-        f"hint: if it has none: git -c {ALLOWED_KEY}=true {verb}",
+        f"hint: if it has none: git -c {ALLOWED_KEY}=true {quoted(verb)}",
     ]
 
 

@@ -464,12 +464,12 @@ def test_favoured_side_settles_what_clashes_and_nothing_else(favour: int, out: s
     theirs = lock(entry("a", "3"), entry("b", "1"), entry("c", "3"))
     merged = merging.merge_lock("dvc.lock", base, ours, theirs, Memory(), favour=favour)
     assert merged == lock(entry("a", out), entry("b", "2"), entry("c", "3"))
-    assert merging.stages_with("x/dvc.lock", [merged], "x/b.out") == {"b"}
+    assert merging.stages_with("x/dvc.lock", [merged], "x/b.out", {}) == {"b"}
 
 
 def test_hostile_output_of_a_stage_that_ran_on_both_sides_clashes() -> None:
     sides = [lock(entry("a", n).replace("a.out", "../../a.out")) for n in "123"]
-    with pytest.raises(Clash, match="leaves the workspace"):
+    with pytest.raises(Clash, match="both sides changed"):
         merge("dvc.lock", *sides, Memory())
 
 
