@@ -1,7 +1,8 @@
 """What this clone has seen on each DVC remote: SQLite, shared by all worktrees.
 
-It saves asking for the thousands of members of a directory whose manifest is still there. Whatever
-it says, files and manifests themselves are asked for at every push. Losing it costs time only.
+It saves asking for the thousands of members of a directory whose manifest is still there, and tells
+a remote that was never made from one on a disk that is not mounted. Whatever it says, files and
+manifests themselves are asked for at every push. Losing it costs time only.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS manifest (
     remote TEXT NOT NULL, oid TEXT NOT NULL, seen REAL NOT NULL, PRIMARY KEY (remote, oid)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS met (remote TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 
@@ -76,3 +78,17 @@ class Published:
             db.executemany(
                 "DELETE FROM manifest WHERE remote=? AND oid=?", [(self._key, o) for o in oids]
             )
+
+    @property
+    def met(self) -> bool:
+        """Whether the remote, a directory, has been there at any time."""
+        with contextlib.suppress(sqlite3.Error), self._database() as db:
+            found = db.execute("SELECT 1 FROM met WHERE remote=?", (self._key,)).fetchone()
+            return found is not None
+        return False
+
+    def meet(self) -> None:
+        """Note that the remote, a directory, is there: if it is not later, a disk has gone."""
+        if not self.met:
+            with contextlib.suppress(sqlite3.Error), self._database() as db:
+                db.execute("INSERT OR IGNORE INTO met VALUES (?)", (self._key,))

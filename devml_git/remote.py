@@ -152,15 +152,21 @@ class Remote:
         return translated(self.name, asks=self._asks[0] if self._asks else "")
 
     @property
-    def _is_local(self) -> bool:
+    def is_directory(self) -> bool:
+        """Whether it is a directory of this machine."""
         return bool(self._fs.protocol == "local")
+
+    @property
+    def place(self) -> str:
+        """Where it is: a path, or what its service has in place of one."""
+        return str(self._base)
 
     def absence(self) -> str | None:
         """Say so where the remote is a directory that is not there: a disk may not be mounted.
 
         The first upload makes it.
         """
-        if not self._is_local or os.path.isdir(self._base):
+        if not self.is_directory or os.path.isdir(self._base):
             return None
         return (
             f"the DVC remote {gate.shown(self.name)} is a directory that is not there: "
@@ -237,7 +243,7 @@ class Remote:
 
     def _lists_all(self, wanted: Sequence[Wanted]) -> bool:
         """Whether listing everything is quicker than asking for each; HTTP has no listings."""
-        many = len(wanted) > _WHOLE_LISTING and not self._is_local
+        many = len(wanted) > _WHOLE_LISTING and not self.is_directory
         return many and bool(self._fs.CAN_TRAVERSE)
 
     def _listed(self, wanted: Sequence[Wanted]) -> dict[Key, Entry]:
@@ -297,7 +303,7 @@ class Remote:
     def may_have(self, wanted: Iterable[Wanted]) -> list[Wanted]:
         """Leave out what a directory has no such file of, which a look tells: no need to try."""
         every = list(wanted)
-        if not self._is_local:
+        if not self.is_directory:
             return every
         tops = {name: self.path("", name) for name in {w.hash_name for w in every}}
         found = [w for w in every if not _lacks(tops[w.hash_name], w.oid)]
@@ -337,7 +343,7 @@ class Remote:
 
     def _require_file(self, place: str, most: int | None) -> None:
         """In a directory that came with a repository, a name can stand for a device, or a link."""
-        if not self._is_local or not os.path.exists(place):
+        if not self.is_directory or not os.path.exists(place):
             return
         base = os.path.join(os.path.realpath(self._base), "")
         astray = self._brought and not os.path.realpath(place).startswith(base)
@@ -411,7 +417,7 @@ class Remote:
 
         return (
             isinstance(self._fs, ObjectFileSystem)
-            or self._is_local  # DVC writes under another name itself, and so with ssh
+            or self.is_directory  # DVC writes under another name itself, and so with ssh
             or str(self._fs.protocol).startswith(("http", "ssh"))
         )
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from devml_git import gate
 from devml_git.cache import Corrupt
-from devml_git.errors import Refused
+from devml_git.errors import DvcFailed, Refused
 from devml_git.gathering import gather
 from devml_git.published import Published
 from devml_git.remote import Wanted
@@ -225,14 +226,30 @@ class _Courier:
         return [key for i, key in enumerate(keys) if i not in bad]
 
     def _upload(self, group: _Group, keys: Sequence[Key]) -> None:
-        """Send objects, and look at what has arrived. Raises NotTrusted before the first."""
+        """Send objects, and look at what has arrived. Raises NotTrusted before the first.
+
+        Raises DvcFailed for a directory that has been there, and is not now.
+        """
         if keys:
             self.ws.access.require(self.remote.name, sending=True)
+            self._refuse_vanished()
         for _ in range(2):
             keys = self._send_once(group, keys)
+        if self.remote.is_directory and self.remote.absence() is None:
+            self.published.meet()
         self.remote.each(self.remote.clear_damaged, [group.wanted[key] for key in keys])
         for key in keys:
             self._lack(group, key, "the DVC remote took it and does not have it")
+
+    def _refuse_vanished(self) -> None:
+        """An unmounted disk is not to be replaced by a directory in the place where it belongs."""
+        absence = self.remote.absence()
+        if absence is not None and self.published.met:
+            place = gate.quoted(self.remote.place)
+            raise DvcFailed(
+                f"{absence}, and it has been there before",
+                hint=f"mount its disk; or, to begin it anew: mkdir -p {place}",
+            )
 
     def _send_once(self, group: _Group, keys: Sequence[Key]) -> list[Key]:
         """Send objects; return those that have not arrived whole."""

@@ -18,6 +18,7 @@ from devml_git.manifest import manifest_oid
 from devml_git.nouns import LEGACY, Content, Pointer, State
 from devml_git.patience import STALL_SECONDS
 from devml_git.place import storage_error
+from devml_git.published import Published
 from devml_git.record import Materialised
 from devml_git.rule import CONFLICT, MIXED, NEW, Members, Verdict, decide, decide_members
 from devml_git.streams import legacy_hash
@@ -118,7 +119,10 @@ class Workspace(Looking):
 
         seconds = stall or self.git.seconds("devml.stallTimeout", STALL_SECONDS)
         config = self.access.require(name)
-        return Remote(config, self.cache, self.git.shared, stall=seconds)
+        remote = Remote(config, self.cache, self.git.shared, stall=seconds)
+        if remote.is_directory and remote.absence() is None:
+            Published(self.git.shared, config.url).meet()
+        return remote
 
     def source(self, name: str) -> Remote | None:
         """Open a DVC remote to read from it; None, and a warning, if that is not allowed."""

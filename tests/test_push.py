@@ -434,3 +434,27 @@ def test_remote_that_the_user_commits_himself_is_trusted_and_a_merged_one_is_not
     assert "../../theirs" in world.project.show("HEAD", ".dvc/config")
     assert "devml-git trust store" in refused(world).err
     assert not (world.place / "theirs").exists()
+
+
+def test_directory_remote_that_has_vanished_is_not_made_anew(world: World) -> None:
+    """A disk that is not mounted: what were put in its place would be on nobody's disk."""
+    world.sh("git push -q origin main; change x; devml-git commit -qam x >/dev/null")
+    world.store.rename(world.place / "unmounted")
+    ran = refused(world)
+    assert "is a directory that is not there" in ran.err
+    assert not world.store.exists()
+    (hint,) = re.findall(r"hint: .*or, to begin it anew: (mkdir -p .*)", ran.err)
+    (world.place / "unmounted").rename(world.store)
+    world.sh("git push -q origin main")
+    assert world.incomplete(without=world.project.head("v1")) == []
+    world.store.rename(world.place / "unmounted")
+    world.sh("change y; devml-git commit -qam y >/dev/null")
+    refused(world)
+    world.sh(f"{hint}; git push -q origin main", check=False)
+    assert world.store.is_dir()
+
+
+def test_directory_remote_that_was_never_there_is_made_by_the_first_push(world: World) -> None:
+    world.sh("rm -rf ../new; dvc remote add -q fresh ../new; dvc remote default -q fresh; "
+             "git commit -qam fresh; git push -q origin main")  # fmt: skip
+    assert (world.place / "new").is_dir()
