@@ -81,12 +81,20 @@ class RemoteConfig:
 class DvcConfig:
     """The configuration of one project, read when it is asked for.
 
-    `warn` is told of a file that does not count. Raises DvcFailed for one that cannot be read; if
-    it is `.dvc/config`, only where remotes are asked for: the rest of the project needs none.
+    `warn` is told of a file that does not count; `public` stands for `.dvc/config`.
+    Raises DvcFailed for one that cannot be read; if it is `.dvc/config`, only where remotes are
+    asked for: the rest of the project needs none.
     """
 
-    def __init__(self, git: Git, warn: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        git: Git,
+        warn: Callable[[str], None] | None = None,
+        *,
+        public: bytes | None = None,
+    ) -> None:
         self._git = git
+        self._public = public
         self._warn = warn
         self._broken: DevmlError | None = None
         self.root, self.worktree, self.prefix = git.top, git.worktree, git.prefix
@@ -96,7 +104,11 @@ class DvcConfig:
         links.refuse_below_dvc(self._git)
         levels = {level: _read_level(self.root, level) for level in _LEVELS if level != "repo"}
         try:
-            levels["repo"] = _read_level(self.root, "repo")
+            levels["repo"] = (
+                _read_level(self.root, "repo")
+                if self._public is None
+                else _parsed(self._public.decode("utf-8", "replace"), Path(PUBLIC))
+            )
         except DevmlError as e:
             self._broken = e
             levels["repo"] = {}

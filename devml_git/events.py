@@ -26,6 +26,7 @@ from devml_git.dvc_config import PUBLIC, shown_remotes
 from devml_git.errors import ContentLost, DevmlError, Refused
 from devml_git.instep import bring_in_step
 from devml_git.nouns import State
+from devml_git.other_remotes import any_accepted
 from devml_git.rescuing import set_aside_here
 from devml_git.restoring import Restorer
 from devml_git.supply import Supply
@@ -378,12 +379,13 @@ def _waits(ws: Workspace, event: str, command: Collection[str]) -> bool:
 
 def _fetch_missing(ws: Workspace) -> list[str]:
     """Fetch in a process of its own, bounded in time: a hook never hangs on the network."""
-    if not ws.dvc.remotes or not _anything_missing(ws):
-        return []
     trust = ws.access.trust
     remotes = ws.dvc.remotes.values()
     wary = [r for r in remotes if not (trust.may_read(r) or trust.was_typed_here(r))]
-    lines = _fetched_aside(ws) if len(wary) < len(remotes) else []
+    asked = len(wary) < len(remotes) or any_accepted(ws.git, ws.dvc, ws.access)
+    if not (asked or wary) or not _anything_missing(ws):
+        return []
+    lines = _fetched_aside(ws) if asked else []
     if wary and not lines and _anything_missing(ws):
         names = " ".join(map(gate.quoted, [r.name for r in wary]))
         lines.append(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from devml_git import gate
 from devml_git.cache import Corrupt
-from devml_git.errors import ContentLost, Refused
+from devml_git.errors import ContentLost, DvcFailed, Refused
 from devml_git.fingerprints import of_members
+from devml_git.other_remotes import elsewhere
 from devml_git.remote import Wanted, fetch_objects
 from devml_git.streams import in_parallel
 from devml_git.wording import corrupt
@@ -180,12 +182,40 @@ class Supply:
             ws = self.ws
             ws.progress.start("fetching", sum(w.size for w in asked))
             try:
-                missing.update(fetch_objects(ws.dvc, ws.source, asked, ws.progress))
+                missing |= self._fetched(asked)
             finally:
                 ws.progress.finish()
             self._came |= {w.key for w in asked if w.oid not in missing}
             self._nowhere |= {(w.remote, *w.key) for w in asked if w.oid in missing}
         return sorted(missing)
+
+    def _fetched(self, wanted: Sequence[Wanted]) -> set[str]:
+        """Fetch objects; return what is not to be had. Raises DvcFailed for want of an answer."""
+        ws, failed = self.ws, None
+        try:
+            lacking = set(fetch_objects(ws.dvc, ws.source, wanted, ws.progress))
+        except DvcFailed as e:
+            failed = e
+            lacking = {w.oid for w in wanted if not ws.cache.has(w.oid, w.hash_name)}
+        if lacking:
+            lacking = self._fetch_elsewhere([w for w in wanted if w.oid in lacking])
+        if failed is not None and lacking:
+            raise failed
+        return lacking
+
+    def _fetch_elsewhere(self, wanted: Sequence[Wanted]) -> set[str]:
+        """Ask the remotes that other branches name; return what they have not, either.
+
+        One that does not answer is none: what is wrong with the commit's own has been said.
+        """
+        ws, missing = self.ws, {w.oid for w in wanted}
+        for config, access in elsewhere(ws.git, ws.dvc, ws.access):
+            lacking = [w for w in wanted if w.oid in missing]
+            if lacking:
+                with contextlib.suppress(DvcFailed):
+                    opened = partial(ws.source_by, access)
+                    missing = set(fetch_objects(config, opened, lacking, ws.progress))
+        return missing
 
     def set_aside(self, oid: str, hash_name: str, path: str) -> None:
         """Move a corrupt object out of the way, and note whose it is.

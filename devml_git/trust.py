@@ -228,6 +228,16 @@ class Access:
         self.tell: Callable[[str], None] | None = None
         self.refused: dict[str, NotTrusted] = {}
 
+    def to(self, config: DvcConfig, *, asking: bool) -> Access:
+        """Return the door to the remotes of another configuration.
+
+        Unless `asking`, only those are opened that were accepted before.
+        """
+        other = Access(self._git, lambda: config)
+        if asking:
+            other.typed, other.confirm, other.tell = self.typed, self.confirm, self.tell
+        return other
+
     @property
     def trust(self) -> Trust:
         """What this clone has allowed."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from devml_git.remote import Remote
     from devml_git.scan import Work
+    from devml_git.trust import Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +116,13 @@ class Workspace(Looking):
 
         `stall` is how many seconds it may say nothing.
         """
+        return self._opened(self.access, name, stall)
+
+    def _opened(self, access: Access, name: str, stall: float | None = None) -> Remote:
         from devml_git.remote import Remote
 
         seconds = stall or self.git.seconds("devml.stallTimeout", STALL_SECONDS)
-        config = self.access.require(name)
+        config = access.require(name)
         remote = Remote(config, self.cache, self.git.shared, stall=seconds)
         if remote.is_directory and remote.absence() is None:
             Published(self.git.shared, config.url).meet()
@@ -131,6 +135,13 @@ class Workspace(Looking):
         except NotTrusted as e:
             self.warn(f"{e.message}   ({e.hint})")
             return None
+
+    def source_by(self, access: Access, name: str) -> Remote | None:
+        """Open a remote of another configuration; None, without a word, if it may not be."""
+        with contextlib.suppress(NotTrusted):
+            remote = self._opened(access, name)
+            return None if remote.absence() else remote
+        return None
 
     def reader(self, name: str) -> Remote:
         """Open a DVC remote to read from it; a directory that is not there is a warning.

@@ -31,7 +31,7 @@ FLOORS = (
         "models.protobuf", "models.onnx_file", "models.gguf_file", "models.hdf_file", "models.sharded", "models", "kept", "allowance", "summaries", "headers", "summarising", "likeness", "following", "walking",
     ),
     (
-        "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "permissions", "supply", "looking", "workspace", "arming", "contents", "restoring",
+        "wording", "output", "selecting", "telling", "graphing", "installer", "status", "attributes", "resolving", "permissions", "other_remotes", "supply", "looking", "workspace", "arming", "contents", "restoring",
         "instep", "rescuing", "moving", "snapshotting", "savepointing", "setup", "switching", "settling", "undoing", "transfer", "pushing", "fetching", "verifying",
         "showing", "events", "leftovers", "doctor", "sides", "distance", "tensors", "media", "rows", "tables", "inspecting", "notebook", "describing", "comparing", "inwords",
         "blaming", "arrays", "finding", "reading",
