@@ -72,8 +72,8 @@ def factory() -> Any:  # noqa: ANN401 - pathspec's class of a pattern
 
             A malformed pattern matches nothing, as in git.
             """
-            if len(pattern) > MAX_PATTERN or is_hard(pattern):
-                return of(pattern)
+            if len(pattern) > MAX_PATTERN or is_hard(pattern) or simplified(pattern) != pattern:
+                return of(pattern)  # `a***b`, too: pathspec reads each star by itself
             try:
                 found: tuple[str | None, bool | None] = super().pattern_to_regex(pattern)
                 if "[" in pattern and found[0] is not None:

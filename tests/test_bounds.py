@@ -507,8 +507,9 @@ def test_hard_pattern_matches_where_it_should() -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["*a" * 60 + "b", "**/*a/" * 60 + "b", "?*" * 300, "[a-z]*" * 90 + "!"]
-)
+    "pattern",
+    ["*a" * 60 + "b", "**/*a/" * 60 + "b", "?*" * 300, "[a-z]*" * 90 + "!", "*" * 12 + "x", "/" + "*" * 99 + "x/"],
+)  # fmt: skip
 def test_hard_pattern_takes_no_time(pattern: str) -> None:
     spec = rules._spec([pattern])
     began = time.process_time()
@@ -559,6 +560,7 @@ def test_odd_text_is_an_error_of_ours_or_a_result(kind: str) -> None:
     ("kind", "seed"),
     [
         ("pyproject.toml", 855),  # a pattern that ends in a backslash
+        (".dvcignore", 1700023),  # a run of stars, each of which was read by itself
         ("devml.toml", 1711715),  # a pattern longer than a file may be called
         ("params.yaml", 432),  # an anchor twice: ruamel warns, with the text
     ],
