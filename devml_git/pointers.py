@@ -406,6 +406,15 @@ def renamed(text: bytes, pointer: Pointer, name: str) -> bytes:
     return yamltext.dump(data)
 
 
+def without(text: bytes, pointer: Pointer) -> bytes | None:
+    """Return a `.dvc` file's text without a pointer's output; None where it has no other."""
+    yaml = yamltext.parser("rt")
+    data = yaml.load(text.decode("utf-8").replace("\r\n", "\n"))
+    out = _find_out(data, pointer)
+    data["outs"] = [other for other in data["outs"] if other is not out]
+    return yamltext.dump(data) if data["outs"] else None
+
+
 def _drop_defaults(table: dict[str, Any], defaults: Mapping[str, object]) -> None:
     for key, default in defaults.items():
         if key in table and table[key] == default:

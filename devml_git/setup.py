@@ -15,6 +15,7 @@ from devml_git import (
     ignoring,
     installer,
     links,
+    pointers,
     rules,
     snapshotting,
     store,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from devml_git.nouns import Pointer
     from devml_git.plumbing import Git
     from devml_git.progress import Progress
 
@@ -330,11 +332,13 @@ class Untracked:
 def untrack(ws: Workspace, paths: Sequence[str], *, delete: bool) -> Untracked:
     """Take artifacts out of tracking; with `delete` also out of the workspace.
 
-    The pointer leaves the worktree and the index; with `delete`, content that is in no snapshot
+    A pointer file stands for all that it points to. The pointer leaves the worktree and the index; with `delete`, content that is in no snapshot
     yet goes into the cache and the rescue log first.
     """
     done = Untracked()
-    for path in paths:
+    known = ws.tree.snapshot.pointers.values()
+    meant = [[p.path for p in known if p.file == path and not p.stage] or [path] for path in paths]
+    for path in dict.fromkeys(path for some in meant for path in some):
         rule = rules.covering(ws.config.track, path)
         pointer = ws.tree.snapshot.pointers.get(path)
         if pointer is None and rule is None:
@@ -345,7 +349,7 @@ def untrack(ws: Workspace, paths: Sequence[str], *, delete: bool) -> Untracked:
                 hint="dvc remove removes the stage",
             )
         if pointer is not None:
-            _untrack_pointer(ws, path, pointer.file, done, delete=delete)
+            _untrack_pointer(ws, pointer, done, delete=delete)
         if rule is not None:
             _untrack_rule(ws, rule, done)
         elif pointer is not None and not delete and ws.rules.match(path):
@@ -357,7 +361,9 @@ def untrack(ws: Workspace, paths: Sequence[str], *, delete: bool) -> Untracked:
     return done
 
 
-def _untrack_pointer(ws: Workspace, path: str, file: str, done: Untracked, *, delete: bool) -> None:
+def _untrack_pointer(ws: Workspace, pointer: Pointer, done: Untracked, *, delete: bool) -> None:
+    """Take out one output; with the last one the pointer file goes."""
+    path, file = pointer.path, pointer.file
     if delete:
         from devml_git.restoring import Restorer
 
@@ -368,7 +374,12 @@ def _untrack_pointer(ws: Workspace, path: str, file: str, done: Untracked, *, de
     else:
         ws.release(path)
         done.removed.append(path)
-    if not (ws.root / file).is_symlink():
+    rest = None
+    if file in ws.tree.texts:
+        rest = pointers.without(ws.tree.texts[file], pointer)
+    if rest is not None:
+        ws.journal.write(file, rest)
+    elif not (ws.root / file).is_symlink():
         ws.journal.remove(file)
     staged = ignoring.unignore_artifact(ws.journal, path)
     ws.journal.stage([file, *staged])

@@ -388,3 +388,31 @@ def test_names_alone_are_matched_as_pathspec_does(names: tuple[str, ...], path: 
 @pytest.mark.parametrize("name", ["#data/", "!data/", "da*/", "data /", "a/b/", "/data/", "[d]/"])
 def test_what_gitignore_reads_otherwise_is_left_to_pathspec(name: str) -> None:
     assert not rules._NAME.fullmatch(name)
+
+
+def test_untracking_one_of_several_outputs_takes_out_that_one_only(project: Project) -> None:
+    project.differential = False
+    for name in ("a.bin", "b.bin"):
+        project.write(name, name)
+    project.write("all.dvc", "# mine\nouts:\n- path: a.bin\n- path: b.bin  # kept\n")
+    project.write(".gitignore", "/a.bin\n/b.bin\n")
+    project.dvc("commit", "-q", "-f", "all.dvc")
+    project.git("add", "-A")
+    project.git("commit", "-qm", "both")
+    before = project.read("all.dvc")
+    project.devml("untrack", "a.bin")
+    assert project.states() == {"b.bin": "clean"}
+    assert "# mine" in project.read("all.dvc")
+    assert "up to date" in project.dvc("status").out
+    assert project.read("a.bin") == "a.bin"
+    project.devml("undo")
+    assert project.read("all.dvc") == before
+    assert project.states() == {"a.bin": "clean", "b.bin": "clean"}
+    project.devml("untrack", "--delete", "a.bin")
+    assert not project.exists("a.bin")
+    project.devml("untrack", "b.bin")
+    assert not project.exists("all.dvc")
+    project.devml("undo")
+    project.devml("untrack", "all.dvc")
+    assert not project.exists("all.dvc")
+    assert project.states() == {}
