@@ -332,8 +332,8 @@ class Untracked:
 def untrack(ws: Workspace, paths: Sequence[str], *, delete: bool) -> Untracked:
     """Take artifacts out of tracking; with `delete` also out of the workspace.
 
-    A pointer file stands for all that it points to. The pointer leaves the worktree and the index; with `delete`, content that is in no snapshot
-    yet goes into the cache and the rescue log first.
+    A pointer file stands for all that it points to. The pointer leaves the worktree and the index;
+    with `delete`, content that is in no snapshot yet goes into the cache and the rescue log first.
     """
     done = Untracked()
     known = ws.tree.snapshot.pointers.values()
