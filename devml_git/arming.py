@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from devml_git.workspace import Observed, Workspace
 
 # States that nothing is to be done about until the next commit
+_WATCHED = 100_000  # characters of the names of files that pipelines take values from
 _CALM_STATES = frozenset({State.CLEAN, State.MODIFIED, State.NEW})
 
 
@@ -87,6 +88,8 @@ def _calm(ws: Workspace) -> bool:
     """
     tree = ws.tree
     if tree.snapshot.broken or ws.git.half_way():
+        return False
+    if sum(map(len, ws.pipelines.watched)) > _WATCHED:  # more than a command takes as arguments
         return False
     if any(file not in tree.texts and file not in tree.sparse for file in tree.indexed):
         return False

@@ -73,7 +73,7 @@ def said(file: str, ask: Callable[[str], list[PipelineOut]], seconds: float) -> 
         with bounds.limited(file, seconds):
             return [asdict(out) for out in ask(file)]
     except DevmlError as e:
-        return e.message.removeprefix(f"{shown(file)}: ")
+        return e.message.removeprefix(f"{shown(file)}: ").replace(f"{os.getcwd()}/", "")
     except MemoryError:
         return "DVC takes too much memory to resolve it"
 

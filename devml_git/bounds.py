@@ -70,10 +70,14 @@ def end() -> None:
     _Spent.seconds = None
 
 
-def renew() -> None:
-    """Forget what was spent, but for DVC's part, if it is counted at all: another project."""
+def renew(*, dvc: bool = False) -> None:
+    """Forget what was spent, if it is counted at all: another project, or commit, comes.
+
+    DVC's part is one for all projects; in a history each commit has its own (`dvc`).
+    """
     if _Spent.seconds is not None:
         _Spent.seconds = 0.0
+        _Spent.asked = 0.0 if dvc else _Spent.asked
 
 
 def left(most: float) -> float:

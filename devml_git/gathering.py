@@ -1,20 +1,22 @@
 """What commits need: every object that their pointers name, once.
 
-From one `git diff-tree` over all commits and one `git cat-file --batch` over the pointers' texts,
-however many commits there are. What a commit has unchanged, its parents have; of parents that are
+From a few `git diff-tree` over all commits and a `git cat-file --batch` over the pointers' texts,
+however many commits there are; what a `dvc.lock` means is asked once for all commits in which it
+and its pipeline are the same. What a commit has unchanged, its parents have; of parents that are
 not among the commits, the trees are read.
 """
 
 from __future__ import annotations
 
 import hashlib
+import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from devml_git import bounds, gate, pointers
 from devml_git.errors import Refused
-from devml_git.pipelines import YAML_PATHSPECS, AtRevision, yaml_of
-from devml_git.plumbing import POINTER_PATHSPECS, is_lock, is_pointer_file
+from devml_git.pipelines import AtRevision, yaml_of
+from devml_git.plumbing import POINTER_PATHSPECS, YAML_PATHSPECS, is_lock, is_pointer_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from devml_git.plumbing import Git
     from devml_git.pointers import PipelineOut
 
+_SPECS = 200  # names that one git is given as arguments
 Key = tuple[str, str]
 _Said = dict[tuple[str, str], "PipelineOut"]  # what a `dvc.yaml` says, by stage and path as written
 
@@ -73,7 +76,7 @@ def gather(
                 locks.meet(commit, path)
             elif path not in changed.get(commit, ()):
                 found.commits.setdefault((path, blob), []).append(commit)
-    locks.find(changed, theirs)
+    locks.find(commits, changed, theirs)
     blobs = {key: key[1] for key in found.commits}
     for (commit, file), version in locks.versions.items():
         found.locks.setdefault(commit, {})[file] = version
@@ -109,40 +112,51 @@ class _Locks:
         """Hear of a commit in which a lock may mean something new."""
         self._met[commit, file] = None
 
-    def find(self, changed: Mapping[str, set[str]], theirs: tuple[str, ...]) -> None:
-        """Find the versions. `changed` are the files that each commit has changed."""
+    def find(
+        self,
+        commits: Sequence[str],
+        changed: Mapping[str, set[str]],
+        theirs: tuple[str, ...],
+    ) -> None:
+        """Find the versions. `changed` are the pointers and pipelines that commits have changed."""
         rows = [(c, p) for c, paths in changed.items() for p in paths if not p.startswith(theirs)]
-        files = {p for _, p in rows if is_lock(p)} | {file for _, file in self._met}
-        if not files:
-            return
+        files = sorted({p for _, p in rows if is_lock(p)} | {file for _, file in self._met})
+        whole = [(commit, self._whole(path)) for commit, path in rows]
         watched: set[str] = set()
-        while True:
-            by_source: dict[str, list[str]] = {}
-            for file in sorted(files):
+        while files:
+            locks_of: dict[str, list[str]] = {}
+            for file in files:
                 for source in (file, *self._pipelines.sources(file)):
-                    by_source.setdefault(source, []).append(file)
-            for commit, path in rows:
-                for file in by_source.get(path, ()):
+                    locks_of.setdefault(self._whole(source), []).append(file)
+            for commit, path in whole:
+                for file in locks_of.get(path, ()):
                     self.meet(commit, file)
             self._resolve()
-            sources = {s for file in files for s in self._pipelines.sources(file)}
-            fresh = {s for s in sources - watched if not s.startswith("../")}
+            sources = {self._whole(s) for file in files for s in self._pipelines.sources(file)}
+            fresh = sorted(sources - watched)
             if not fresh:
                 return
-            watched |= fresh
-            specs = [f":(literal){name}" for name in sorted(fresh)]
-            rows = [(r.commit, r.path) for r in self._git.changed_blobs(list(changed), specs)]
+            watched.update(fresh)
+            whole = []
+            for start in range(0, len(fresh), _SPECS):
+                specs = [f":(literal){name}" for name in fresh[start : start + _SPECS]]
+                found = self._git.whole.changed_blobs(commits, specs)
+                whole += [(row.commit, row.path) for row in found]
+
+    def _whole(self, path: str) -> str:
+        """Return a path as seen from the worktree's root: values may come from above a project."""
+        return posixpath.normpath(f"{self._git.prefix}{path}")
 
     def _resolve(self) -> None:
         """Ask for what is not known: once for all commits that have the same files."""
         events = list(self._met)
         names = [(file, *sorted(self._pipelines.sources(file))) for _, file in events]
         specs = [
-            f"{commit}:{self._git.prefix}{name}"
+            f"{commit}:{self._whole(name)}"
             for (commit, _), some in zip(events, names, strict=True)
             for name in some
         ]
-        ids = iter(self._git.ids_of(specs))
+        ids = iter(self._git.ids_of(specs, follow=True))
         for (commit, file), some in zip(events, names, strict=True):
             blob, *others = (next(ids) for _ in some)
             key = file, (blob, *others)
@@ -153,7 +167,7 @@ class _Locks:
     def _version(self, commit: str, file: str, blob: str | None) -> str:
         if blob is None:
             return ""
-        bounds.renew()  # a history may be long
+        bounds.renew(dvc=True)  # a history may be long
         yaml = yaml_of(file)
         outs = self._pipelines.outs([yaml], AtRevision(self._git, commit))
         said = outs.known.get(file, {})

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from devml_git import plumbing, yamltext
-from devml_git.bounds import ASK_SECONDS, charge, left_for_dvc
+from devml_git.bounds import ASK_SECONDS, charge, left_for_dvc, limited
 from devml_git.errors import DevmlError, DvcFailed, Refused
 from devml_git.gate import shown
 from devml_git.inside import read_inside
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from devml_git.plumbing import Git
     from devml_git.pointers import Outputs
 
-YAML_PATHSPECS = (":(glob)**/dvc.yaml", ":(glob)**/.dvcignore")
 _FORMAT = b"3"  # of what is remembered
 _WAIT = 60  # seconds by the clock, where the machine has no time for DVC
 _MOST = max(yamltext.MAX_BYTES, MAX_VARS_BYTES)  # bytes of any file
@@ -90,7 +89,7 @@ class AtRevision:
         """Read files by three processes of git, however many they are."""
         asked = list(paths)
         names = [f"{self._rev}:{posixpath.normpath(self._git.prefix + path)}" for path in asked]
-        ids = dict(zip(asked, self._git.ids_of(names), strict=True))
+        ids = dict(zip(asked, self._git.ids_of(names, follow=True), strict=True))
         there = sorted({blob for blob in ids.values() if blob is not None})
         texts = self._git.small_blobs(there, _MOST)
         for path, blob in ids.items():
@@ -185,11 +184,14 @@ class Pipelines:
         for name in _above(file):
             if has_patterns(ignores := files.text(name)):
                 texts[name] = ignores
-        if b"${" in one.text:
+        if one.is_template():
             values = self._values_in.setdefault(file, set())
             names = self._readable(one.vars_files())
             texts |= _values_files(names, files)
-            more = self._readable(one.stages_vars_files(_values(one, texts)))
+            with limited(file):
+                known = _values(one, texts)
+                counted(one, known)
+                more = self._readable(one.stages_vars_files(known))
             texts |= _values_files(more, files)
             values.update(names, more)
         return _Given(one, texts)
@@ -222,23 +224,13 @@ class Pipelines:
                 said[file] = known
         if asked:
             in_time = left_for_dvc() == ASK_SECONDS
-            answers = self._resolved({file: one for file, (_, one) in asked.items()})
+            answers = self._asked({file: one for file, (_, one) in asked.items()})
             for file, (digest, _) in asked.items():
                 self._known[digest] = said[file] = answers[file]
                 # another time, when nothing else has taken of it, what is refused now may be read
                 if in_time or not isinstance(answers[file], str):
                     self._remember(digest, json.dumps(answers[file]))
         return said
-
-    def _resolved(self, given: Mapping[str, _Given]) -> dict[str, Any]:
-        said: dict[str, Any] = {}
-        for file, one in given.items():
-            try:
-                counted(one.pipeline, _values(one.pipeline, one.texts))
-            except DevmlError as e:
-                said[file] = e.message.removeprefix(f"{shown(file)}: ")
-        asked = {file: one for file, one in given.items() if file not in said}
-        return said | self._asked(asked) if asked else said
 
     def _asked(self, given: Mapping[str, _Given]) -> dict[str, Any]:
         """Ask DVC. Of what it was busy with when its time was over, that is what is said."""
@@ -321,7 +313,7 @@ def _plain_outs(one: Pipeline) -> list[dict[str, Any]] | None:
     As DVC 3.67 `stage/loader.py` and `output.py` (`load_from_pipeline`) read it.
     """
     stages = one.data.get("stages") or {}
-    if not isinstance(stages, dict) or b"${" in one.text:
+    if not isinstance(stages, dict) or one.is_template():
         return None
     found: list[dict[str, Any]] = []
     for name, stage in stages.items():

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 MAX_VARS_BYTES = measures.MAX_BYTES
+MAX_VARS_FILES = 200  # of one `dvc.yaml`
+_LONGEST = 1024  # characters of such a file's path
 MAX_TEXT = 4 << 20  # characters of all that is put in for `${}`
 _PARAMS = "params.yaml"
 # Possessive, and nothing that begins one may be inside: one pass over any text
@@ -40,6 +42,20 @@ class Pipeline:
     text: bytes
     data: Mapping[str, Any]
 
+    def is_template(self) -> bool:
+        """Whether anything in it is to be resolved, however YAML writes it."""
+        todo: list[Any] = [self.data]
+        seen: set[int] = set()
+        while todo:
+            one = todo.pop()
+            if isinstance(one, str):
+                if "${" in one:
+                    return True
+            elif isinstance(one, dict | list) and id(one) not in seen:  # YAML's aliases share them
+                seen.add(id(one))
+                todo += [*one, *one.values()] if isinstance(one, dict) else one
+        return False
+
     def stages(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the stages that are mappings, by name."""
         found = self.data.get("stages")
@@ -50,29 +66,35 @@ class Pipeline:
     def vars_files(self) -> list[str]:
         """Return the files that templates of the whole file take values from, DVC's default first.
 
-        Relative to the root, as all that follows; `..` may lead above it.
+        Relative to the root, as all that follows; `..` may lead above it. Raises Refused for very
+        many.
         """
         base = posixpath.dirname(self.file)
-        return _files([posixpath.join(base, _PARAMS), *_named(self.data.get("vars"), base)])
+        return self._files([posixpath.join(base, _PARAMS), *_named(self.data.get("vars"), base)])
 
     def stages_vars_files(self, values: Mapping[str, Any]) -> list[str]:
         """Return the files that single stages take values from, as well.
 
         `values` are those of `vars_files` and of `vars`: a stage's `wdir` may be made of them.
+        Raises Refused for very many.
         """
         base = posixpath.dirname(self.file)
-        found: list[str] = []
+        found: dict[str, None] = {}
         for _, stage in self.stages():
             inner = _inner(stage)
             if isinstance(inner.get("vars"), list):
                 for wdir in _wdirs(stage, str(inner.get("wdir") or "."), values):
-                    found += _named(inner["vars"], posixpath.join(base, wdir))
-        return _files(found)
+                    found.update(dict.fromkeys(_named(inner["vars"], posixpath.join(base, wdir))))
+                    if len(found) > MAX_VARS_FILES:
+                        break
+        return self._files(found)
 
-
-def _files(found: Iterable[str]) -> list[str]:
-    inside = (posixpath.normpath(path) for path in found)
-    return list(dict.fromkeys(p for p in inside if not p.startswith("/") and _can_be(p)))
+    def _files(self, found: Iterable[str]) -> list[str]:
+        inside = (posixpath.normpath(path) for path in found)
+        names = list(dict.fromkeys(p for p in inside if not p.startswith("/") and _can_be(p)))
+        if len(names) > MAX_VARS_FILES:
+            raise Refused(f"{shown(self.file)}: more than {MAX_VARS_FILES} files of `vars`")
+        return names
 
 
 def _wdirs(stage: Mapping[str, Any], wdir: str, values: Mapping[str, Any]) -> Iterator[str]:
@@ -81,11 +103,12 @@ def _wdirs(stage: Mapping[str, Any], wdir: str, values: Mapping[str, Any]) -> It
         yield wdir
         return
     for item in islice(_items(stage, values), MAX_STAGES):
-        yield _with(wdir, {**values, **item})
+        yield _ANY.sub(lambda m, item=item: str(_of_item(m[1].strip(), item, values)), wdir)  # type: ignore[misc]
 
 
-def _with(text: str, values: Mapping[str, Any]) -> str:
-    return _ANY.sub(lambda found: str(_value(found[1].strip(), values)), text)
+def _of_item(name: str, item: Mapping[str, Any], values: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    first = name.partition(".")[0].partition("[")[0]
+    return _value(name, item if first in item else values)
 
 
 def _items(stage: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -114,7 +137,7 @@ def _inner(stage: dict[str, Any]) -> dict[str, Any]:
 
 def _can_be(path: str) -> bool:
     """Whether a file can be called so: YAML can write NUL and half a letter."""
-    return not _NO_NAME.search(path)
+    return len(path) <= _LONGEST and not _NO_NAME.search(path)
 
 
 def _named(entries: Any, base: str) -> list[str]:  # noqa: ANN401
@@ -149,10 +172,22 @@ def values_of(pipeline: Pipeline, texts: Mapping[str, bytes | None]) -> dict[str
     found: dict[str, Any] = {}
     for file, text in texts.items():
         table = None if text is None else measures.load(file, text)
-        found |= table if isinstance(table, dict) else {}
+        found = _merged(found, table if isinstance(table, dict) else {})
     entries = pipeline.data.get("vars")
     for entry in entries if isinstance(entries, list) else ():
-        found |= entry if isinstance(entry, dict) else {}
+        found = _merged(found, entry if isinstance(entry, dict) else {})
+    return found
+
+
+def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two tables together, and tables in them, as DVC does (`parsing/context.py`)."""
+    found = dict(one)
+    for key, value in other.items():
+        before = found.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            found[key] = _merged(before, value)
+        else:
+            found[key] = value
     return found
 
 

@@ -16,7 +16,13 @@ from devml_git.inside import read_inside
 from devml_git.nouns import Broken, Snapshot
 from devml_git.pipelines import AtRevision, Outs, yaml_of
 from devml_git.place import Absent, parent, what_is
-from devml_git.plumbing import POINTER_PATHSPECS, PROJECT_PATHSPEC, is_lock, is_pointer_file
+from devml_git.plumbing import (
+    POINTER_PATHSPECS,
+    PROJECT_PATHSPEC,
+    YAML_PATHSPECS,
+    is_lock,
+    is_pointer_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -55,7 +61,7 @@ def read_tree(git: Git, ask: Callable[[list[str]], Outs]) -> Tree:
     """Read the worktree's pointers; `ask` is told the `dvc.yaml` files and answers for DVC."""
     listed = git.names(
         "ls-files", "-z", "-c", "-o", "--exclude-standard", "--deduplicate", "--",
-        *POINTER_PATHSPECS, ":(glob)**/dvc.yaml", ":(glob)**/.dvcignore", PROJECT_PATHSPEC,
+        *POINTER_PATHSPECS, *YAML_PATHSPECS, PROJECT_PATHSPEC,
     )  # fmt: skip
     nested = {n.removesuffix("/.dvc/config") for n in listed if n.endswith("/.dvc/config")}
     theirs = tuple(f"{n}/" for n in nested)

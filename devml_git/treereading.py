@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import OrderedDict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -106,22 +107,30 @@ class TreeReader:
 
 
 class _Texts:
-    """A commit's files, for its pipelines."""
+    """A commit's files, for its pipelines: what the walk knows anyway, and others from git."""
 
     def __init__(self, reader: TreeReader, tree: Tree) -> None:
         self._reader = reader
         self._tree = tree
+        self._others = AtRevision(reader.git, tree.commit)
 
     def ahead(self, paths: Iterable[str]) -> None:
-        """Ask for the ids of all at once."""
-        self._tree.blobs([p for p in paths if not p.startswith("../")], self._reader.named)
+        """Ask for those together that the walk does not know."""
+        self._others.ahead([p for p in paths if self._blob(p) is None])
 
     def text(self, path: str) -> bytes | None:
         """Return a file's content, None where there is none. Raises Refused."""
-        if path.startswith("../"):  # above the project: hardly ever
-            return AtRevision(self._reader.git, self._tree.commit).text(path)
-        blob = self._tree.blobs([path], self._reader.named)[path]
+        blob = self._blob(path)
+        if blob is None:
+            return self._others.text(path)
         return self._reader.text(path, blob, MAX_BYTES) if blob else None
+
+    def _blob(self, path: str) -> str | None:
+        """Return the blob of a file ("": not there); None where the walk does not know it."""
+        if not self._reader.named(path):
+            return None
+        found = self._tree.facts.get(path)
+        return found or ("" if posixpath.basename(path) == ".dvcignore" else None)
 
 
 def nested(tree: Tree) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ import time
 from typing import TYPE_CHECKING
 
 from devml_git.place import write_all
-from devml_git.plumbing import POINTER_PATHSPECS, PROJECT_PATHSPEC, anchored
+from devml_git.plumbing import POINTER_PATHSPECS, PROJECT_PATHSPEC, YAML_PATHSPECS, anchored
 from devml_git.privacy import make_file
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _HEAD = struct.Struct(">10I")
 COMMITTING = "committing"  # how the last commit was looked at, and by which git
 READY = "ready"
 # As the shim's `pointers_same`
-LISTED = (*POINTER_PATHSPECS, ":(glob)**/dvc.yaml", PROJECT_PATHSPEC)
+LISTED = (*POINTER_PATHSPECS, *YAML_PATHSPECS, PROJECT_PATHSPEC)
 HELD_LISTING = ("ls-files", "-c", "-i")
 _ASSUME_VALID = 0x8000
 

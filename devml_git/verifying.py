@@ -29,15 +29,16 @@ if TYPE_CHECKING:
 
 Key = tuple[str, str]  # an object: its oid and hash name
 
-RECOVERABLE, AT_RISK, LOST = "recoverable", "at-risk", "lost"
-_ORDER = (RECOVERABLE, AT_RISK, LOST)
+RECOVERABLE, UNKNOWN, AT_RISK, LOST = "recoverable", "unknown", "at-risk", "lost"
+VERDICTS = (RECOVERABLE, UNKNOWN, AT_RISK, LOST)  # of several, the last one counts
 
 
 @dataclass(slots=True)
 class Problem:
     """An object that is not as it should be, for one artifact, and the commits that need it.
 
-    `problem` is "missing" or "corrupt" (in the cache), or "not-on-remote".
+    `problem` is "missing" (in the cache, and on no remote that was asked), "corrupt" (in the cache,
+    or on one), or "not-on-remote".
     """
 
     path: str
@@ -73,6 +74,12 @@ class Verdicts:
     def count(self, verdict: str) -> int:
         """Return how many commits have this verdict."""
         return sum(1 for v in self.commits.values() if v == verdict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is lost, and nothing is corrupt anywhere."""
+        corrupt = any(problem.problem == "corrupt" for problem in self.problems)
+        return not (corrupt or self.corrupt or self.count(LOST))
 
     def to_dict(self) -> dict[str, Any]:
         """Return product.md's `devml.verify/v1`."""
@@ -150,7 +157,7 @@ def _spread(
                 mine[path] = blob
         bad[commit] = mine
         worst = [verdicts[path, blob] for path, blob in mine.items()]
-        found.commits[commit] = max(worst, key=_ORDER.index, default=RECOVERABLE)
+        found.commits[commit] = max(worst, key=VERDICTS.index, default=RECOVERABLE)
         for key in mine.items():
             for problem in problems.get(key, ()):
                 problem.commits.append(commit)
@@ -174,6 +181,7 @@ class _Inspection:
         self.places: dict[Key, tuple[Pointer, str, int | None]] = {}
         self.members: dict[Key, Mapping[str, str]] = {}  # what is in a directory: name to oid
         self.hostile: set[Key] = set()  # manifests that nobody can restore
+        self.damaged: set[tuple[str | None, Key]] = set()  # on a remote, and not whole
         self.unreadable: set[tuple[str, Key]] = set()  # manifests of which a remote has no good one
         self.remotes: dict[str, Remote] = {}
 
@@ -304,6 +312,8 @@ class _Inspection:
             said = sizes.get(key, 0)
             same = expected is None or said is None or said == expected
             self.there[name, key] = key in sizes and same and (name, key) not in self.unreadable
+            if key in sizes and not self.there[name, key]:
+                self.damaged.add((name, key))
         if self.full:  # read what it has, and hash it
             listed = [key for key in keys if self.there[name, key]]
             found = there.each(there.proves, [self._wanted(key) for key in listed])
@@ -311,6 +321,8 @@ class _Inspection:
                 self.there[name, key] = one is not None
                 if one is not None:
                     self.read[name, key] = one
+                else:
+                    self.damaged.add((name, key))
 
     def _size(self, key: Key) -> int | None:
         """Return the size an object has, in bytes, where it is known."""
@@ -343,6 +355,8 @@ class _Inspection:
             right = sizes.get(key, -1) in {None, self.ws.cache.size_of(*key)}
             self.there[name, key] = whole and right
             self.found.healed += whole and right
+            if whole and right:
+                self.damaged.discard((name, key))
 
     def _still_good(self, key: Key) -> bool:
         """Read an object before it is sent: bit rot since it was verified changes no time stamp."""
@@ -376,7 +390,7 @@ class _Inspection:
             if not pointers:
                 continue
             places = [place for p in pointers for place in self._places_of(p)]
-            verdict = max((self._verdict(p, k) for p, k, _ in places), key=_ORDER.index)
+            verdict = max((self._verdict(p, k) for p, k, _ in places), key=VERDICTS.index)
             found = [problem for place in places for problem in self._problems(*place)]
             if found or verdict != RECOVERABLE:
                 verdicts[where] = verdict
@@ -395,16 +409,18 @@ class _Inspection:
         """`push: false` is nowhere else by choice: that it is not here does not show it lost."""
         if key in self.hostile:
             return LOST
-        here = self.here[key] == "good" and not (
+        corrupt = self.here[key] == "corrupt" or (
             key == _key(pointer) and self._unlike_here(pointer)
         )
+        here = self.here[key] == "good" and not corrupt
         there = self._is_there(pointer, key)
         if there is not None:
-            return RECOVERABLE if here and there else AT_RISK if here or there else LOST
+            whole = there and not corrupt
+            return RECOVERABLE if whole else AT_RISK if here or there else LOST
         if here:
             return RECOVERABLE
-        unasked = self.asked is None and bool(self.ws.dvc.remotes)
-        return AT_RISK if unasked or not pointer.push else LOST
+        nobody_looked = not pointer.push or (self.asked is None and bool(self.ws.dvc.remotes))
+        return LOST if not nobody_looked else AT_RISK if corrupt else UNKNOWN
 
     def _is_there(self, pointer: Pointer, key: Key) -> bool | None:
         name = self._remote_for(pointer)
@@ -414,13 +430,18 @@ class _Inspection:
         return found
 
     def _problems(self, pointer: Pointer, key: Key, place: str) -> list[Problem]:
-        wrong = [] if self.here[key] == "good" else [self.here[key]]
-        if key == _key(pointer) and self._unlike_here(pointer):
-            wrong = ["corrupt"]
-        wrong += ["not-on-remote"] if self._is_there(pointer, key) is False else []
-        wrong += ["corrupt"] if key in self.hostile and not wrong else []
+        there = self._is_there(pointer, key)
+        wrong = {self.here[key]} - {"good"}
+        if there:
+            wrong.discard("missing")  # whole on the remote that was asked
+        if key in self.hostile or (key == _key(pointer) and self._unlike_here(pointer)):
+            wrong = {"corrupt"}
+        if there is False:
+            damaged = (self._remote_for(pointer), key) in self.damaged
+            wrong.add("corrupt" if damaged else "not-on-remote")
         size = pointer.size if place == pointer.path else None
-        return [Problem(f"{self.ws.git.prefix}{place}", key[0], size, kind) for kind in wrong]
+        where = f"{self.ws.git.prefix}{place}"
+        return [Problem(where, key[0], size, kind) for kind in sorted(wrong)]
 
 
 def _key(pointer: Pointer) -> Key:

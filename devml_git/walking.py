@@ -84,7 +84,7 @@ class _Walk:
         self.rows: dict[str, tuple[Row, ...]] = {}  # of the commit just yielded, by parent
         by_name = candidate(config)
         self.named: Callable[[str], bool] = lambda path: (
-            by_name(path) or path.endswith("/.dvc/config")
+            by_name(path) or path.endswith(("/.dvc/config", ".dvcignore"))
         )
         self.trees = Trees(git, self.named)
         self.reader = TreeReader(git, self.named)
@@ -122,7 +122,7 @@ class _Walk:
         return path in facts or is_pointer_file(path) or self.named(path)
 
     def _commit(self, entry: Entry) -> Commit:
-        bounds.renew()  # a history may be long, and each commit is told at once
+        bounds.renew(dvc=True)  # a history may be long, and each commit is told at once
         tree = self.trees.at(entry.commit)
         notes: list[str] = []
         self.rows = self._differences(entry)

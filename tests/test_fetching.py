@@ -85,7 +85,7 @@ def test_what_is_not_to_be_pushed_is_on_no_remote_and_missed_by_nobody(split: Sp
     assert "push: false): models/n.pt" in ran.err
     found = devml("verify", "--remote", "--json", cwd=split.clone.path)
     assert found.status == 0
-    assert [c["verdict"] for c in found.json["commits"]] == ["at-risk"]
+    assert [c["verdict"] for c in found.json["commits"]] == ["unknown"]
     assert [(p["path"], p["problem"]) for p in found.json["problems"]] == [
         ("models/n.pt", "missing")
     ]

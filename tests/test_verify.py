@@ -100,16 +100,22 @@ def test_lost_object_is_blamed_on_the_commits_that_need_it(world: World) -> None
     world.here(oid).unlink()
     assert world.verdicts() == {
         "v1": "recoverable",
-        "v2": "at-risk",
+        "v2": "unknown",
         "v3": "recoverable",
         "side": "recoverable",
     }
+    problem = {
+        "path": "models/a.pt",
+        "oid": oid,
+        "size": 500,
+        "commits": [world.project.head("v2")],
+    }
+    ran = world.verify("--all", "--json")
+    assert ran.json["problems"] == [{**problem, "problem": "missing"}]
     ran = world.verify("--all", "--remote", "--json")
     assert ran.status == 0
-    assert ran.json["problems"] == [
-        {"path": "models/a.pt", "oid": oid, "size": 500, "problem": "missing",
-         "commits": [world.project.head("v2")]}
-    ]  # fmt: skip
+    assert ran.json["problems"] == []
+    assert set(world.verdicts("--remote").values()) == {"recoverable"}
     world.there(oid).unlink()
     ran = world.verify("--all", "--remote", "--json")
     assert ran.status == 1
@@ -125,10 +131,10 @@ def test_object_that_several_commits_share_is_blamed_on_all_of_them(world: World
     oid = world.oid("v1", "models/a.pt")
     world.here(oid).unlink()
     assert world.verdicts() == {
-        "v1": "at-risk",
+        "v1": "unknown",
         "v2": "recoverable",
         "v3": "recoverable",
-        "side": "at-risk",
+        "side": "unknown",
     }
 
 
@@ -171,6 +177,35 @@ def test_bad_copy_never_replaces_a_good_one(world: World) -> None:
     ran = world.verify("--all", "--remote", "--full", "--repair", "--json")
     assert ran.status == 1
     assert world.verdicts("--remote", "--full")["v3"] == "lost"
+
+
+def test_corrupt_content_is_said_no_to_wherever_it_is(world: World) -> None:
+    oid = world.oid("v2", "models/a.pt")
+    good = world.here(oid).read_bytes()
+    damage(world.here(oid), "flip", random.Random(1))
+    for words, verdict in (((), "at-risk"), (("--remote",), "at-risk")):
+        assert world.verify("v2", *words).status == 1
+        assert world.verdicts(*words)["v2"] == verdict
+    world.here(oid).chmod(0o644)
+    world.here(oid).write_bytes(good)
+    damage(world.there(oid), "flip", random.Random(1))
+    ran = world.verify("v2", "--remote", "--full", "--json")
+    assert ran.status == 1
+    assert [p["problem"] for p in ran.json["problems"]] == ["corrupt"]
+    assert [c["verdict"] for c in ran.json["commits"]] == ["at-risk"]
+
+
+def test_remote_that_is_not_configured_cannot_be_asked(models: Project) -> None:
+    models.differential = False
+    ran = models.devml("verify", "--remote", check=False)
+    assert ran.status == 2
+    assert "dvc remote add -d NAME URL" in ran.err
+    oid = re.search(r"md5: (\w+)", models.show("v1", "models/a.pt.dvc"))
+    assert oid is not None
+    models.object("models/a.pt.dvc").unlink()
+    ran = models.devml("verify", "--json", check=False)
+    assert ran.status == 1
+    assert [c["verdict"] for c in ran.json["commits"]] == ["lost"]
 
 
 def test_remote_directory_that_is_not_there_is_told_of(world: World, tmp_path: Path) -> None:
@@ -266,7 +301,8 @@ def test_clone_without_content_is_at_risk_until_it_has_it(world: World, tmp_path
     )
     assert not (place / "models/a.pt").exists()
     ran = devml("verify", "--json", cwd=place)
-    assert [c["verdict"] for c in ran.json["commits"]] == ["at-risk"]
+    assert [c["verdict"] for c in ran.json["commits"]] == ["unknown"]
+    assert "no DVC remote was asked: devml-git verify --remote" in devml("verify", cwd=place).err
     assert devml("fetch", cwd=place).status == 0
     assert [
         c["verdict"] for c in devml("verify", "--remote", "--json", cwd=place).json["commits"]
@@ -346,7 +382,7 @@ def test_manifest_that_is_gone_is_fetched_to_judge_what_is_inside(world: World) 
     world.here(oid).unlink()
     world.there(inside[0]["md5"]).unlink()
     found = world.verify("v3", "--remote", "--json").json
-    assert [x["problem"] for x in found["problems"]] == ["missing", "not-on-remote"]
+    assert [x["problem"] for x in found["problems"]] == ["not-on-remote"]
     assert not world.here(oid).exists(), "verify alone changes nothing"
     world.there(oid).unlink()
     assert world.verify("v3", "--remote", "--json").json["commits"][0]["verdict"] == "lost"

@@ -46,7 +46,7 @@ def verify(
 ) -> None:
     """Prove which commits can be recovered: each object is hashed, each commit gets a verdict.
 
-    Exit code 1 where anything is lost.
+    Exit code 1 where anything is lost or corrupt.
 
     Example: devml-git verify --all --remote
     """
@@ -55,6 +55,12 @@ def verify(
         if (remote or repair) and not ws.access.is_set_up:
             raise UsageError("nothing has been set up here: no DVC remote is asked",
                              hint="devml-git init")  # fmt: skip
+        if remote and not ws.dvc.remotes:
+            raise UsageError("no DVC remote is configured here, so none can be asked",
+                             hint="dvc remote add -d NAME URL")  # fmt: skip
+        if ws.git.shallow:
+            out().remark("note: a shallow clone: what came before is not here, and not looked at"
+                         "   (git fetch --unshallow)")  # fmt: skip
         name = verifying.remote_among(ws, revs or []) if remote else None
         meant = [rev for rev in revs or [] if rev != name]
         commits = verifying.commits_of(ws, meant, everything=everything)
@@ -64,7 +70,7 @@ def verify(
         out().document(found.to_dict())
     else:
         _show(found)
-    if found.count(verifying.LOST):
+    if not found.passed:
         raise typer.Exit(1)
 
 
@@ -77,14 +83,12 @@ def _show(found: Verdicts) -> None:
         o.answer(f"and {len(found.problems) - _SHOWN} more: devml-git verify --json")
     for text in found.broken[:_SHOWN]:
         o.answer(f"cannot be followed: {text}")
-    counts = [
-        f"{n} {verdict}"
-        for verdict in (verifying.RECOVERABLE, verifying.AT_RISK, verifying.LOST)
-        if (n := found.count(verdict))
-    ]
+    counts = [f"{n} {verdict}" for verdict in verifying.VERDICTS if (n := found.count(verdict))]
     o.answer(f"{counted(len(found.commits), 'commit')}: {', '.join(counts) or 'none'}")
     healed = f", {found.healed} healed" if found.healed else ""
     o.answer(f"{counted(found.checked, 'object')} checked, {human(found.bytes)} read{healed}")
+    if found.count(verifying.UNKNOWN):
+        o.remark("unknown: not here, and no DVC remote was asked: devml-git verify --remote")
     kinds = {problem.problem for problem in found.problems}
     for kind, hint in _HINTS.items():
         if kind in kinds:

@@ -21,6 +21,7 @@ from devml_git.plumbing.names import (
     NULL_MODE,
     POINTER_PATHSPECS,
     PROJECT_PATHSPEC,
+    YAML_PATHSPECS,
     ChangedBlob,
     IndexEntry,
     anchored,
@@ -43,8 +44,9 @@ from devml_git.plumbing.programs import (
 )
 
 __all__ = [
-    "LINK_MODE", "NULL_MODE", "POINTER_PATHSPECS", "PROJECT_PATHSPEC", "ChangedBlob",
-    "Conversation", "Git", "IndexEntry", "Process", "anchored", "clone", "command_by_ps", "decode",
+    "LINK_MODE", "NULL_MODE", "POINTER_PATHSPECS", "PROJECT_PATHSPEC", "YAML_PATHSPECS",
+    "ChangedBlob", "Conversation", "Git", "IndexEntry", "Process", "anchored", "clone",
+    "command_by_ps", "decode",
     "foreign_environment", "git_version", "is_lock", "is_pointer_file", "isolated_python",
     "read_as_published", "require_git", "run_program", "start_pager",
 ]  # fmt: skip

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 
 POINTER_PATHSPECS = (":(glob)**/*.dvc", ":(glob)**/dvc.lock")
+# What decides, beside a `dvc.lock`, which outputs it has
+YAML_PATHSPECS = (":(glob)**/dvc.yaml", ":(glob)**/.dvcignore")
 PROJECT_PATHSPEC = ":(glob)**/.dvc/config"
 NULL_MODE = "000000"
 LINK_MODE = "120000"

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# What `--follow-symlinks` calls links that lead to no object
+_LEADS_NOWHERE = (b"symlink ", b"dangling ", b"loop ", b"notdir ")
+
+
 class Objects(Settings):
     """Commits by their names, what they descend from, and the files they hold."""
 
@@ -146,15 +150,27 @@ class Objects(Settings):
         """Return the commits that objects are, or tags of; None for what is none."""
         return self.ids_of([f"{i}^{{commit}}" for i in ids])
 
-    def ids_of(self, specs: Sequence[str]) -> list[str | None]:
-        """Return the objects that git knows by these names (as COMMIT:PATH), None for none."""
+    def ids_of(self, specs: Sequence[str], *, follow: bool = False) -> list[str | None]:
+        """Return the objects that git knows by these names (as COMMIT:PATH), None for none.
+
+        `follow` links inside a commit's tree; one that leads out of it leads to none.
+        """
         if not specs:
             return []
         # git before 2.38 takes a name a line: one with a newline in it counts as not there
         asked = "".join(f"{'' if chr(10) in s else s}\n" for s in specs)
-        argv = ("cat-file", "--batch-check=%(objectname)")
+        argv = ["cat-file", "--batch-check=%(objectname)", *(["--follow-symlinks"] * follow)]
         _, out = self.raw(*argv, stdin=asked.encode("utf-8", "surrogateescape"))
-        return [None if " " in line else line for line in decode(out).split("\n")[: len(specs)]]
+        found: list[str | None] = []
+        at = 0
+        while len(found) < len(specs):
+            end = out.index(b"\n", at)
+            line = out[at:end]
+            at = end + 1
+            found.append(None if b" " in line else decode(line))
+            if follow and line.startswith(_LEADS_NOWHERE):  # what it says follows (git-cat-file(1))
+                at += int(line.split(b" ")[1]) + 1
+        return found
 
     def present(self, specs: Sequence[str]) -> list[bool]:
         """Return which objects git has; `specs` as COMMIT:PATH."""
