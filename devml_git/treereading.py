@@ -76,6 +76,11 @@ class TreeReader:
         else for what it does to their pipelines.
         """
         paths = {row.path for row in rows}
+        names = {posixpath.basename(path) for path in paths}
+        if names.isdisjoint(("dvc.yaml", ".dvcignore")) and paths.isdisjoint(
+            self.pipelines.watched
+        ):
+            return []
         return [
             (file, blob)
             for file, blob in tree.facts.items()
