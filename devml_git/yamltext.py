@@ -105,15 +105,15 @@ def _loaded(file: str, text: str, aliases: int) -> Any:  # noqa: ANN401
 def _ruamels(file: str, text: str, aliases: int) -> Any:  # noqa: ANN401
     if len(text) > _MAX_SLOW_BYTES:
         raise Refused(f"{gate.shown(file)}: no valid YAML, or too large for a rare kind of it")
-    from ruamel.yaml.error import YAMLError
-
     yaml = parser("safe")
     try:
         _check_events(file, yaml.parse(text), aliases)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they would show a stranger's text as it is
             return yaml.load(text)
-    except (YAMLError, ValueError, RecursionError) as e:
+    except (Refused, MemoryError):
+        raise
+    except Exception as e:  # of odd texts ruamel raises anything: AssertionError, TypeError
         line = getattr(getattr(e, "problem_mark", None), "line", None)
         place = "" if line is None else f" (line {line + 1})"
         raise Refused(f"{gate.shown(file)}: not valid YAML{place}") from e

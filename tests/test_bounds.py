@@ -562,6 +562,8 @@ def test_odd_text_is_an_error_of_ours_or_a_result(kind: str) -> None:
         ("pyproject.toml", 855),  # a pattern that ends in a backslash
         (".dvcignore", 1700023),  # a run of stars, each of which was read by itself
         ("devml.toml", 1711715),  # a pattern longer than a file may be called
+        ("dvc.yaml", 1766247),  # a mapping as a key, by way of an anchor
+        ("params.yaml", 1702024),  # a version that YAML never had
         ("params.yaml", 432),  # an anchor twice: ruamel warns, with the text
     ],
 )
