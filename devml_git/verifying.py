@@ -37,8 +37,8 @@ VERDICTS = (RECOVERABLE, UNKNOWN, AT_RISK, LOST)  # of several, the last one cou
 class Problem:
     """An object that is not as it should be, for one artifact, and the commits that need it.
 
-    `problem` is "missing" (in the cache, and on no remote that was asked), "corrupt" (in the cache,
-    or on one), or "not-on-remote".
+    `problem` is "missing" (in the cache, and on no remote that was asked), "corrupt" (in the
+    cache), or "not-on-remote": not there, or not whole.
     """
 
     path: str
@@ -59,7 +59,8 @@ class Problem:
 class Verdicts:
     """What is known of each commit, newest first, and of all objects together.
 
-    `checked` counts objects, `bytes` what was hashed; `healed` objects that `repair` has mended.
+    `checked` counts objects, `bytes` what was hashed; `healed` objects that `repair` has mended;
+    `damaged` is whether a remote has something, and not whole.
     """
 
     commits: dict[str, str] = field(default_factory=dict)
@@ -69,6 +70,7 @@ class Verdicts:
     missing: int = 0
     corrupt: int = 0
     healed: int = 0
+    damaged: bool = False
     broken: list[str] = field(default_factory=list)
 
     def count(self, verdict: str) -> int:
@@ -79,7 +81,7 @@ class Verdicts:
     def passed(self) -> bool:
         """Whether nothing is lost, and nothing is corrupt anywhere."""
         corrupt = any(problem.problem == "corrupt" for problem in self.problems)
-        return not (corrupt or self.corrupt or self.count(LOST))
+        return not (corrupt or self.corrupt or self.damaged or self.count(LOST))
 
     def to_dict(self) -> dict[str, Any]:
         """Return product.md's `devml.verify/v1`."""
@@ -437,8 +439,8 @@ class _Inspection:
         if key in self.hostile or (key == _key(pointer) and self._unlike_here(pointer)):
             wrong = {"corrupt"}
         if there is False:
-            damaged = (self._remote_for(pointer), key) in self.damaged
-            wrong.add("corrupt" if damaged else "not-on-remote")
+            wrong.add("not-on-remote")
+            self.found.damaged |= (self._remote_for(pointer), key) in self.damaged
         size = pointer.size if place == pointer.path else None
         where = f"{self.ws.git.prefix}{place}"
         return [Problem(where, key[0], size, kind) for kind in sorted(wrong)]

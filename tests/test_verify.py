@@ -191,7 +191,7 @@ def test_corrupt_content_is_said_no_to_wherever_it_is(world: World) -> None:
     damage(world.there(oid), "flip", random.Random(1))
     ran = world.verify("v2", "--remote", "--full", "--json")
     assert ran.status == 1
-    assert [p["problem"] for p in ran.json["problems"]] == ["corrupt"]
+    assert [p["problem"] for p in ran.json["problems"]] == ["not-on-remote"]
     assert [c["verdict"] for c in ran.json["commits"]] == ["at-risk"]
 
 
