@@ -1,8 +1,8 @@
 """The DVC remotes that other branches name: a commit may have none of its own, or an old address.
 
 Content that was published stays where it was published, whatever `.dvc/config` was like when its
-commit was made. Only what this clone accepted before is asked, and what the default branch of the
-git remote names as the commit's own is.
+commit was made. Only what this clone accepted before is asked, and what the default branch of
+`origin` names as the commit's own is: a fork that was fetched to look at it has no such word.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from devml_git.plumbing import Git
     from devml_git.trust import Access
 
+_DEFAULT = "refs/remotes/origin/HEAD"
 _MOST_REFS = 50
 _MOST = 8  # configurations that are tried
 
@@ -48,15 +49,15 @@ def any_accepted(git: Git, now: DvcConfig, access: Access) -> bool:
 def _texts(git: Git) -> Iterator[tuple[bytes, bool]]:
     """Yield the `.dvc/config` of other branches, each once, and whether it is the default one's."""
     sort = "--sort=-committerdate"
-    form = "--format=%(objectname) %(symref)"
+    form = "--format=%(objectname) %(refname)"
     names = ("for-each-ref", sort, form, f"--count={_MOST_REFS}", "refs/remotes", "refs/heads")
     refs = [line.split(" ") for line in git.out(*names).splitlines()]
-    refs.sort(key=lambda ref: not ref[1])  # `refs/remotes/origin/HEAD` stands for another
+    refs.sort(key=lambda ref: ref[1] != _DEFAULT)
     blobs: dict[str, bool] = {}
     ids = git.ids_of([f"{commit}:{git.prefix}{PUBLIC}" for commit, _ in refs])
-    for (_, symref), blob in zip(refs, ids, strict=True):
+    for (_, name), blob in zip(refs, ids, strict=True):
         if blob is not None:
-            blobs.setdefault(blob, bool(symref))
+            blobs.setdefault(blob, name == _DEFAULT)
     for blob, text in git.small_blobs(list(blobs), MAX_CONFIG_BYTES).items():
         if text is not None:
             yield text, blobs[blob]

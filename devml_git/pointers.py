@@ -411,7 +411,7 @@ def without(text: bytes, pointer: Pointer) -> bytes | None:
     yaml = yamltext.parser("rt")
     data = yaml.load(text.decode("utf-8").replace("\r\n", "\n"))
     out = _find_out(data, pointer)
-    data["outs"] = [other for other in data["outs"] if other is not out]
+    del data["outs"][next(n for n, other in enumerate(data["outs"]) if other is out)]
     return yamltext.dump(data) if data["outs"] else None
 
 

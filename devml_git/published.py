@@ -33,7 +33,8 @@ class Published:
 
     `address` is what tells the remote from another one of the same name. Kept in the same way are
     the commits (as oids) whose whole history is on the remotes, which are then all in `address`.
-    Errors of the database are not errors here: nothing is known then.
+    Errors of the database are not errors here, nor is a place that cannot be written: nothing is
+    known then.
     """
 
     def __init__(self, shared: Path, address: str) -> None:
@@ -58,7 +59,7 @@ class Published:
     def all(self, *, now: float | None = None) -> set[str]:
         """Return all that was seen there lately."""
         since = (time.time() if now is None else now) - KEPT_SECONDS
-        with contextlib.suppress(sqlite3.Error), self._database() as db:
+        with contextlib.suppress(sqlite3.Error, OSError), self._database() as db:
             rows = db.execute(
                 "SELECT oid FROM manifest WHERE remote=? AND seen>? AND seen<=?",
                 (self._key, since, since + KEPT_SECONDS),
@@ -69,12 +70,12 @@ class Published:
     def remember(self, oids: Iterable[str]) -> None:
         """Note that all members of these directories, and their manifests, are there."""
         rows = [(self._key, oid, time.time()) for oid in oids]
-        with contextlib.suppress(sqlite3.Error), self._database() as db:
+        with contextlib.suppress(sqlite3.Error, OSError), self._database() as db:
             db.executemany("INSERT OR REPLACE INTO manifest VALUES (?, ?, ?)", rows)
 
     def forget(self, oids: Iterable[str]) -> None:
         """Believe nothing of these any more."""
-        with contextlib.suppress(sqlite3.Error), self._database() as db:
+        with contextlib.suppress(sqlite3.Error, OSError), self._database() as db:
             db.executemany(
                 "DELETE FROM manifest WHERE remote=? AND oid=?", [(self._key, o) for o in oids]
             )
@@ -82,7 +83,7 @@ class Published:
     @property
     def met(self) -> bool:
         """Whether the remote, a directory, has been there at any time."""
-        with contextlib.suppress(sqlite3.Error), self._database() as db:
+        with contextlib.suppress(sqlite3.Error, OSError), self._database() as db:
             found = db.execute("SELECT 1 FROM met WHERE remote=?", (self._key,)).fetchone()
             return found is not None
         return False
@@ -90,5 +91,5 @@ class Published:
     def meet(self) -> None:
         """Note that the remote, a directory, is there: if it is not later, a disk has gone."""
         if not self.met:
-            with contextlib.suppress(sqlite3.Error), self._database() as db:
+            with contextlib.suppress(sqlite3.Error, OSError), self._database() as db:
                 db.execute("INSERT OR IGNORE INTO met VALUES (?)", (self._key,))

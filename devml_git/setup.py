@@ -364,6 +364,8 @@ def untrack(ws: Workspace, paths: Sequence[str], *, delete: bool) -> Untracked:
 def _untrack_pointer(ws: Workspace, pointer: Pointer, done: Untracked, *, delete: bool) -> None:
     """Take out one output; with the last one the pointer file goes."""
     path, file = pointer.path, pointer.file
+    text = ws.tree.texts.get(file)
+    rest = None if text is None else pointers.without(text, pointer)
     if delete:
         from devml_git.restoring import Restorer
 
@@ -374,9 +376,6 @@ def _untrack_pointer(ws: Workspace, pointer: Pointer, done: Untracked, *, delete
     else:
         ws.release(path)
         done.removed.append(path)
-    rest = None
-    if file in ws.tree.texts:
-        rest = pointers.without(ws.tree.texts[file], pointer)
     if rest is not None:
         ws.journal.write(file, rest)
     elif not (ws.root / file).is_symlink():

@@ -192,11 +192,12 @@ class Supply:
     def _fetched(self, wanted: Sequence[Wanted]) -> set[str]:
         """Fetch objects; return what is not to be had. Raises DvcFailed for want of an answer."""
         ws, failed = self.ws, None
+        here = {w.key for w in wanted if ws.cache.has(*w.key)}  # asked for all the same: not right
         try:
             lacking = set(fetch_objects(ws.dvc, ws.source, wanted, ws.progress))
         except DvcFailed as e:
             failed = e
-            lacking = {w.oid for w in wanted if not ws.cache.has(w.oid, w.hash_name)}
+            lacking = {w.oid for w in wanted if w.key in here or not ws.cache.has(*w.key)}
         if lacking:
             lacking = self._fetch_elsewhere([w for w in wanted if w.oid in lacking])
         if failed is not None and lacking:

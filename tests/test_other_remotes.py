@@ -83,3 +83,23 @@ def test_remote_that_only_another_branch_names_is_not_asked(late: Path, tmp_path
     assert ran.status
     assert not project.exists("models/a.pt")
     assert str(tmp_path / "evil") not in ran.out + ran.err
+
+
+def test_default_branch_of_a_fork_is_no_word_of_the_repositorys(late: Path, tmp_path: Path) -> None:
+    """Fetched to look at it: nobody is to be asked for content because of that."""
+    project = clone(late, "--no-content", "-b", "v1")
+    run("git", "remote", "rename", "origin", "fork", cwd=project.path)
+    run("git", "remote", "set-head", "fork", "main", cwd=project.path)
+    (project.path / ".git/devml/trust.json").unlink(missing_ok=True)
+    ran = project.devml("checkout", check=False)
+    assert ran.status
+    assert not project.exists("models/a.pt")
+    assert str(tmp_path / "storage") not in ran.out + ran.err
+
+
+def test_notes_on_remotes_that_cannot_be_written_stop_nothing(late: Path) -> None:
+    project = clone(late)
+    (project.path / ".git/devml/published.db").unlink(missing_ok=True)
+    (project.path / ".git/devml/published.db").mkdir()
+    assert project.devml("verify", "--remote").status == 0
+    assert project.devml("fetch", "--all").status == 0
