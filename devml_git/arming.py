@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from devml_git.workspace import Observed, Workspace
 
-# States that nothing is to be done about until the next commit
 _WATCHED = 100_000  # characters of the names of files that pipelines take values from
+# States that nothing is to be done about until the next commit
 _CALM_STATES = frozenset({State.CLEAN, State.MODIFIED, State.NEW})
 
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import posixpath
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from devml_git import bounds, gate, pointers
 from devml_git.errors import Refused
-from devml_git.pipelines import AtRevision, yaml_of
+from devml_git.pipelines import AtRevision, stand_in, yaml_of
 from devml_git.plumbing import POINTER_PATHSPECS, YAML_PATHSPECS, is_lock, is_pointer_file
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from devml_git.pointers import PipelineOut
 
 _SPECS = 200  # names that one git is given as arguments
-Key = tuple[str, str]
+Version = tuple[str, str]  # a pointer file, and what it is in some commits
 _Said = dict[tuple[str, str], "PipelineOut"]  # what a `dvc.yaml` says, by stage and path as written
 
 
@@ -35,16 +36,16 @@ _Said = dict[tuple[str, str], "PipelineOut"]  # what a `dvc.yaml` says, by stage
 class Gathered:
     """What some commits need.
 
-    A key is a pointer file and its version: its blob id, and for a `dvc.lock` also what the
-    pipelines of the commit make of it. `pointers` by key, each distinct one once; `commits` by key
-    the commits in which it is first seen, newest first; `broken` the pointer files that cannot be
+    A version is of a pointer file: its blob id, and for a `dvc.lock` also what the pipelines of the
+    commit make of it. `pointers` by version, each distinct one once; `commits` by version the
+    commits in which it is first seen, newest first; `broken` the pointer files that cannot be
     followed; `locks` by commit the versions of the locks that mean something else there than in a
     parent ("": it has none).
     """
 
-    pointers: dict[Key, list[Pointer]] = field(default_factory=dict)
-    commits: dict[Key, list[str]] = field(default_factory=dict)
-    broken: dict[Key, str] = field(default_factory=dict)
+    pointers: dict[Version, list[Pointer]] = field(default_factory=dict)
+    commits: dict[Version, list[str]] = field(default_factory=dict)
+    broken: dict[Version, str] = field(default_factory=dict)
     locks: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
@@ -106,7 +107,7 @@ class _Locks:
         self._met: dict[tuple[str, str], None] = {}
         self._known: dict[tuple[str, tuple[str | None, ...]], str] = {}
         self.versions: dict[tuple[str, str], str] = {}
-        self.said: dict[Key, tuple[str, _Said]] = {}
+        self.said: dict[Version, tuple[str, _Said]] = {}
 
     def meet(self, commit: str, file: str) -> None:
         """Hear of a commit in which a lock may mean something new."""
@@ -172,29 +173,25 @@ class _Locks:
         outs = self._pipelines.outs([yaml], AtRevision(self._git, commit))
         said = outs.known.get(file, {})
         if yaml in outs.unread:
-            said = self._locked(commit, file, blob)
+            text = self._git.small_blobs([blob], gate.MAX_POINTER_BYTES)[blob] or b""
+            said = stand_in(file, text, partial(self._held, commit))
         words = repr(sorted(said.items())).encode("utf-8", "surrogatepass")
         version = f"{blob}-{hashlib.sha256(words).hexdigest()[:16]}"
         self.said[file, version] = blob, said
         return version
 
-    def _locked(self, commit: str, file: str, blob: str) -> _Said:
-        """What stands for a `dvc.yaml` that cannot be read: what is locked, and not in git."""
-        text = self._git.small_blobs([blob], gate.MAX_POINTER_BYTES)[blob]
-        try:
-            said = pointers.every_output(file, text or b"")
-        except Refused:
-            return {}
-        specs = [f"{commit}:{self._git.prefix}{out.path}" for out in said.values()]
-        held = self._git.present(specs)
-        return {key: out for (key, out), is_in in zip(said.items(), held, strict=True) if not is_in}
+    def _held(self, commit: str, paths: set[str]) -> set[str]:
+        """Return which of these paths git holds itself in a commit."""
+        asked = sorted(paths)
+        there = self._git.present([f"{commit}:{self._git.prefix}{path}" for path in asked])
+        return {path for path, is_in in zip(asked, there, strict=True) if is_in}
 
 
-def _by_size(git: Git, blobs: Mapping[Key, str]) -> Iterator[dict[Key, str]]:
+def _by_size(git: Git, blobs: Mapping[Version, str]) -> Iterator[dict[Version, str]]:
     """Yield parts of them that may be in memory at once: a history may hold many large ones."""
     ids = sorted(set(blobs.values()))
     sizes = dict(zip(ids, git.blob_sizes(ids), strict=True))
-    part: dict[Key, str] = {}
+    part: dict[Version, str] = {}
     total = 0
     for key, blob in blobs.items():
         part[key] = blob
@@ -206,7 +203,7 @@ def _by_size(git: Git, blobs: Mapping[Key, str]) -> Iterator[dict[Key, str]]:
         yield part
 
 
-def _read(git: Git, blobs: Mapping[Key, str], locks: _Locks, found: Gathered) -> None:
+def _read(git: Git, blobs: Mapping[Version, str], locks: _Locks, found: Gathered) -> None:
     texts = git.small_blobs(sorted(set(blobs.values())), gate.MAX_POINTER_BYTES)
     for key, blob in blobs.items():
         bounds.renew()  # a history may be long

@@ -23,6 +23,7 @@ from devml_git.gate import MAX_PATH_BYTES, shown
 from devml_git.inside import read_inside
 from devml_git.measures import MAX_BYTES, Measures, flatten, kept_by_text, load
 from devml_git.plumbing import LINK_MODE, decode, is_lock
+from devml_git.templates import texts_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -231,16 +232,8 @@ def declared(file: str, text: bytes) -> Declared:
 
 def _values_used(stages: Any) -> list[str]:  # noqa: ANN401
     """Return the values that templates name (`${a.b}`); of an item of a list, the list."""
-    found: dict[str, None] = {}
-    todo, seen = [stages], set[int]()
-    while todo:
-        one = todo.pop()
-        if isinstance(one, str):
-            found.update((v.partition("[")[0], None) for v in _VALUE.findall(one))
-        elif isinstance(one, dict | list) and id(one) not in seen:  # YAML's aliases share them
-            seen.add(id(one))
-            todo += [*one, *one.values()] if isinstance(one, dict) else one
-    return list(found)
+    named = (value for text in texts_in(stages) for value in _VALUE.findall(text))
+    return list(dict.fromkeys(value.partition("[")[0] for value in named))
 
 
 def _vars_files(entries: Any, base: str) -> list[str]:  # noqa: ANN401

@@ -47,6 +47,12 @@ def unfit(rule: str) -> str | None:
     return None
 
 
+def has_patterns(text: bytes) -> bool:
+    """Whether a file of patterns (`.dvcignore`) has any."""
+    lines = (line.strip() for line in text.splitlines())
+    return any(line and not line.startswith(b"#") for line in lines)
+
+
 def is_hard(pattern: str) -> bool:
     """Whether a pattern has so many wildcards that `re` may take long with pathspec's reading."""
     parts = simplified(pattern).rstrip("/").split("/")

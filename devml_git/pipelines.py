@@ -22,7 +22,8 @@ from devml_git.bounds import ASK_SECONDS, charge, left_for_dvc, limited
 from devml_git.errors import DevmlError, DvcFailed, Refused
 from devml_git.gate import shown
 from devml_git.inside import read_inside
-from devml_git.pointers import PipelineOut
+from devml_git.patterns import has_patterns
+from devml_git.pointers import PipelineOut, every_output
 from devml_git.templates import LISTS, MAX_VARS_BYTES, Pipeline, counted, values_of
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class Pipelines:
         one = _parsed(file, files.text(file) or b"")
         texts: dict[str, bytes | None] = {}
         for name in _above(file):
-            if has_patterns(ignores := files.text(name)):
+            if has_patterns(ignores := files.text(name) or b""):
                 texts[name] = ignores
         if one.is_template():
             values = self._values_in.setdefault(file, set())
@@ -237,9 +238,16 @@ class Pipelines:
         seconds = left_for_dvc()
         said: dict[str, Any] = {}
         if seconds:
+            import tempfile
+
             dvc = _Dvc.started()
-            for line in dvc.ask(self._question(given, seconds), seconds=_WAIT):
-                said |= json.loads(line)
+            # ours to remove: the process may be stopped half-way
+            with tempfile.TemporaryDirectory(
+                prefix="devml-asking-", ignore_cleanup_errors=True
+            ) as scratch:
+                question = self._question(given, seconds, scratch)
+                for line in dvc.ask(question, seconds=_WAIT):
+                    said |= json.loads(line)
             if dvc.failed and not said:
                 raise DvcFailed("DVC gave no answer", hint="dvc doctor")
             charge(said.pop("", seconds), dvc=True)
@@ -248,7 +256,7 @@ class Pipelines:
             late = "DVC had too little time left to resolve it"
         return {file: said.get(file, late) for file in given}
 
-    def _question(self, given: Mapping[str, _Given], seconds: float) -> str:
+    def _question(self, given: Mapping[str, _Given], seconds: float, scratch: str) -> str:
         texts: dict[str, str] = {}
         for file, one in given.items():
             whole = {file: one.pipeline.text, **one.texts}
@@ -257,9 +265,26 @@ class Pipelines:
         settings["core"]["no_scm"] = "true"  # no git there
         question = {
             "prefix": self._config.prefix, "texts": texts, "settings": settings,
-            "files": list(given), "seconds": seconds,
+            "files": list(given), "seconds": seconds, "scratch": scratch,
         }  # fmt: skip
         return json.dumps(question)
+
+
+def stand_in(
+    lock: str, text: bytes, in_git: Callable[[set[str]], set[str]]
+) -> dict[tuple[str, str], PipelineOut]:
+    """Return what stands for the word of a `dvc.yaml` that cannot be read: all that is locked.
+
+    But for what git holds itself there, as `in_git` says of paths. Nothing for a lock that cannot
+    be read, either.
+    """
+    try:
+        every = every_output(lock, text)
+    except Refused:
+        return {}
+    paths = {out.path for out in every.values()}
+    held = in_git(paths) if paths else paths
+    return {key: out for key, out in every.items() if out.path not in held}
 
 
 def yaml_of(lock: str) -> str:
@@ -290,12 +315,6 @@ def _values_files(names: list[str], files: Texts) -> dict[str, bytes | None]:
 
 def _values(one: Pipeline, texts: Mapping[str, bytes | None]) -> dict[str, Any]:
     return values_of(one, {n: t for n, t in texts.items() if posixpath.basename(n) != _IGNORES})
-
-
-def has_patterns(text: bytes | None) -> bool:
-    """Whether a `.dvcignore` ignores anything."""
-    lines = (text or b"").splitlines()
-    return any(line.strip() and not line.strip().startswith(b"#") for line in lines)
 
 
 def _above(file: str) -> list[str]:
@@ -349,12 +368,15 @@ def _entry(file: str, name: str, wdir: object, entry: object) -> list[dict[str, 
         ):
             return None
         said = options or {}
+        remote = said.get("remote")
+        if not isinstance(remote, str | None):
+            return None
         out = PipelineOut(
             stage=name, written=written, path=path,
             addressing=name if file == "dvc.yaml" else f"{file}:{name}",
             cached=said.get("cache", True) is not False,
             push=said.get("push", True) is not False,
-            remote=said.get("remote"),
+            remote=remote,
         )  # fmt: skip
         found.append(asdict(out))
     return found

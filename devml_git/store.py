@@ -182,10 +182,9 @@ def _files_within(worktree: Path) -> Any:  # noqa: ANN401 - DVC's own type
 
 def _has_patterns(root: Path, file: str) -> bool:
     try:
-        lines = (read_inside(root, file) or b"").decode("utf-8", "replace").splitlines()
+        return patterns.has_patterns(read_inside(root, file) or b"")
     except Refused:
         return True  # DVC is asked, which may read it if it lies elsewhere in the worktree
-    return any(line.strip() and not line.strip().startswith("#") for line in lines)
 
 
 # -- pipelines -----------------------------------------------------------------------------------

@@ -44,17 +44,7 @@ class Pipeline:
 
     def is_template(self) -> bool:
         """Whether anything in it is to be resolved, however YAML writes it."""
-        todo: list[Any] = [self.data]
-        seen: set[int] = set()
-        while todo:
-            one = todo.pop()
-            if isinstance(one, str):
-                if "${" in one:
-                    return True
-            elif isinstance(one, dict | list) and id(one) not in seen:  # YAML's aliases share them
-                seen.add(id(one))
-                todo += [*one, *one.values()] if isinstance(one, dict) else one
-        return False
+        return any("${" in text for text in texts_in(self.data))
 
     def stages(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the stages that are mappings, by name."""
@@ -95,6 +85,18 @@ class Pipeline:
         if len(names) > MAX_VARS_FILES:
             raise Refused(f"{shown(self.file)}: more than {MAX_VARS_FILES} files of `vars`")
         return names
+
+
+def texts_in(data: Any) -> Iterator[str]:  # noqa: ANN401
+    """Yield the texts in parsed YAML, keys too; what aliases share is gone through once."""
+    todo, seen = [data], set[int]()
+    while todo:
+        one = todo.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict | list) and id(one) not in seen:
+            seen.add(id(one))
+            todo += [*one, *one.values()] if isinstance(one, dict) else one
 
 
 def _wdirs(stage: Mapping[str, Any], wdir: str, values: Mapping[str, Any]) -> Iterator[str]:

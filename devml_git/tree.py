@@ -14,7 +14,7 @@ from devml_git.bounds import MAX_POINTERS_BYTES
 from devml_git.errors import DevmlError
 from devml_git.inside import read_inside
 from devml_git.nouns import Broken, Snapshot
-from devml_git.pipelines import AtRevision, Outs, yaml_of
+from devml_git.pipelines import AtRevision, Outs, stand_in, yaml_of
 from devml_git.place import Absent, parent, what_is
 from devml_git.plumbing import (
     POINTER_PATHSPECS,
@@ -78,7 +78,7 @@ def read_tree(git: Git, ask: Callable[[list[str]], Outs]) -> Tree:
     yamls = [n for n in names if n.endswith("dvc.yaml") and (git.top / n).is_file()]
     said = ask(yamls) if yamls else Outs()
     left = _unread_locks(texts, said)
-    outputs = said.known | _locked_by(left, git.tracked_among)
+    outputs = said.known | {n: stand_in(n, t, git.tracked_among) for n, t in left.items()}
     snapshot = _left_alone(pointers.collect(texts.items(), outputs), left)
     unread += [_bad_pipeline(git, file, why) for file, why in said.unread.items()]
     conflicts = tuple(Broken(f, "is unmerged", unmerged=True) for f in unmerged)
@@ -102,20 +102,6 @@ def read_tree(git: Git, ask: Callable[[list[str]], Outs]) -> Tree:
 def _unread_locks(texts: Mapping[str, bytes], said: Outs) -> dict[str, bytes]:
     """Return the locks whose `dvc.yaml` is there and cannot be read."""
     return {n: t for n, t in texts.items() if is_lock(n) and yaml_of(n) in said.unread}
-
-
-def _locked_by(locks: Mapping[str, bytes], in_git: Callable[[set[str]], set[str]]) -> Outputs:
-    """What stands for the pipelines' word while it cannot be had: what they locked, git aside."""
-    found: Outputs = {}
-    for name, text in locks.items():
-        with contextlib.suppress(DevmlError):
-            found[name] = pointers.every_output(name, text)
-    paths = {out.path for outs in found.values() for out in outs.values()}
-    held = in_git(paths) if paths else paths
-    return {
-        name: {key: out for key, out in outs.items() if out.path not in held}
-        for name, outs in found.items()
-    }
 
 
 def _left_alone(snapshot: Snapshot, locks: Collection[str]) -> Snapshot:
@@ -221,6 +207,6 @@ def _collected(
     yamls = [yaml_of(path) for path in files if is_lock(path)]
     said = pipelines.outs(yamls, AtRevision(git, rev)) if yamls else Outs()
     left = _unread_locks(files, said)
-    outputs = said.known | _locked_by(left, in_git)
+    outputs = said.known | {n: stand_in(n, t, in_git) for n, t in left.items()}
     snapshot = pointers.collect(files.items(), outputs)
     return Snapshot(snapshot.pointers, (*snapshot.broken, *large))

@@ -12,7 +12,7 @@ from devml_git.dvc_config import DvcConfig
 from devml_git.errors import Refused
 from devml_git.measures import MAX_BYTES
 from devml_git.measuring import Stored
-from devml_git.pipelines import AtRevision, Pipelines, yaml_of
+from devml_git.pipelines import AtRevision, Pipelines, stand_in, yaml_of
 from devml_git.plumbing import is_lock
 
 if TYPE_CHECKING:
@@ -93,9 +93,11 @@ class TreeReader:
         said = self.pipelines.outs([yaml], _Texts(self, tree))
         if yaml not in said.unread:
             return said.known.get(lock, {})
-        every = pointers.every_output(lock, self.text(lock, blob))
-        held = tree.blobs([out.path for out in every.values()], lambda _: False)
-        return {key: out for key, out in every.items() if not held[out.path]}
+
+        def in_git(paths: set[str]) -> set[str]:
+            return {p for p, held in tree.blobs(sorted(paths), lambda _: False).items() if held}
+
+        return stand_in(lock, self.text(lock, blob), in_git)
 
     def text(self, file: str, blob: str, limit: int = gate.MAX_POINTER_BYTES) -> bytes:
         """Return a blob's content. Raises Refused, naming the file."""

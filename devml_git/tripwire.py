@@ -39,7 +39,7 @@ _EMPTY_WIDE = bytes.fromhex("473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749
 _HEAD = struct.Struct(">10I")
 COMMITTING = "committing"  # how the last commit was looked at, and by which git
 READY = "ready"
-# As the shim's `pointers_same`
+# As the shim's `list_pointers`
 LISTED = (*POINTER_PATHSPECS, *YAML_PATHSPECS, PROJECT_PATHSPEC)
 HELD_LISTING = ("ls-files", "-c", "-i")
 _ASSUME_VALID = 0x8000

@@ -383,7 +383,7 @@ class _Inspection:
     def judge(
         self, gathered: Gathered
     ) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], list[Problem]]]:
-        """Return verdict and problems of the pointer files that are not well, by (file, blob)."""
+        """Return verdict and problems of the pointer files that are not well, by version."""
         self.found.missing = sum(1 for state in self.here.values() if state == "missing")
         self.found.corrupt = sum(1 for state in self.here.values() if state == "corrupt")
         verdicts: dict[tuple[str, str], str] = {}

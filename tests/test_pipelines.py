@@ -397,3 +397,30 @@ def test_pipeline_that_takes_values_from_very_many_places_stops_nothing_else(
     assert models.devml("verify", "--all", check=False).status == 0
     models.devml("status")
     assert time.process_time() - began < 6
+
+
+@pytest.mark.parametrize("remote", ["[x]", "{a: b}", "3"])
+def test_remote_of_an_output_that_is_no_name_stops_nothing(models: Project, remote: str) -> None:
+    models.differential = False
+    out = f"    outs:\n    - o.bin: {{remote: {remote}}}\n"
+    models.write("dvc.yaml", f"stages:\n  s:\n    cmd: x\n{out}")
+    lock = f"    outs:\n    - path: o.bin\n      md5: {'ab' * 16}\n      size: 2\n"
+    models.write("dvc.lock", f"schema: '2.0'\nstages:\n  s:\n    cmd: x\n{lock}")
+    run("git", "add", "-A", cwd=models.path)
+    run("git", "-c", "core.hooksPath=/dev/null", "commit", "-qm", "hostile", cwd=models.path)
+    assert "dvc.yaml cannot be read" in models.devml("status").out
+    for words in (["verify"], ["fetch"], ["log"]):
+        assert "Traceback" not in models.devml(*words, check=False).err
+
+
+def test_nothing_of_a_question_to_dvc_stays_behind(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    project.write("params.yaml", "n: o.bin\n")
+    project.write("dvc.yaml", "stages:\n  s:\n    cmd: x\n    outs: ['${n}']\n")
+    with Workspace.discover(project.path) as ws:
+        assert ws.pipelines.here(["dvc.yaml"]).unread == {}
+    assert [p.name for p in (tmp_path / "scratch").iterdir()] == []

@@ -53,7 +53,7 @@ def init(
     ] = False,
     trusted: Annotated[
         bool,
-        typer.Option("--trust", help="Trust the DVC remotes, and a shared cache, that it names."),
+        typer.Option("--trust", help="Trust the repository's DVC remotes, and its shared cache."),
     ] = False,
 ) -> None:
     """Set this repository up: DVC, hooks, merge driver, devml.toml, ignore rules; safe to repeat.
@@ -105,7 +105,7 @@ def clone(
     ] = False,
     trusted: Annotated[
         bool,
-        typer.Option("--trust", help="Trust the DVC remotes, and a shared cache, that it names."),
+        typer.Option("--trust", help="Trust the repository's DVC remotes, and its shared cache."),
     ] = False,
 ) -> None:
     """`git clone` with the arguments given, then hooks, configuration, data and models.
