@@ -51,7 +51,8 @@ def _texts(git: Git) -> Iterator[tuple[bytes, bool]]:
     sort = "--sort=-committerdate"
     form = "--format=%(objectname) %(refname)"
     names = ("for-each-ref", sort, form, f"--count={_MOST_REFS}", "refs/remotes", "refs/heads")
-    refs = [line.split(" ") for line in git.out(*names).splitlines()]
+    # not `splitlines`: a branch may have any of Unicode's line ends in its name
+    refs = [line.split(" ", 1) for line in git.out(*names).split("\n") if line]
     refs.sort(key=lambda ref: ref[1] != _DEFAULT)
     blobs: dict[str, bool] = {}
     ids = git.ids_of([f"{commit}:{git.prefix}{PUBLIC}" for commit, _ in refs])
